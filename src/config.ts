@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { LOG_LEVELS } from "./observe/logger.js";
+
+const LARGEST_PORT = 65_535;
+
+const port = z.coerce
+  .number({ error: "a port number" })
+  .int({ error: "a port number" })
+  .min(0, { error: "a port number from 0 to 65535 (0 = a free one)" })
+  .max(LARGEST_PORT, { error: "a port number from 0 to 65535 (0 = a free one)" });
+
+const variables = z.object({
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" }),
+  INGEST_TLS_CERT: z.string({ error: "the path of a PEM certificate (chain)" }),
+  INGEST_TLS_KEY: z.string({ error: "the path of that certificate's PEM key" }),
+  INGEST_JWT_KEY_FILE: z.string().default("/var/lib/ct-ops/jwt_key.pem"),
+  INGEST_GRPC_PORT: port.default(9443),
+  INGEST_HTTP_PORT: port.default(8080),
+  INGEST_AGENT_DOWNLOAD_BASE_URL: z
+    .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
+    .default("http://localhost:3000"),
+  INGEST_AGENT_CA_CERT: z.string().optional(),
+  INGEST_AGENT_CA_KEY: z.string().optional(),
+  LDAP_ENCRYPTION_KEY: z.string().optional(),
+  BETTER_AUTH_SECRET: z.string().optional(),
+  INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
+});
+
+type Variable = keyof typeof variables.shape;
+
+/** Variables whose value is, or may contain, a secret: a report never shows it. */
+const SECRET: ReadonlySet<string> = new Set(["DATABASE_URL", "LDAP_ENCRYPTION_KEY", "BETTER_AUTH_SECRET"]);
+
+/** The configuration of `serve`; README.md documents each variable it is read from. */
+export interface Config {
+  databaseUrl: string;
+  tls: { certFile: string; keyFile: string };
+  jwtKeyFile: string;
+  grpcPort: number;
+  httpPort: number;
+  agentDownloadBaseUrl: string;
+  agentCa: { files?: { certFile: string; keyFile: string }; encryptionSecret?: string };
+  logLevel: z.infer<typeof variables>["INGEST_LOG_LEVEL"];
+}
+
+/** A configuration, or every problem it has, one line each; and what looks like a mistake. */
+export type ConfigResult = { warnings: string[] } & ({ config: Config } | { problems: string[] });
+
+/** Reads the configuration from environment variables. An empty value counts as not set. */
+export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
+  const env = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const warnings = Object.keys(env)
+    .filter((name) => name.startsWith("INGEST_") && !(name in variables.shape))
+    .map((name) => `${name} is not a variable this service knows; it is ignored`);
+
+  const parsed = variables.safeParse(env);
+  const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, env));
+  problems.push(...agentCaProblems(env));
+  if (!parsed.success || problems.length > 0) return { warnings, problems };
+
+  const v = parsed.data;
+  const encryptionSecret = v.LDAP_ENCRYPTION_KEY ?? v.BETTER_AUTH_SECRET;
+  return {
+    warnings,
+    config: {
+      databaseUrl: v.DATABASE_URL,
+      tls: { certFile: v.INGEST_TLS_CERT, keyFile: v.INGEST_TLS_KEY },
+      jwtKeyFile: v.INGEST_JWT_KEY_FILE,
+      grpcPort: v.INGEST_GRPC_PORT,
+      httpPort: v.INGEST_HTTP_PORT,
+      agentDownloadBaseUrl: v.INGEST_AGENT_DOWNLOAD_BASE_URL,
+      agentCa: {
+        ...(v.INGEST_AGENT_CA_CERT !== undefined &&
+          v.INGEST_AGENT_CA_KEY !== undefined && {
+            files: { certFile: v.INGEST_AGENT_CA_CERT, keyFile: v.INGEST_AGENT_CA_KEY },
+          }),
+        ...(encryptionSecret !== undefined && { encryptionSecret }),
+      },
+      logLevel: v.INGEST_LOG_LEVEL,
+    },
+  };
+}
+
+function describe(issue: z.core.$ZodIssue, env: Record<string, string | undefined>): string {
+  const name = String(issue.path[0]) as Variable;
+  const value = env[name];
+  if (value === undefined) return `${name} is not set; expected ${issue.message}`;
+  return `${name}${SECRET.has(name) ? "" : `=${value}`} is not valid; expected ${issue.message}`;
+}
+
+function agentCaProblems(env: Record<string, string | undefined>): string[] {
+  const { INGEST_AGENT_CA_CERT: cert, INGEST_AGENT_CA_KEY: key } = env;
+  if ((cert === undefined) !== (key === undefined)) {
+    const [set, unset] = cert === undefined ? ["KEY", "CERT"] : ["CERT", "KEY"];
+    return [`INGEST_AGENT_CA_${unset} is not set; expected both or neither, since INGEST_AGENT_CA_${set} is`];
+  }
+  if (cert === undefined && env.LDAP_ENCRYPTION_KEY === undefined && env.BETTER_AUTH_SECRET === undefined) {
+    return [
+      "LDAP_ENCRYPTION_KEY is not set; expected a secret there or in BETTER_AUTH_SECRET (it encrypts the agent CA's " +
+        "key), or an agent CA of your own in INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY",
+    ];
+  }
+  return [];
+}

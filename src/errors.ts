@@ -1,0 +1,51 @@
+/**
+ * Every way in which the service says no. The code is stable: logs, counters and the RPC status are derived from it.
+ * What an RPC caller is told of each is decided in `rpc/error-status.ts`.
+ */
+export type IngestErrorCode =
+  /** A field of a request is missing or malformed; the message names it. */
+  | "invalid_field"
+  /** The enrolment token is unknown, expired, exhausted or revoked; which of them is only in the log. */
+  | "enrolment_token_unusable"
+  /** The key is known, but in another organisation than the enrolment token's. */
+  | "key_of_other_organisation"
+  /** No client certificate, or one that does not stand up to verification. */
+  | "client_certificate_invalid"
+  /** The access token (JWT) does not stand up to verification. */
+  | "access_token_invalid"
+  /** Two credentials of one call name different agents, or a key that is not the one on record. */
+  | "identity_mismatch"
+  /** The agent does not exist (any more). */
+  | "agent_not_found"
+  /** The agent exists, but its status forbids the call (pending, revoked). */
+  | "agent_not_allowed"
+  /** A newer stream of the same agent took the place of this one. */
+  | "session_displaced"
+  /** This instance is shutting down; another one will take the agent. */
+  | "draining"
+  /** The database does not answer or refused for a passing reason. */
+  | "database_unavailable"
+  /** The database has none of the platform's tables. */
+  | "platform_tables_missing"
+  /** A file or a stored value the service needs cannot be used. */
+  | "unusable_configuration"
+  /** What an operator named does not exist, or is not in the state the command needs. */
+  | "operation_refused";
+
+/** An error with a stable code and a message that is safe and useful to the operator of an agent. */
+export class IngestError extends Error {
+  override readonly name = "IngestError";
+
+  /**
+   * @param code stable, see {@link IngestErrorCode}
+   * @param message what, why and what to do; never a secret
+   * @param options `cause` goes to the log only
+   */
+  constructor(
+    readonly code: IngestErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
