@@ -1,0 +1,147 @@
+import { and, asc, eq, exists, inArray, isNull, sql } from "drizzle-orm";
+import { createId } from "../lib/ids.js";
+import type { Queryable } from "./database.js";
+import { agentStatusHistory, agents, hosts, revokedCertificates } from "./schema/platform.js";
+
+/** The states of an agent (database contract, `agents.status`). */
+export const AGENT_STATUSES = ["pending", "active", "offline", "revoked"] as const;
+
+/** One of {@link AGENT_STATUSES}. */
+export type AgentStatus = (typeof AGENT_STATUSES)[number];
+
+/** A row of `agents`. */
+export type AgentRow = typeof agents.$inferSelect;
+
+/** What is needed of a caller's row to decide whether it may call. */
+export interface CallerRecord {
+  organisationId: string;
+  publicKey: string;
+  status: string;
+  hostId: string;
+  hostname: string;
+  certificateRevoked: boolean;
+}
+
+/** The agent with this public key (in its stored form), deleted ones included: the key is unique over all. */
+export async function findAgentByPublicKey(db: Queryable, publicKey: string): Promise<AgentRow | undefined> {
+  const [row] = await db.select().from(agents).where(eq(agents.publicKey, publicKey));
+  return row;
+}
+
+/** What is on record of a calling agent; undefined when it, or its host, does not exist or is deleted. */
+export async function findCallerRecord(
+  db: Queryable,
+  { agentId, serial }: { agentId: string; serial: string },
+): Promise<CallerRecord | undefined> {
+  const revoked = db.select({ one: sql`1` }).from(revokedCertificates).where(eq(revokedCertificates.serial, serial));
+  const [row] = await db
+    .select({
+      organisationId: agents.organisationId,
+      publicKey: agents.publicKey,
+      status: agents.status,
+      hostId: hosts.id,
+      hostname: hosts.hostname,
+      certificateRevoked: sql<boolean>`${exists(revoked)}`,
+    })
+    .from(agents)
+    .innerJoin(hosts, and(eq(hosts.agentId, agents.id), isNull(hosts.deletedAt)))
+    .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)))
+    .orderBy(asc(hosts.createdAt))
+    .limit(1);
+  return row;
+}
+
+/** What is stored of a new agent. */
+export type NewAgent = typeof agents.$inferInsert;
+
+/** Stores a new agent; false when its public key is known already. */
+export async function insertAgent(tx: Queryable, agent: NewAgent): Promise<boolean> {
+  const result = await tx.insert(agents).values(agent).onConflictDoNothing({ target: agents.publicKey });
+  return result.rowCount === 1;
+}
+
+/** The columns of `agents` that hold the newest client certificate. */
+export interface StoredCertificate {
+  pem: string;
+  serial: string;
+  notBefore: Date;
+  notAfter: Date;
+}
+
+/** The certificate as the columns of `agents`. */
+export function certificateColumns({ pem, serial, notBefore, notAfter }: StoredCertificate) {
+  return {
+    clientCertPem: pem,
+    clientCertSerial: serial,
+    clientCertIssuedAt: notBefore,
+    clientCertNotAfter: notAfter,
+  };
+}
+
+/** Records a newly issued client certificate; false when the agent may not have one (any more). */
+export async function updateClientCertificate(
+  db: Queryable,
+  agentId: string,
+  certificate: StoredCertificate,
+): Promise<boolean> {
+  const result = await db
+    .update(agents)
+    .set({ ...certificateColumns(certificate), updatedAt: sql`now()` })
+    .where(and(eq(agents.id, agentId), inArray(agents.status, ["active", "offline"]), isNull(agents.deletedAt)));
+  return result.rowCount === 1;
+}
+
+/** A line of an agent's history. */
+export interface StatusChange {
+  agentId: string;
+  organisationId: string;
+  status: AgentStatus;
+  reason: string;
+}
+
+/** Appends to the history of agents. */
+export async function insertStatusHistory(tx: Queryable, changes: readonly StatusChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await tx.insert(agentStatusHistory).values(changes.map((change) => ({ id: createId(), ...change })));
+}
+
+/** Moves an agent from one of some states to another; undefined when it is in none of them. */
+export async function changeAgentStatus(
+  tx: Queryable,
+  agentId: string,
+  { from, to, approved = false }: { from: readonly AgentStatus[]; to: AgentStatus; approved?: boolean },
+): Promise<AgentRow | undefined> {
+  const [row] = await tx
+    .update(agents)
+    .set({ status: to, updatedAt: sql`now()`, ...(approved && { approvedAt: sql`now()` }) })
+    .where(and(eq(agents.id, agentId), inArray(agents.status, [...from]), isNull(agents.deletedAt)))
+    .returning();
+  return row;
+}
+
+/** Adds the serial of an agent's newest certificate to those that are revoked. */
+export async function revokeClientCertificate(tx: Queryable, agent: AgentRow, reason: string): Promise<void> {
+  if (agent.clientCertSerial === null) return;
+  await tx
+    .insert(revokedCertificates)
+    .values({ id: createId(), organisationId: agent.organisationId, serial: agent.clientCertSerial, reason })
+    .onConflictDoNothing({ target: revokedCertificates.serial });
+}
+
+/** The agents that are not deleted, by hostname. */
+export async function listAgents(db: Queryable, { status }: { status?: AgentStatus }): Promise<AgentRow[]> {
+  return db
+    .select()
+    .from(agents)
+    .where(and(isNull(agents.deletedAt), status && eq(agents.status, status)))
+    .orderBy(asc(agents.hostname), asc(agents.id));
+}
+
+/** The agent with this id, if it is not deleted. */
+export async function findAgent(db: Queryable, agentId: string): Promise<AgentRow | undefined> {
+  const [row] = await db
+    .select()
+    .from(agents)
+    .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)));
+  return row;
+}

@@ -1,0 +1,95 @@
+import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
+import { drizzle, type NodePgDatabase, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
+import type { PgDatabase } from "drizzle-orm/pg-core";
+import pg from "pg";
+import { IngestError } from "../errors.js";
+
+/** The pool, or a transaction on one of its connections: what every query function takes. */
+export type Queryable = PgDatabase<
+  NodePgQueryResultHKT,
+  Record<string, never>,
+  ExtractTablesWithRelations<Record<string, never>>
+>;
+
+/** A pool of connections to PostgreSQL. */
+export interface Database {
+  readonly db: Queryable;
+  /** Runs one transaction; it is rolled back when `work` rejects. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** How a pool is opened. */
+export interface DatabaseOptions {
+  url: string;
+  /** Most connections. */
+  maxConnections?: number;
+  /** Told when an idle connection breaks; the pool replaces it by itself. */
+  onIdleError?: (error: Error) => void;
+}
+
+/** Opens a pool; connections are made when they are needed. */
+export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} }: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: maxConnections,
+    connectionTimeoutMillis: 5_000,
+    application_name: "ct-ops-ingest",
+    // A lock that somebody holds for longer must not hold a connection, and the agent behind it, for ever.
+    options: "-c lock_timeout=5s -c statement_timeout=30s",
+  });
+  pool.on("error", onIdleError);
+  const db: NodePgDatabase = drizzle(pool);
+  return {
+    db,
+    transaction: (work) => db.transaction(work),
+    close: () => pool.end(),
+  };
+}
+
+/**
+ * Takes a lock that is held until the transaction ends, over all instances.
+ *
+ * @param name what is locked; one of few constant names
+ */
+export async function lockInTransaction(tx: Queryable, name: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
+}
+
+/** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock or shutdown. */
+export function isTransient(error: unknown): boolean {
+  const code = sqlState(error);
+  if (code === undefined) return isConnectionError(error);
+  return /^(08|53|57P|40|55P03|57014|58)/.test(code);
+}
+
+/** Turns an error of the database into one that is safe to tell: passing, and never about the caller's identity. */
+export function toDatabaseError(cause: unknown): unknown {
+  return isTransient(cause)
+    ? new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause })
+    : cause;
+}
+
+function databaseErrors(error: unknown): unknown[] {
+  const chain: unknown[] = [];
+  for (let e = error; e instanceof Error && chain.length < 5; e = e.cause) {
+    chain.push(e);
+    if (e instanceof AggregateError) chain.push(...e.errors);
+  }
+  return chain;
+}
+
+function sqlState(error: unknown): string | undefined {
+  return databaseErrors(error).find((e): e is pg.DatabaseError => e instanceof pg.DatabaseError)?.code;
+}
+
+const CONNECTION_ERRORS = /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENOENT|EHOSTUNREACH|ENETUNREACH/;
+const CONNECTION_MESSAGES = /Connection terminated|timeout exceeded when trying to connect|Client has encountered/;
+
+function isConnectionError(error: unknown): boolean {
+  return databaseErrors(error).some(
+    (e) =>
+      e instanceof Error &&
+      (CONNECTION_ERRORS.test(String((e as NodeJS.ErrnoException).code)) || CONNECTION_MESSAGES.test(e.message)),
+  );
+}

@@ -1,0 +1,87 @@
+import { fileURLToPath } from "node:url";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { migrate } from "drizzle-orm/node-postgres/migrator";
+import pg from "pg";
+import { IngestError } from "../errors.js";
+
+const OWN_SCHEMA = "ingest";
+const MIGRATIONS = fileURLToPath(new URL("../../drizzle", import.meta.url));
+/** Tables without which the service cannot do anything. */
+const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "hosts"];
+
+/**
+ * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at
+ * once wait for each other.
+ *
+ * @throws IngestError `platform_tables_missing`
+ */
+export async function migrateIngest(url: string): Promise<void> {
+  await withMigrationLock(url, async (client) => {
+    if (!(await hasPlatformTables(client))) {
+      throw new IngestError(
+        "platform_tables_missing",
+        "the database has none of the platform's tables: let the web app migrate it first, or, if this database is " +
+          "the service's own, run `ct-ops-ingest migrate --standalone`",
+      );
+    }
+    await applyIngest(client);
+  });
+}
+
+/**
+ * Makes, or brings up to date, a database that is the service's own: the platform's tables in the shape the platform
+ * gives them, and the service's schema. Tables of the platform that the web app made are left alone.
+ */
+export async function migrateStandalone(url: string): Promise<void> {
+  await withMigrationLock(url, async (client) => {
+    if ((await isOurs(client)) || !(await hasPlatformTables(client))) {
+      await apply(client, "platform", "platform_migrations");
+    }
+    await applyIngest(client);
+  });
+}
+
+/** drizzle's migrate() fails when two run at once: the lock is held on the connection that migrates. */
+async function withMigrationLock(url: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: "ct-ops-ingest migrate",
+    connectionTimeoutMillis: 10_000,
+  });
+  await client.connect();
+  try {
+    await client.query("select pg_advisory_lock(hashtextextended('ct-ops-ingest/migrate', 0))");
+    await work(client);
+  } finally {
+    // Ends the session, and with it the lock.
+    await client.end();
+  }
+}
+
+async function hasPlatformTables(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ missing: string }>(
+    "select name as missing from unnest($1::text[]) as t(name) where to_regclass('public.' || quote_ident(name)) is null",
+    [PLATFORM_TABLES],
+  );
+  return rows.length === 0;
+}
+
+/** Whether the platform's tables were made by {@link migrateStandalone}. */
+async function isOurs(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ ours: boolean }>(
+    `select to_regclass('${OWN_SCHEMA}.platform_migrations') is not null as ours`,
+  );
+  return rows[0]?.ours === true;
+}
+
+function applyIngest(client: pg.Client): Promise<void> {
+  return apply(client, "ingest", "migrations");
+}
+
+async function apply(client: pg.Client, set: "platform" | "ingest", migrationsTable: string): Promise<void> {
+  await migrate(drizzle(client), {
+    migrationsFolder: `${MIGRATIONS}/${set}`,
+    migrationsSchema: OWN_SCHEMA,
+    migrationsTable,
+  });
+}
