@@ -1,0 +1,65 @@
+import { IngestError } from "../errors.js";
+import {
+  type AgentRow,
+  type AgentStatus,
+  changeAgentStatus,
+  findAgent,
+  insertStatusHistory,
+  revokeClientCertificate,
+} from "../store/agents.js";
+import type { Database, Queryable } from "../store/database.js";
+import { clearPendingTags, lockHostOfAgent } from "../store/hosts.js";
+import { findOrganisation } from "../store/organisations.js";
+import { linkHostTags } from "../store/tags.js";
+import { mergeTags, readTags } from "./tags.js";
+
+/**
+ * Approves a pending agent: its next poll is answered with an identity. The tags that waited are linked to its host.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function approveAgent(database: Database, agentId: string): Promise<AgentRow> {
+  return database.transaction(async (tx) => {
+    // Rows are locked hosts before agents, everywhere.
+    const host = await lockHostOfAgent(tx, agentId);
+    const agent = await changeAgentStatus(tx, agentId, { from: ["pending"], to: "active", approved: true });
+    if (agent === undefined) throw await refusal(tx, agentId, "approved");
+    const { organisationId } = agent;
+    await insertStatusHistory(tx, [{ agentId, organisationId, status: "active", reason: "approved by an operator" }]);
+    if (host !== undefined) {
+      const organisation = await findOrganisation(tx, organisationId);
+      const wanted = mergeTags(readTags(organisation?.metadata?.defaultTags), readTags(host.pendingTags));
+      await clearPendingTags(tx, host.id);
+      await linkHostTags(tx, { organisationId, hostId: host.id, wanted });
+    }
+    return agent;
+  });
+}
+
+const REVOCABLE: readonly AgentStatus[] = ["pending", "active", "offline"];
+
+/**
+ * Revokes an agent and its client certificate.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function revokeAgent(database: Database, agentId: string, reason: string): Promise<AgentRow> {
+  return database.transaction(async (tx) => {
+    await lockHostOfAgent(tx, agentId);
+    const agent = await changeAgentStatus(tx, agentId, { from: REVOCABLE, to: "revoked" });
+    if (agent === undefined) throw await refusal(tx, agentId, "revoked");
+    await revokeClientCertificate(tx, agent, reason);
+    await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
+    return agent;
+  });
+}
+
+async function refusal(tx: Queryable, agentId: string, verb: string): Promise<IngestError> {
+  const agent = await findAgent(tx, agentId);
+  return new IngestError(
+    "operation_refused",
+    agent === undefined
+      ? `no agent has the id ${agentId}`
+      : `agent ${agentId} (${agent.hostname}) is ${agent.status} and cannot be ${verb}`,
+  );
+}

@@ -1,0 +1,68 @@
+import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { IngestError } from "../errors.js";
+import type { SigningKeys } from "./signing-keys.js";
+import type { SpiffeIdentity } from "./spiffe-id.js";
+
+const ISSUER = "ct-ops-ingest";
+const LIFETIME = "24h";
+const CLOCK_TOLERANCE_S = 60;
+
+/** Issues the JWT of an agent: RS256, 24 hours (wire contract, "Tokens and certificates"). */
+export function issueAccessToken(keys: SigningKeys, { agentId, organisationId }: SpiffeIdentity): Promise<string> {
+  return new SignJWT({ org: organisationId })
+    .setProtectedHeader({ alg: "RS256", typ: "JWT", kid: keys.current.kid })
+    .setIssuer(ISSUER)
+    .setSubject(agentId)
+    .setIssuedAt()
+    .setExpirationTime(LIFETIME)
+    .sign(keys.current.privateKey);
+}
+
+/**
+ * Verifies a JWT: signed with RS256 by a published key, our issuer, not expired. A token without `kid` (the earlier
+ * service issued such) is tried against every published key.
+ *
+ * @throws IngestError `access_token_invalid`, with what is wrong
+ */
+export async function verifyAccessToken(keys: SigningKeys, token: string): Promise<SpiffeIdentity> {
+  const payload = await verifySignature(keys, token);
+  const { sub: agentId, org: organisationId } = payload;
+  if (typeof agentId !== "string" || agentId === "" || typeof organisationId !== "string") {
+    throw invalid("does not name an agent and its organisation");
+  }
+  return { agentId, organisationId };
+}
+
+async function verifySignature(keys: SigningKeys, token: string): Promise<JWTPayload> {
+  if (token === "") throw invalid("is missing; the first message of a stream carries it in agent_id");
+  let failure: unknown;
+  for (const { kid, publicKey } of keys.published) {
+    try {
+      const { payload } = await jwtVerify(
+        token,
+        ({ kid: wanted }) => {
+          if (wanted !== undefined && wanted !== kid) throw new errors.JWKSNoMatchingKey();
+          return publicKey;
+        },
+        { algorithms: ["RS256"], issuer: ISSUER, requiredClaims: ["exp", "iat"], clockTolerance: CLOCK_TOLERANCE_S },
+      );
+      return payload;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw invalid(describe(failure), failure);
+}
+
+function describe(error: unknown): string {
+  if (error instanceof errors.JWTExpired) return "has expired; register again to obtain a new one";
+  if (error instanceof errors.JWKSNoMatchingKey) return "names a key that is not published";
+  if (error instanceof errors.JWSSignatureVerificationFailed) return "was not signed by a published key";
+  if (error instanceof errors.JOSEAlgNotAllowed) return "is not signed with RS256";
+  if (error instanceof errors.JWTClaimValidationFailed) return `has an unacceptable claim "${error.claim}"`;
+  return "cannot be read";
+}
+
+function invalid(why: string, cause?: unknown): IngestError {
+  return new IngestError("access_token_invalid", `the access token (JWT) ${why}`, { cause });
+}

@@ -1,0 +1,82 @@
+import type { X509Certificate } from "node:crypto";
+import { IngestError } from "../errors.js";
+import { findCallerRecord } from "../store/agents.js";
+import type { Queryable } from "../store/database.js";
+import { verifyAccessToken } from "./access-token.js";
+import { parseAgentPublicKey } from "./agent-key.js";
+import { type CertificateIdentity, verifyClientCertificate } from "./client-certificate.js";
+import type { SigningKeys } from "./signing-keys.js";
+
+/** An agent that proved who it is by its client certificate. */
+export interface Caller {
+  agentId: string;
+  organisationId: string;
+  hostId: string;
+  hostname: string;
+  status: "active" | "offline";
+}
+
+/**
+ * Who is calling, by the client certificate alone: it must stand up to verification, must not be revoked, and must
+ * carry the key on record of an agent that may call.
+ *
+ * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`
+ */
+export async function identifyCaller(
+  db: Queryable,
+  trusted: readonly X509Certificate[],
+  certificateDer: Uint8Array | undefined,
+): Promise<Caller> {
+  if (certificateDer === undefined) {
+    throw new IngestError(
+      "client_certificate_invalid",
+      "a client certificate is needed for this call and none was presented; register to obtain one",
+    );
+  }
+  const identity = verifyClientCertificate(certificateDer, trusted);
+  const record = await findCallerRecord(db, identity);
+  if (record === undefined) {
+    throw new IngestError("agent_not_found", `agent ${identity.agentId} does not exist, or was deleted`);
+  }
+  requireAgreement(identity, record);
+  if (record.status !== "active" && record.status !== "offline") {
+    throw new IngestError("agent_not_allowed", `agent ${identity.agentId} is ${record.status}`);
+  }
+  const { agentId, organisationId } = identity;
+  return { agentId, organisationId, hostId: record.hostId, hostname: record.hostname, status: record.status };
+}
+
+/**
+ * Checks the JWT that the first message of a stream carries: good, and of the same agent as the certificate.
+ *
+ * @throws IngestError `access_token_invalid`, `identity_mismatch`
+ */
+export async function requireAccessToken(keys: SigningKeys, token: string, caller: Caller): Promise<void> {
+  const { agentId, organisationId } = await verifyAccessToken(keys, token);
+  if (agentId !== caller.agentId || organisationId !== caller.organisationId) {
+    throw new IngestError("identity_mismatch", "the access token and the client certificate name different agents");
+  }
+}
+
+function requireAgreement(
+  identity: CertificateIdentity,
+  record: { organisationId: string; publicKey: string; certificateRevoked: boolean },
+): void {
+  if (record.certificateRevoked) {
+    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again");
+  }
+  if (record.organisationId !== identity.organisationId) {
+    throw new IngestError("identity_mismatch", "the client certificate names another organisation than the agent's");
+  }
+  if (!isKeyOnRecord(record.publicKey, identity)) {
+    throw new IngestError("identity_mismatch", "the client certificate carries another key than the one on record");
+  }
+}
+
+function isKeyOnRecord(pem: string, { publicKey }: CertificateIdentity): boolean {
+  try {
+    return parseAgentPublicKey(pem).pem === publicKey.pem;
+  } catch {
+    return false;
+  }
+}
