@@ -1,0 +1,114 @@
+import { readFile } from "node:fs/promises";
+import type { Config } from "./config.js";
+import { EnrolmentEvents } from "./enrolment/events.js";
+import { Registrar } from "./enrolment/registrar.js";
+import { IngestError } from "./errors.js";
+import { HeartbeatEvents } from "./heartbeat/events.js";
+import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
+import { OfflineWriter } from "./heartbeat/offline-writer.js";
+import { Sessions } from "./heartbeat/sessions.js";
+import { loadAgentCa } from "./identity/agent-ca.js";
+import { loadSigningKeys } from "./identity/signing-keys.js";
+import { createId } from "./lib/ids.js";
+import { Lifetime } from "./lib/lifetime.js";
+import type { Logger } from "./observe/logger.js";
+import { createServiceHandler } from "./rpc/service.js";
+import { peerOf } from "./server/peer.js";
+import { startPlainListener } from "./server/plain-listener.js";
+import { startRpcListener } from "./server/rpc-listener.js";
+import { openDatabase } from "./store/database.js";
+import { DatabaseHealth } from "./store/health.js";
+import { migrateIngest } from "./store/migrate.js";
+
+/** How long agents may take to be told to reconnect and be marked offline. */
+const DRAIN_TIMEOUT_MS = 15_000;
+
+/** A running service. */
+export interface App {
+  grpcPort: number;
+  httpPort: number;
+  /** Ends every stream, marks its agent offline, and closes what was opened. A further call waits for the first. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens, wires and starts the service. What was opened is closed again when a later step fails.
+ *
+ * @throws IngestError `unusable_configuration`, `platform_tables_missing`
+ */
+export async function startApp(config: Config, logger: Logger): Promise<App> {
+  const lifetime = new Lifetime(({ name, durationMs, error }) => {
+    const step = { step: name, durationMs: Math.round(durationMs) };
+    if (error === undefined) logger.debug(step, "closed");
+    else logger.error({ ...step, err: error }, "could not be closed in time");
+  });
+  try {
+    return await start(config, logger, lifetime);
+  } catch (error) {
+    await lifetime.close();
+    throw error;
+  }
+}
+
+async function start(config: Config, logger: Logger, lifetime: Lifetime): Promise<App> {
+  const tls = await readServerCertificate(config.tls);
+  await migrateIngest(config.databaseUrl);
+  const database = openDatabase({
+    url: config.databaseUrl,
+    onIdleError: (error) => logger.warn({ err: error }, "a database connection broke"),
+  });
+  lifetime.register("database", () => database.close());
+
+  const signingKeys = await loadSigningKeys(config.jwtKeyFile);
+  const agentCa = await loadAgentCa(database, config.agentCa);
+  const health = new DatabaseHealth(database.db);
+  lifetime.register("database health", () => health.stop());
+
+  const registrar = new Registrar({ database, agentCa, signingKeys, events: new EnrolmentEvents(logger) });
+  const events = new HeartbeatEvents(logger);
+  const sessions = new Sessions({
+    database,
+    writer: new HeartbeatWriter({ database, events }),
+    offlineWriter: new OfflineWriter({ database, events }),
+    events,
+    instanceId: createId(),
+  });
+
+  const plainListener = await startPlainListener({
+    port: config.httpPort,
+    findHealthProblem: () => health.findProblem(),
+    jwks: () => signingKeys.jwks,
+  });
+  lifetime.register("plain listener", () => plainListener.close());
+
+  const rpcListener = await startRpcListener({
+    port: config.grpcPort,
+    ...tls,
+    handler: createServiceHandler({
+      db: database.db,
+      trustedCas: () => agentCa.trusted,
+      registrar,
+      sessions,
+      signingKeys,
+      logger,
+      peerOf,
+    }),
+  });
+  lifetime.register("rpc listener", () => rpcListener.close());
+  lifetime.register("heartbeat sessions", () => sessions.drain(), DRAIN_TIMEOUT_MS);
+
+  const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
+  logger.info(ports, "ready");
+  return { ...ports, close: () => lifetime.close() };
+}
+
+async function readServerCertificate({ certFile, keyFile }: Config["tls"]): Promise<{ cert: string; key: string }> {
+  try {
+    const [cert, key] = await Promise.all([readFile(certFile, "utf8"), readFile(keyFile, "utf8")]);
+    return { cert, key };
+  } catch (cause) {
+    throw new IngestError("unusable_configuration", `INGEST_TLS_CERT, INGEST_TLS_KEY: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}

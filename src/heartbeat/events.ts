@@ -1,0 +1,46 @@
+import type { Logger } from "../observe/logger.js";
+import type { AgentStatus } from "../store/agents.js";
+
+interface AgentRef {
+  agentId: string;
+  organisationId: string;
+  hostId: string;
+}
+
+/** The business events of the heartbeat: each writes what is to be known of it, in one place. */
+export class HeartbeatEvents {
+  constructor(private readonly logger: Logger) {}
+
+  /** An agent opened a stream. */
+  sessionOpened(event: AgentRef & { hostname: string; epoch: number; remoteAddress: string }): void {
+    this.logger.info(event, "heartbeat stream opened");
+  }
+
+  /** A stream ended. */
+  sessionClosed(event: AgentRef & { epoch: number; durationMs: number; heartbeats: number }): void {
+    this.logger.info(event, "heartbeat stream ended");
+  }
+
+  /** An agent's status changed by what its stream did. */
+  statusChanged(event: { agentId: string; status: AgentStatus; reason: string }): void {
+    this.logger.info(event, "agent status changed");
+  }
+
+  /** The database refused a batch for a passing reason; it is tried again. */
+  writeRetried(event: { items: number; attempt: number; error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.warn({ ...rest, err: error }, "database write failed, trying again");
+  }
+
+  /** One heartbeat could not be written, whatever it was written with. */
+  writeFailed(event: { agentId: string; hostId: string; error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.error({ ...rest, err: error }, "heartbeat could not be written");
+  }
+
+  /** The end of a session could not be written; the agent stays online in the database. */
+  closeFailed(event: AgentRef & { error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.error({ ...rest, err: error }, "agent could not be marked offline");
+  }
+}

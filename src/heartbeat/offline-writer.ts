@@ -1,0 +1,60 @@
+import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { markSessionsOffline, type SessionKey } from "../store/agent-sessions.js";
+import { insertStatusHistory } from "../store/agents.js";
+import type { Database, Queryable } from "../store/database.js";
+import { lockHostsAndAgents } from "../store/locks.js";
+import type { HeartbeatEvents } from "./events.js";
+import { writeSet } from "./set-writer.js";
+
+const MAX_BATCH_ROWS = 500;
+const BUSY_RETRY_MS = 200;
+const STREAM_ENDED = "heartbeat stream ended";
+
+/** Marks agents offline whose stream ended, in batches: a load balancer may drop thousands at once. */
+export class OfflineWriter {
+  readonly #batcher: Batcher<SessionKey, void>;
+
+  constructor(options: { database: Database; events: HeartbeatEvents }) {
+    const { database, events } = options;
+    this.#batcher = new Batcher({
+      flush: async (sessions) => {
+        const wentOffline: string[] = [];
+        const outcomes = await writeSet<SessionKey, void>(
+          { database, write: (tx, set) => writeBatch(tx, set, wentOffline), onRetry: (r) => events.writeRetried(r) },
+          sessions,
+        );
+        for (const agentId of new Set(wentOffline)) {
+          events.statusChanged({ agentId, status: "offline", reason: STREAM_ENDED });
+        }
+        return outcomes;
+      },
+      maxItems: MAX_BATCH_ROWS,
+      maxBytes: Number.POSITIVE_INFINITY,
+      maxWaitingBytes: Number.POSITIVE_INFINITY,
+      busyRetryMs: BUSY_RETRY_MS,
+    });
+  }
+
+  /** Resolves when the end of the session is stored, also when another session is the agent's current one. */
+  write(session: SessionKey): Promise<void> {
+    return this.#batcher.add(session, 0);
+  }
+}
+
+async function writeBatch(
+  tx: Queryable,
+  sessions: readonly SessionKey[],
+  wentOffline: string[],
+): Promise<BatchOutcome<void>[]> {
+  const found = await lockHostsAndAgents(tx, sessions);
+  const locked = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
+  const offline = new Set(await markSessionsOffline(tx, locked));
+  await insertStatusHistory(
+    tx,
+    [...new Map(locked.map((session) => [session.agentId, session])).values()]
+      .filter(({ agentId }) => offline.has(agentId))
+      .map(({ agentId, organisationId }) => ({ agentId, organisationId, status: "offline", reason: STREAM_ENDED })),
+  );
+  wentOffline.push(...offline);
+  return sessions.map(({ agentId }) => (found.get(agentId)?.state === "busy" ? { busy: true } : { done: undefined }));
+}

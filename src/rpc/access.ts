@@ -1,0 +1,31 @@
+import type { X509Certificate } from "node:crypto";
+import type { Interceptor } from "@connectrpc/connect";
+import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { identifyCaller } from "../identity/caller.js";
+import { type Queryable, toDatabaseError } from "../store/database.js";
+import { callerKey, peerKey } from "./context.js";
+
+type MethodName = keyof typeof IngestService.method;
+
+/** What a caller must present. An RPC that nobody decided about does not compile. */
+const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
+  register: "anyone",
+  heartbeat: "client certificate",
+  terminal: "client certificate",
+  submitSoftwareInventory: "client certificate",
+  renewCertificate: "client certificate",
+};
+
+/** Identifies the caller of every method that needs a client certificate, before its handler runs. */
+export function createAccessInterceptor(db: Queryable, trusted: () => readonly X509Certificate[]): Interceptor {
+  return (next) => async (request) => {
+    if (ACCESS[request.method.localName as MethodName] !== "anyone") {
+      const { certificateDer } = request.contextValues.get(peerKey);
+      const caller = await identifyCaller(db, trusted(), certificateDer).catch((error: unknown) => {
+        throw toDatabaseError(error);
+      });
+      request.contextValues.set(callerKey, caller);
+    }
+    return next(request);
+  };
+}

@@ -1,0 +1,28 @@
+import { type ContextValues, createContextKey, createContextValues } from "@connectrpc/connect";
+import type { Caller } from "../identity/caller.js";
+
+/** The other end of the connection a call came over. */
+export interface Peer {
+  /** IP address, without port. */
+  address: string;
+  /** The client certificate it presented, DER, not verified; undefined without one. */
+  certificateDer: Uint8Array | undefined;
+}
+
+/** The peer of a call. */
+export const peerKey = createContextKey<Peer>({ address: "", certificateDer: undefined }, { description: "peer" });
+
+/** Who is calling; set for every method that needs a client certificate. */
+export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
+
+/** The context values a call starts with. */
+export function contextValuesOf(peer: Peer): ContextValues {
+  return createContextValues().set(peerKey, peer);
+}
+
+/** The caller of a method that needs a client certificate. */
+export function requireCaller(values: ContextValues): Caller {
+  const caller = values.get(callerKey);
+  if (caller === undefined) throw new Error("this method is called without identification: see rpc/access.ts");
+  return caller;
+}

@@ -1,0 +1,30 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { IngestError, type IngestErrorCode } from "../errors.js";
+
+/**
+ * What an agent is told. NOT_FOUND, PERMISSION_DENIED and UNAUTHENTICATED make an installed agent throw its identity
+ * away and register again: they are only for what is wrong with that identity, never for anything that passes.
+ */
+const STATUS: Record<IngestErrorCode, Code> = {
+  invalid_field: Code.InvalidArgument,
+  enrolment_token_unusable: Code.Unauthenticated,
+  key_of_other_organisation: Code.FailedPrecondition,
+  client_certificate_invalid: Code.Unauthenticated,
+  access_token_invalid: Code.Unauthenticated,
+  identity_mismatch: Code.Unauthenticated,
+  agent_not_found: Code.NotFound,
+  agent_not_allowed: Code.PermissionDenied,
+  session_displaced: Code.Aborted,
+  draining: Code.Unavailable,
+  database_unavailable: Code.Unavailable,
+  platform_tables_missing: Code.Internal,
+  unusable_configuration: Code.Internal,
+  operation_refused: Code.FailedPrecondition,
+};
+
+/** Turns what a handler failed with into what the caller is told; undefined for a bug, whose cause is for the log. */
+export function toConnectError(error: unknown): ConnectError | undefined {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof IngestError) return new ConnectError(error.message, STATUS[error.code]);
+  return undefined;
+}

@@ -1,0 +1,63 @@
+import type { X509Certificate } from "node:crypto";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import type { Registrar } from "../enrolment/registrar.js";
+import type { Sessions } from "../heartbeat/sessions.js";
+import type { SigningKeys } from "../identity/signing-keys.js";
+import type { Logger } from "../observe/logger.js";
+import type { Queryable } from "../store/database.js";
+import { createAccessInterceptor } from "./access.js";
+import { contextValuesOf, type Peer, peerKey } from "./context.js";
+import { createErrorInterceptor } from "./error-interceptor.js";
+import { createHeartbeatHandler } from "./heartbeat.js";
+import { toRawRegistration, toRegisterResponse } from "./messages.js";
+
+/** What gRPC in Go, and so every installed agent, takes for the largest message. */
+const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+
+/** What the service is made of. */
+export interface ServiceOptions {
+  db: Queryable;
+  trustedCas: () => readonly X509Certificate[];
+  registrar: Registrar;
+  sessions: Sessions;
+  signingKeys: SigningKeys;
+  logger: Logger;
+  /** Who is at the other end of the connection that a request came over. */
+  peerOf: (request: Parameters<NodeHandler>[0]) => Peer;
+}
+
+/** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
+export function createServiceHandler(options: ServiceOptions): NodeHandler {
+  const { db, trustedCas, registrar, sessions, signingKeys, logger, peerOf } = options;
+  const implementation = {
+    register: async (request, { values }) =>
+      toRegisterResponse(await registrar.register(toRawRegistration(request), values.get(peerKey).address)),
+    heartbeat: createHeartbeatHandler({ sessions, signingKeys }),
+    // biome-ignore lint/correctness/useYield: the first message would already be an answer
+    terminal: async function* () {
+      throw unimplemented("Terminal");
+    },
+    submitSoftwareInventory: () => {
+      throw unimplemented("SubmitSoftwareInventory");
+    },
+    renewCertificate: () => {
+      throw unimplemented("RenewCertificate");
+    },
+  } satisfies ServiceImpl<typeof IngestService>;
+
+  return connectNodeAdapter({
+    routes: (router) => router.service(IngestService, implementation),
+    // The first one sees the errors of those after it.
+    interceptors: [createErrorInterceptor(logger), createAccessInterceptor(db, trustedCas)],
+    contextValues: (request) => contextValuesOf(peerOf(request)),
+    readMaxBytes: MAX_MESSAGE_BYTES,
+  });
+}
+
+function unimplemented(method: string): ConnectError {
+  return new ConnectError(`${method} is not implemented by this version of the service`, Code.Unimplemented);
+}

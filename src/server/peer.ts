@@ -1,0 +1,17 @@
+import type { IncomingMessage } from "node:http";
+import type { Http2ServerRequest } from "node:http2";
+import { TLSSocket } from "node:tls";
+
+/**
+ * The other end of the TLS connection that a request came over. The certificate is as the client presented it, not
+ * verified: `authorized` is not looked at, since a resumed session without a certificate reports true
+ * (nodejs/node issue 35317).
+ */
+export function peerOf(request: IncomingMessage | Http2ServerRequest): {
+  address: string;
+  certificateDer: Uint8Array | undefined;
+} {
+  const socket = "stream" in request ? (request.stream.session?.socket ?? request.socket) : request.socket;
+  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  return { address: socket.remoteAddress ?? "", certificateDer: certificate?.raw };
+}

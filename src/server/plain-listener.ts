@@ -1,0 +1,49 @@
+import { createServer, type ServerResponse } from "node:http";
+import { listen } from "./listen.js";
+import type { Listener } from "./rpc-listener.js";
+
+/** Long enough to spare the service, short enough for a rotated key. */
+const JWKS_CACHE_CONTROL = "public, max-age=300";
+
+/** How the plain listener is made. */
+export interface PlainListenerOptions {
+  port: number;
+  /** Why the service is not healthy; undefined when it is. */
+  findHealthProblem: () => string | undefined;
+  /** The JSON Web Key Set. */
+  jwks: () => unknown;
+}
+
+/** Listens on plain HTTP: `GET /healthz` and `GET /.well-known/jwks.json`, nothing else. */
+export async function startPlainListener({ port, findHealthProblem, jwks }: PlainListenerOptions): Promise<Listener> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split("?", 1)[0];
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      send(response, 404, "text/plain; charset=utf-8", "not found\n");
+    } else if (path === "/healthz") {
+      const problem = findHealthProblem();
+      response.setHeader("Cache-Control", "no-store");
+      send(response, problem === undefined ? 200 : 503, "text/plain; charset=utf-8", problem ?? "ok");
+    } else if (path === "/.well-known/jwks.json") {
+      response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);
+      response.setHeader("Access-Control-Allow-Origin", "*");
+      send(response, 200, "application/json", JSON.stringify(jwks()));
+    } else {
+      send(response, 404, "text/plain; charset=utf-8", "not found\n");
+    }
+  });
+  const boundPort = await listen(server, port);
+  return {
+    port: boundPort,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function send(response: ServerResponse, status: number, contentType: string, body: string): void {
+  response.writeHead(status, { "Content-Type": contentType, "X-Content-Type-Options": "nosniff" });
+  response.end(body);
+}

@@ -1,0 +1,83 @@
+import { constants } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import {
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
+import type { Socket } from "node:net";
+import { listen } from "./listen.js";
+
+/** Installed agents probe at this interval too. */
+const TCP_KEEP_ALIVE_MS = 15_000;
+/** How long connections that were told to go away may take before they are cut. */
+const CLOSE_GRACE_MS = 2_000;
+
+/** Handles one request, of HTTP/2 or HTTP/1.1. */
+export type RequestHandler = (
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+) => void;
+
+/** A listener that runs. */
+export interface Listener {
+  port: number;
+  /** Stops accepting, and closes every connection. */
+  close(): Promise<void>;
+}
+
+/** How agents are listened to. */
+export interface RpcListenerOptions {
+  port: number;
+  /** PEM. */
+  cert: string;
+  key: string;
+  handler: RequestHandler;
+}
+
+/**
+ * Listens for agents: TLS 1.2 or later, HTTP/2, and HTTP/1.1 for Connect clients that speak nothing else. A client
+ * certificate is asked for and left to the service to verify: with a `ca` here, installed agents whose issuer is not
+ * listed would present none, and one that expired could not even register.
+ */
+export async function startRpcListener({ port, cert, key, handler }: RpcListenerOptions): Promise<Listener> {
+  const server = createSecureServer(
+    {
+      cert,
+      key,
+      allowHTTP1: true,
+      minVersion: "TLSv1.2",
+      requestCert: true,
+      rejectUnauthorized: false,
+      // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    },
+    handler,
+  );
+  const sessions = new Set<ServerHttp2Session>();
+  const sockets = new Set<Socket>();
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  server.on("secureConnection", (socket) => {
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  const boundPort = await listen(server, port);
+  return {
+    port: boundPort,
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Sends GOAWAY; the server's own close() leaves HTTP/2 sessions open.
+      for (const session of sessions) session.close();
+      const cut = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, CLOSE_GRACE_MS);
+      await closed;
+      clearTimeout(cut);
+    },
+  };
+}
