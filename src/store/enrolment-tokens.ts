@@ -41,10 +41,8 @@ export async function takeTokenUse(tx: Queryable, tokenId: string): Promise<bool
 }
 
 /** Stores a new token. */
-export async function insertEnrolmentToken(
-  db: Queryable,
-  token: NewEnrolmentToken,
-): Promise<EnrolmentTokenRow | undefined> {
+export async function insertEnrolmentToken(db: Queryable, token: NewEnrolmentToken): Promise<EnrolmentTokenRow> {
   const [row] = await db.insert(agentEnrolmentTokens).values(token).returning();
+  if (row === undefined) throw new Error("an insert without conflict clause returned no row");
   return row;
 }

@@ -1,0 +1,10 @@
+/** What a command gets of the process it runs in; only `main.ts` touches the process itself. */
+export interface CommandContext {
+  env: Readonly<Record<string, string | undefined>>;
+  /** Aborted when the process is told to end. */
+  signal: AbortSignal;
+  /** Writes a line to standard output. */
+  print: (line: string) => void;
+  /** Writes a line to standard error. */
+  warn: (line: string) => void;
+}

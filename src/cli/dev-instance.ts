@@ -1,0 +1,48 @@
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+
+/** The data directory of `dev`, in the current directory. */
+export const DEFAULT_DATA_DIR = ".data";
+
+const schema = z.object({
+  pid: z.number(),
+  databaseUrl: z.string(),
+  grpcAddress: z.string(),
+  caFile: z.string(),
+  token: z.string(),
+});
+
+/** What other commands need to know of the `dev` instance that runs in this checkout. */
+export type DevInstance = z.infer<typeof schema>;
+
+/** Leaves a note for other commands; it holds secrets, so only the user may read it. */
+export async function writeDevInstance(dataDir: string, instance: DevInstance): Promise<void> {
+  await writeFile(fileIn(dataDir), `${JSON.stringify(instance, null, 2)}\n`, { mode: 0o600 });
+}
+
+/** Takes the note away. */
+export async function removeDevInstance(dataDir: string): Promise<void> {
+  await rm(fileIn(dataDir), { force: true });
+}
+
+/** The `dev` instance that runs in this directory; undefined when none does. */
+export async function findDevInstance(dataDir = DEFAULT_DATA_DIR): Promise<DevInstance | undefined> {
+  const text = await readFile(fileIn(dataDir), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const parsed = schema.safeParse(JSON.parse(text));
+  return parsed.success && isRunning(parsed.data.pid) ? parsed.data : undefined;
+}
+
+function fileIn(dataDir: string): string {
+  return join(dataDir, "dev.json");
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from "node:crypto";
+import { access, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { Command } from "commander";
+import { hashEnrolmentToken } from "../enrolment/enrolment-token.js";
+import { issueEnrolmentToken } from "../enrolment/token-issue.js";
+import { createLogger } from "../observe/logger.js";
+import { openDatabase, type Queryable } from "../store/database.js";
+import { findEnrolmentToken } from "../store/enrolment-tokens.js";
+import { tryLockInstance } from "../store/instance-lock.js";
+import { migrateStandalone } from "../store/migrate.js";
+import { insertOrganisation, listOrganisations } from "../store/organisations.js";
+import type { CommandContext } from "./context.js";
+import { DEFAULT_DATA_DIR, removeDevInstance, writeDevInstance } from "./dev-instance.js";
+import { devTlsFilesIn, writeDevTls } from "./dev-tls.js";
+import { startEmbeddedPostgres } from "./embedded-postgres.js";
+import { requireConfig, runService } from "./run-service.js";
+
+/** `dev`: the service with all it needs, in one directory. What `npm start` runs. */
+export function devCommand(context: CommandContext): Command {
+  return new Command("dev")
+    .description("run the service with a PostgreSQL, a server certificate and an enrolment token of its own")
+    .option("--data-dir <dir>", "where these are kept", DEFAULT_DATA_DIR)
+    .action(({ dataDir }: { dataDir: string }) => runDev(context, resolve(dataDir)));
+}
+
+async function runDev(context: CommandContext, dataDir: string): Promise<void> {
+  if (context.env.DATABASE_URL) return runWithDatabase(context, dataDir, context.env.DATABASE_URL);
+  await makeDataDir(dataDir);
+  const postgres = await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), onLog: context.warn });
+  let isOurs = false;
+  try {
+    const unlock = await tryLockInstance(postgres.url());
+    if (unlock === undefined) {
+      throw new Error(`another instance runs on ${dataDir}: stop it, or choose another directory with --data-dir`);
+    }
+    isOurs = true;
+    try {
+      await runWithDatabase(context, dataDir, postgres.url());
+    } finally {
+      await unlock();
+    }
+  } finally {
+    if (isOurs || !postgres.adopted) await postgres.stop();
+  }
+}
+
+async function runWithDatabase(context: CommandContext, dataDir: string, databaseUrl: string): Promise<void> {
+  const { signal, warn } = context;
+  await makeDataDir(dataDir);
+  const config = requireConfig(await developmentEnvironment(context.env, dataDir, databaseUrl), warn);
+  await migrateStandalone(databaseUrl);
+  const token = await withQueryable(databaseUrl, (db) => loadToken(db, dataDir));
+  try {
+    await runService(config, createLogger(config.logLevel), signal, async ({ grpcPort, httpPort }) => {
+      const grpcAddress = `localhost:${grpcPort}`;
+      const caFile = config.tls.certFile;
+      await writeDevInstance(dataDir, { pid: process.pid, databaseUrl, grpcAddress, caFile, token });
+      context.print(banner({ grpcAddress, httpPort, caFile, token }));
+    });
+  } finally {
+    await removeDevInstance(dataDir);
+  }
+  context.print("Stopped.");
+}
+
+function banner(instance: { grpcAddress: string; httpPort: number; caFile: string; token: string }): string {
+  const { grpcAddress, httpPort, caFile, token } = instance;
+  return `
+ct-ops-ingest is ready.
+
+  agents     https://${grpcAddress}   (gRPC, gRPC-Web, Connect)
+  plain      http://localhost:${httpPort}    (/healthz, /.well-known/jwks.json)
+  CA file    ${caFile}
+  token      ${token}   (approves by itself)
+
+Try next, in another terminal:
+
+  npm run cli -- simulate --agents 10
+  npm run cli -- agent list
+  curl http://localhost:${httpPort}/.well-known/jwks.json
+
+Ctrl-C stops it.
+`;
+}
+
+/** What the user set, and for the rest files in the data directory. */
+async function developmentEnvironment(
+  env: CommandContext["env"],
+  dataDir: string,
+  databaseUrl: string,
+): Promise<Record<string, string | undefined>> {
+  const tls = env.INGEST_TLS_CERT || env.INGEST_TLS_KEY ? undefined : await loadServerCertificate(join(dataDir, "tls"));
+  const hasSecret = env.LDAP_ENCRYPTION_KEY || env.BETTER_AUTH_SECRET;
+  return {
+    INGEST_LOG_LEVEL: "warn",
+    INGEST_JWT_KEY_FILE: join(dataDir, "jwt_key.pem"),
+    ...env,
+    DATABASE_URL: databaseUrl,
+    ...(tls && { INGEST_TLS_CERT: tls.certFile, INGEST_TLS_KEY: tls.keyFile }),
+    ...(!hasSecret && { LDAP_ENCRYPTION_KEY: await loadSecret(join(dataDir, "encryption-key")) }),
+  };
+}
+
+async function loadServerCertificate(directory: string): Promise<{ certFile: string; keyFile: string }> {
+  const files = devTlsFilesIn(directory);
+  const exists = await access(files.certFile).then(
+    () => true,
+    () => false,
+  );
+  return exists ? files : writeDevTls(directory);
+}
+
+async function loadSecret(path: string): Promise<string> {
+  const stored = await readOptional(path);
+  if (stored !== undefined) return stored;
+  const made = randomBytes(32).toString("base64url");
+  await writeFile(path, `${made}\n`, { mode: 0o600, flag: "wx" });
+  return made;
+}
+
+/** The token that was made the first time; a new one when this database does not know it, or it was revoked. */
+async function loadToken(db: Queryable, dataDir: string): Promise<string> {
+  const path = join(dataDir, "enrolment-token");
+  const stored = await readOptional(path);
+  if (stored !== undefined && (await findEnrolmentToken(db, hashEnrolmentToken(stored)))?.usable) return stored;
+  if ((await listOrganisations(db)).length === 0) await insertOrganisation(db, { name: "Default", slug: "default" });
+  const [organisation] = await listOrganisations(db);
+  const { token } = await issueEnrolmentToken(db, {
+    label: "made by dev",
+    autoApprove: true,
+    tags: [],
+    ...(organisation && { organisationSlug: organisation.slug }),
+  });
+  await writeFile(path, `${token}\n`, { mode: 0o600 });
+  return token;
+}
+
+async function withQueryable<T>(url: string, work: (db: Queryable) => Promise<T>): Promise<T> {
+  const database = openDatabase({ url, maxConnections: 1 });
+  try {
+    return await work(database.db);
+  } finally {
+    await database.close();
+  }
+}
+
+async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new Error(`the data directory ${dataDir} cannot be used: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function readOptional(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

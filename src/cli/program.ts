@@ -1,0 +1,51 @@
+import { Command, CommanderError } from "commander";
+import { agentCommand } from "./agent.js";
+import type { CommandContext } from "./context.js";
+import { devCommand } from "./dev.js";
+import { devTlsCommand } from "./dev-tls.js";
+import { migrateCommand } from "./migrate.js";
+import { serveCommand } from "./serve.js";
+import { tokenCommand } from "./token.js";
+
+const SUCCESS = 0;
+const FAILED = 1;
+const USAGE = 2;
+
+/**
+ * Runs the command that these arguments name.
+ *
+ * @param args without the program's own name
+ * @returns the exit code: 0 done, 1 failed, 2 not understood
+ */
+export async function runCli(args: readonly string[], context: CommandContext): Promise<number> {
+  const program = new Command("ct-ops-ingest")
+    .description("The service that CT-Ops monitoring agents enrol with and keep a heartbeat stream open to.")
+    .addCommand(serveCommand(context))
+    .addCommand(devCommand(context))
+    .addCommand(migrateCommand(context))
+    .addCommand(devTlsCommand(context))
+    .addCommand(tokenCommand(context))
+    .addCommand(agentCommand(context));
+  throwInsteadOfExit(program);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return SUCCESS;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
+    for (const line of describe(error).split("\n")) context.warn(`error: ${line}`);
+    return FAILED;
+  }
+}
+
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride().showHelpAfterError("(--help tells more)");
+  for (const child of command.commands) throwInsteadOfExit(child);
+}
+
+/** What to tell a person: the driver's words rather than the ORM's, which hold the query. */
+function describe(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return describe(error.errors[0]);
+  if (!(error instanceof Error)) return String(error);
+  if (error.message.startsWith("Failed query") && error.cause !== undefined) return describe(error.cause);
+  return "port" in error && "code" in error ? `cannot reach the database: ${error.message}` : error.message;
+}

@@ -1,0 +1,64 @@
+import { Command, InvalidArgumentError } from "commander";
+import { issueEnrolmentToken } from "../enrolment/token-issue.js";
+import type { Tag } from "../store/tags.js";
+import { withDatabase } from "./command-database.js";
+import type { CommandContext } from "./context.js";
+import { parseDurationMs } from "./duration.js";
+
+interface CreateOptions {
+  label: string;
+  org?: string;
+  autoApprove?: true;
+  maxUses?: number;
+  expiresIn?: number;
+  tag: Tag[];
+  json?: true;
+}
+
+/** `token create`. */
+export function tokenCommand(context: CommandContext): Command {
+  const create = new Command("create")
+    .description("make an enrolment token; it is shown once")
+    .requiredOption("--label <label>", "what it is for")
+    .option("--org <slug>", "the organisation; may be left out where there is only one")
+    .option("--auto-approve", "agents that enrol with it need no approval")
+    .option("--max-uses <n>", "how many agents may enrol with it", parsePositiveInteger)
+    .option("--expires-in <duration>", "how long it can be used, for example 30d", parseDurationMs)
+    .option("--tag <key=value>", "a tag for its hosts; can be repeated", collectTag, [])
+    .option("--json", "print JSON only")
+    .action(async (options: CreateOptions) => {
+      const { label, org, autoApprove = false, maxUses, expiresIn, tag, json } = options;
+      const { token, row } = await withDatabase(context, ({ db }) =>
+        issueEnrolmentToken(db, {
+          label,
+          autoApprove,
+          tags: tag,
+          ...(org !== undefined && { organisationSlug: org }),
+          ...(maxUses !== undefined && { maxUses }),
+          ...(expiresIn !== undefined && { lifetimeMs: expiresIn }),
+        }),
+      );
+      if (json) {
+        const { id, organisationId, maxUses, expiresAt } = row;
+        context.print(JSON.stringify({ id, token, organisationId, label, autoApprove, maxUses, expiresAt }));
+        return;
+      }
+      context.print(token);
+      context.warn("This token is shown once; the database keeps only its hash.");
+    });
+  return new Command("token").description("enrolment tokens").addCommand(create);
+}
+
+function parsePositiveInteger(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < 1 || number > 2_147_483_647) {
+    throw new InvalidArgumentError("expected a whole number from 1");
+  }
+  return number;
+}
+
+function collectTag(text: string, tags: Tag[]): Tag[] {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError("expected key=value");
+  return [...tags, { key, value }];
+}
