@@ -58,9 +58,18 @@ export class Registrar {
     const registration = parseRegistration(raw);
     // Before anything is looked up: without it an existing identity is neither answered nor touched.
     await requirePossession(registration.csrDer, registration.publicKey);
-    const known = await findAgentByPublicKey(this.options.database.db, registration.publicKey.pem);
+    const { db } = this.options.database;
+    const known = await findAgentByPublicKey(db, registration.publicKey.pem);
     if (known !== undefined) return this.#answerKnown(known, registration.publicKey);
-    return this.#enrol(registration, remoteAddress);
+    try {
+      return await this.#enrol(registration, remoteAddress);
+    } catch (error) {
+      if (!(error instanceof KeyTaken || error instanceof TokenUnusable)) throw error;
+      // Another request with the same key may have been faster, and have taken the token's last use.
+      const winner = await findAgentByPublicKey(db, registration.publicKey.pem);
+      if (winner !== undefined) return this.#answerKnown(winner, registration.publicKey);
+      throw error instanceof TokenUnusable ? this.#refuse(error.reason, registration, remoteAddress) : error;
+    }
   }
 
   async #answerKnown(agent: AgentRow, publicKey: AgentPublicKey): Promise<RegistrationResult> {
@@ -84,25 +93,13 @@ export class Registrar {
 
   async #enrol(registration: Registration, remoteAddress: string): Promise<RegistrationResult> {
     const { database, agentCa, events } = this.options;
-    const token = await this.#requireUsableToken(registration, remoteAddress);
+    const token = await requireUsableToken(database.db, registration.orgToken);
     const identity = { agentId: createId(), organisationId: token.organisationId };
     // Signed before the transaction, so that it holds the token's row for as short as possible.
     const certificate = token.autoApprove
       ? await issueClientCertificate(agentCa, identity, registration.publicKey)
       : undefined;
-
-    const inserted = await database
-      .transaction((tx) => insert(tx, { identity, registration, token, certificate }))
-      .catch((error: unknown) => {
-        throw error instanceof TokenUsedUp ? this.#refuse("exhausted", registration, remoteAddress) : error;
-      });
-    if (!inserted) {
-      // Another request with the same key was faster.
-      const winner = await findAgentByPublicKey(database.db, registration.publicKey.pem);
-      if (winner === undefined) throw new Error("the agent with this key vanished while it registered");
-      return this.#answerKnown(winner, registration.publicKey);
-    }
-
+    await database.transaction((tx) => insertEnrolment(tx, { identity, registration, token, certificate }));
     const status = certificate === undefined ? "pending" : "active";
     events.enrolled({ ...identity, status, hostname: registration.hostname, tokenId: token.id, remoteAddress });
     return certificate === undefined
@@ -110,23 +107,8 @@ export class Registrar {
       : this.#active(identity, certificate);
   }
 
-  async #requireUsableToken(registration: Registration, remoteAddress: string): Promise<EnrolmentTokenRow> {
-    if (registration.orgToken === "") {
-      throw new IngestError("invalid_field", "org_token: missing; expected an enrolment token");
-    }
-    const found = await findEnrolmentToken(this.options.database.db, hashEnrolmentToken(registration.orgToken));
-    if (found === undefined) throw this.#refuse("unknown", registration, remoteAddress);
-    const { token, usable, expired } = found;
-    if (usable) return token;
-    throw this.#refuse(
-      token.deletedAt !== null ? "revoked" : expired ? "expired" : "exhausted",
-      registration,
-      remoteAddress,
-    );
-  }
-
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator's log. */
-  #refuse(reason: string, { orgToken, hostname }: Registration, remoteAddress: string): IngestError {
+  #refuse(reason: TokenProblem, { orgToken, hostname }: Registration, remoteAddress: string): IngestError {
     const tokenHashPrefix = hashEnrolmentToken(orgToken).slice(0, 8);
     this.options.events.refused({ reason: `token_${reason}`, tokenHashPrefix, hostname, remoteAddress });
     return new IngestError(
@@ -154,11 +136,33 @@ interface Enrolment {
   certificate: IssuedCertificate | undefined;
 }
 
-/** Rolls the enrolment back: the token's last use was taken meanwhile. */
-class TokenUsedUp extends Error {}
+type TokenProblem = "unknown" | "expired" | "exhausted" | "revoked";
 
-/** Writes a new agent with all that belongs to it; false, and nothing, when its key is known meanwhile. */
-async function insert(tx: Queryable, enrolment: Enrolment): Promise<boolean> {
+/** Rolls an enrolment back, or keeps it from starting. */
+class TokenUnusable extends Error {
+  constructor(readonly reason: TokenProblem) {
+    super(`the enrolment token is ${reason}`);
+  }
+}
+
+/** Rolls an enrolment back: its key became known meanwhile. */
+class KeyTaken extends Error {}
+
+async function requireUsableToken(db: Queryable, orgToken: string): Promise<EnrolmentTokenRow> {
+  if (orgToken === "") throw new IngestError("invalid_field", "org_token: missing; expected an enrolment token");
+  const found = await findEnrolmentToken(db, hashEnrolmentToken(orgToken));
+  if (found === undefined) throw new TokenUnusable("unknown");
+  const { token, usable, expired } = found;
+  if (usable) return token;
+  throw new TokenUnusable(token.deletedAt !== null ? "revoked" : expired ? "expired" : "exhausted");
+}
+
+/**
+ * Writes a new agent with all that belongs to it.
+ *
+ * @throws KeyTaken, TokenUnusable: the transaction is to be rolled back
+ */
+async function insertEnrolment(tx: Queryable, enrolment: Enrolment): Promise<void> {
   const { identity, registration, token, certificate } = enrolment;
   const { agentId, organisationId } = identity;
   const { hostname, version, os, osVersion, arch } = registration;
@@ -175,7 +179,7 @@ async function insert(tx: Queryable, enrolment: Enrolment): Promise<boolean> {
     enrolmentTokenId: token.id,
     ...(certificate && { approvedAt: new Date(), ...certificateColumns(certificate) }),
   });
-  if (!isNew) return false;
+  if (!isNew) throw new KeyTaken("the key is known");
 
   const ownTags = mergeTags(readTags(token.metadata?.tags), registration.tags);
   const hostId = createId();
@@ -195,6 +199,5 @@ async function insert(tx: Queryable, enrolment: Enrolment): Promise<boolean> {
     await linkHostTags(tx, { organisationId, hostId, wanted: mergeTags(defaultTags, ownTags) });
   }
   // Last, because the token's row is what all registrations with it wait for.
-  if (!(await takeTokenUse(tx, token.id))) throw new TokenUsedUp();
-  return true;
+  if (!(await takeTokenUse(tx, token.id))) throw new TokenUnusable("exhausted");
 }

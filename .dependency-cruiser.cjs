@@ -1,0 +1,83 @@
+// Who may import whom. docs/architecture.md says why; `npm run check` holds the code to it.
+
+const DOMAIN = ["enrolment", "heartbeat", "work"];
+const BASE = ["lib", "errors", "observe"];
+
+/** Each room of src/, a directory or a single file, and all it may import besides itself. */
+const rooms = {
+  lib: [],
+  errors: [],
+  observe: ["lib", "errors"],
+  config: BASE,
+  store: BASE,
+  broker: BASE,
+  identity: ["store", ...BASE],
+  enrolment: ["identity", "store", "broker", ...BASE],
+  heartbeat: ["identity", "store", "broker", ...BASE],
+  work: ["identity", "store", "broker", ...BASE],
+  rpc: [...DOMAIN, "identity", "store", "broker", ...BASE, "gen"],
+  server: ["lib", "observe"],
+  agent: ["gen", "lib"],
+  app: ["rpc", "server", ...DOMAIN, "identity", "store", "broker", "config", ...BASE, "gen"],
+  cli: ["app", "config", "agent", "server", "enrolment", "heartbeat", "identity", "store", ...BASE],
+  main: ["cli", "config", "errors"],
+  index: ["app", "agent", "rpc", "server", ...DOMAIN, "identity", "store", "broker", "config", ...BASE, "gen"],
+};
+
+/** Each foreign technology and the only files that may import it. */
+const homes = [
+  { name: "postgresql", modules: ["drizzle-orm", "pg"], home: "^src/store(/|[.]ts$)" },
+  { name: "connect", modules: ["@connectrpc/[^/]+", "@bufbuild/[^/]+"], home: "^(gen/|src/(rpc|agent)(/|[.]ts$))" },
+  { name: "network", modules: ["node:(http|https|http2|tls)"], home: "^src/(server|agent)(/|[.]ts$)" },
+  { name: "sockets", modules: ["node:net"], home: "^src/((server|agent)(/|[.]ts$)|cli/embedded-postgres[.]ts$)" },
+  {
+    name: "identities",
+    modules: ["jose", "@peculiar/x509", "reflect-metadata"],
+    home: "^src/(identity|agent)(/|[.]ts$)",
+  },
+  { name: "observation", modules: ["pino", "prom-client"], home: "^src/observe(/|[.]ts$)" },
+  { name: "embedded-postgres", modules: ["@?embedded-postgres"], home: "^src/cli/embedded-postgres[.]ts$" },
+  { name: "rabbitmq", modules: ["amqplib"], home: "^src/broker(/|[.]ts$)" },
+  { name: "commander", modules: ["commander"], home: "^src/(cli/|main[.]ts$)" },
+];
+
+const pathOf = (room) => (room === "gen" ? "^gen/" : `^src/${room}(/|[.]ts$)`);
+
+/** A package as it resolves (also to its @types), or by its bare name; a module of Node with or without `node:`. */
+const pathOfModule = (module) =>
+  module.startsWith("node:")
+    ? `^(node:)?${module.slice("node:".length)}(/|$)`
+    : `(^|node_modules/)(@types/)?${module}(/|$)`;
+
+module.exports = {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "known-rooms",
+      comment: "A new room is decided about here.",
+      severity: "error",
+      from: { path: "^src/", pathNot: Object.keys(rooms).map(pathOf) },
+      to: {},
+    },
+    ...Object.entries(rooms).map(([room, allowed]) => ({
+      name: `direction-of-${room}`,
+      comment: `${room} may import ${allowed.join(", ") || "nothing of the service"}.`,
+      severity: "error",
+      from: { path: pathOf(room) },
+      to: { path: "^(src|gen|test|drizzle|bench|dist)/", pathNot: [room, ...allowed].map(pathOf) },
+    })),
+    ...homes.map(({ name, modules, home }) => ({
+      name: `home-of-${name}`,
+      severity: "error",
+      from: { path: "^src/", pathNot: home },
+      to: { path: modules.map(pathOfModule) },
+    })),
+  ],
+  options: {
+    tsConfig: { fileName: "tsconfig.json" },
+    // Type-only imports count too.
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: "node_modules" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default"] },
+  },
+};

@@ -1,0 +1,124 @@
+/**
+ * Runs the tests: starts a PostgreSQL of their own, migrates the database they clone, runs tap, and leaves nothing.
+ * Arguments are passed on to tap, for example `npm test -- test-dist/enrolment/register.test.js`.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { startEmbeddedPostgres } from "../dist/cli/embedded-postgres.js";
+import { migrateStandalone } from "../dist/store/migrate.js";
+import { TEMPLATE_DATABASE } from "./support/database.js";
+
+const KILL_AFTER_MS = 10_000;
+
+const interruption = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => interruption.abort(signal));
+}
+
+const directory = await mkdtemp(join(tmpdir(), "ct-ops-ingest-test-"));
+try {
+  // PostgreSQL runs as another user when this is root.
+  await chmod(directory, 0o711);
+  const postgres = await startEmbeddedPostgres({
+    dataDir: join(directory, "data"),
+    settings: { fsync: "off", full_page_writes: "off", max_connections: 300 },
+  });
+  try {
+    await createTemplate(postgres.url(), postgres.url(TEMPLATE_DATABASE));
+    process.exitCode = await runTap(postgres.url(), join(directory, "results.tap"));
+  } finally {
+    await postgres.stop();
+  }
+} catch (error) {
+  console.error(error);
+  process.exitCode = 1;
+} finally {
+  await rm(directory, { recursive: true, force: true });
+}
+process.exit();
+
+async function createTemplate(serverUrl: string, templateUrl: string): Promise<void> {
+  const admin = new pg.Client({ connectionString: serverUrl });
+  await admin.connect();
+  try {
+    await admin.query(`create database ${TEMPLATE_DATABASE}`);
+    await migrateStandalone(templateUrl);
+    // Cloning fails while somebody is connected to the template.
+    await admin.query(`alter database ${TEMPLATE_DATABASE} with is_template true allow_connections false`);
+  } finally {
+    await admin.end();
+  }
+}
+
+/** Runs tap and prints the totals; returns its exit code. */
+async function runTap(serverUrl: string, resultsFile: string): Promise<number> {
+  if (interruption.signal.aborted) return signalCode(interruption.signal.reason);
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const bin = join(root, "node_modules/tap/dist/esm/run.mjs");
+  const args = [bin, "run", `--output-file=${resultsFile}`, ...process.argv.slice(2)];
+  const tap = spawn(process.execPath, args, {
+    cwd: root,
+    // With CI set, tap's report is printed once, not redrawn, which is for terminals.
+    env: { ...process.env, ...(!process.stdout.isTTY && { CI: "true" }), TEST_POSTGRES_URL: serverUrl },
+    stdio: ["ignore", "inherit", "inherit"],
+    // A process group of its own: what the tests started and forgot is found, and ended, by it.
+    detached: true,
+  });
+  interruption.signal.addEventListener("abort", () => {
+    tap.kill(interruption.signal.reason);
+    setTimeout(() => killGroup(tap), KILL_AFTER_MS).unref();
+  });
+  const [code, signal] = (await once(tap, "exit")) as [number | null, NodeJS.Signals | null];
+  killGroup(tap);
+
+  const totals = await countResults(resultsFile);
+  const exitCode = code ?? signalCode(signal);
+  // tap fails as well when a file breaks off, or plans other than it runs, without one assertion failing.
+  const failed = exitCode === 0 ? totals.failed : Math.max(totals.failed, 1);
+  const skipped = totals.skipped === 0 ? "" : `, ${totals.skipped} skipped`;
+  console.log(`${totals.passed} passed, ${failed} failed${skipped}`);
+  return exitCode;
+}
+
+interface TapResult {
+  ok: boolean;
+  skip: boolean | string;
+  todo: boolean | string;
+}
+
+interface TapParser {
+  on(event: "result", listener: (result: TapResult) => void): void;
+  end(text: string): void;
+}
+
+/** Counts single assertions, not the tests that they are in, with tap's own parser. */
+async function countResults(file: string): Promise<{ passed: number; failed: number; skipped: number }> {
+  const core = createRequire(createRequire(import.meta.url).resolve("tap")).resolve("@tapjs/core");
+  const { Parser } = createRequire(core)("tap-parser") as { Parser: new () => TapParser };
+  const totals = { passed: 0, failed: 0, skipped: 0 };
+  const parser = new Parser();
+  parser.on("result", ({ ok, skip, todo }) => {
+    totals[skip || todo ? "skipped" : ok ? "passed" : "failed"]++;
+  });
+  parser.end(await readFile(file, "utf8").catch(() => ""));
+  return totals;
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined || process.platform === "win32") return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nobody is left in it.
+  }
+}
+
+function signalCode(signal: NodeJS.Signals | null): number {
+  return signal === null ? 1 : 128 + constants.signals[signal];
+}

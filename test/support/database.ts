@@ -1,0 +1,62 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import type { Test } from "tap";
+
+/** The database that `test/run.ts` migrates and every test file clones. */
+export const TEMPLATE_DATABASE = "template_ingest";
+
+/** A database that only one test knows. */
+export interface TestDatabase {
+  url: string;
+  /** Runs one statement on a connection of the test's own. */
+  query<R extends pg.QueryResultRow = pg.QueryResultRow>(text: string, values?: unknown[]): Promise<R[]>;
+}
+
+/** Makes a migrated database; it is dropped, with whoever is still connected to it, when the test ends. */
+export function createTestDatabase(t: Test): Promise<TestDatabase> {
+  return createDatabase(t, TEMPLATE_DATABASE);
+}
+
+/** Makes a database without any tables; it is dropped like the others. */
+export function createEmptyDatabase(t: Test): Promise<TestDatabase> {
+  return createDatabase(t, "template0");
+}
+
+async function createDatabase(t: Test, template: string): Promise<TestDatabase> {
+  const name = `test_${randomBytes(8).toString("hex")}`;
+  await administrate(async (admin) => {
+    // Two test files that clone one template at once would hinder each other; the lock ends with the connection.
+    await admin.query("select pg_advisory_lock(hashtextextended('create test database', 0))");
+    await admin.query(`create database ${name} template ${template}`);
+  });
+  t.teardown(() => administrate((admin) => admin.query(`drop database if exists ${name} with (force)`)));
+
+  const url = new URL(serverUrl());
+  url.pathname = `/${name}`;
+  const client = new pg.Client({ connectionString: url.href, application_name: "test" });
+  // A test may end connections; the next query fails then, and says so.
+  client.on("error", () => {});
+  await client.connect();
+  t.teardown(() => client.end());
+  return {
+    url: url.href,
+    query: async <R extends pg.QueryResultRow>(text: string, values: unknown[] = []) =>
+      (await client.query<R>(text, values)).rows,
+  };
+}
+
+async function administrate(work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
+  const admin = new pg.Client({ connectionString: serverUrl() });
+  await admin.connect();
+  try {
+    await work(admin);
+  } finally {
+    await admin.end();
+  }
+}
+
+function serverUrl(): string {
+  const url = process.env.TEST_POSTGRES_URL;
+  if (url === undefined) throw new Error("TEST_POSTGRES_URL is not set: run the tests with `npm test [-- file …]`");
+  return url;
+}

@@ -1,0 +1,245 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject, webcrypto } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import * as grpc from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import "reflect-metadata";
+import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
+import type { TestService } from "./service.js";
+
+const proto = loadSync("agent/v1/ingest.proto", {
+  includeDirs: [fileURLToPath(new URL("../../proto", import.meta.url))],
+  defaults: true,
+  longs: String,
+});
+const { IngestService } = (grpc.loadPackageDefinition(proto) as unknown as { agent: { v1: { IngestService: Client } } })
+  .agent.v1;
+
+type Client = grpc.ServiceClientConstructor;
+
+/** An agent's key pair, made without the product's code. */
+export interface TestKey {
+  privateKey: KeyObject;
+  privateKeyPem: string;
+  raw: Buffer;
+  /** As installed agents send it: PEM of the raw 32 bytes. */
+  rawPem: string;
+  spkiPem: string;
+}
+
+export function createTestKey(): TestKey {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const raw = publicKey.export({ format: "der", type: "spki" }).subarray(-32);
+  return {
+    privateKey,
+    privateKeyPem: privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
+    raw,
+    rawPem: `-----BEGIN PUBLIC KEY-----\n${raw.toString("base64")}\n-----END PUBLIC KEY-----\n`,
+    spkiPem: publicKey.export({ format: "pem", type: "spki" }).toString(),
+  };
+}
+
+/** A CSR that carries one key and is signed by it, or by another one. */
+export async function createTestCsr(key: TestKey, signedBy: TestKey = key): Promise<Buffer> {
+  const { subtle } = webcrypto;
+  const spki = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), key.raw]);
+  const csr = await Pkcs10CertificateRequestGenerator.create({
+    name: "CN=ct-ops-agent",
+    keys: {
+      publicKey: await subtle.importKey("spki", spki, "Ed25519", true, ["verify"]),
+      privateKey: await subtle.importKey(
+        "pkcs8",
+        createPrivateKey(signedBy.privateKeyPem).export({ format: "der", type: "pkcs8" }),
+        "Ed25519",
+        false,
+        ["sign"],
+      ),
+    },
+    signingAlgorithm: { name: "Ed25519" },
+  });
+  return Buffer.from(csr.rawData);
+}
+
+/** A response of `Register` as grpc-js with proto-loader gives it. */
+export interface RegisterReply {
+  agentId: string;
+  status: string;
+  message: string;
+  jwtToken: string;
+  clientCertPem: string;
+  agentCaCertPem: string;
+  clientCertNotAfterUnix: string;
+}
+
+/** A client of grpc-js: nothing of it is the product's. */
+export function createGrpcClient(
+  service: Pick<TestService, "address" | "ca">,
+  identity?: { certificatePem: string; privateKeyPem: string },
+): grpc.Client {
+  return new IngestService(
+    service.address,
+    grpc.credentials.createSsl(
+      Buffer.from(service.ca),
+      identity ? Buffer.from(identity.privateKeyPem) : null,
+      identity ? Buffer.from(identity.certificatePem) : null,
+    ),
+    // Each client its own connection, as each agent has.
+    { "grpc.use_local_subchannel_pool": 1 },
+  );
+}
+
+/** A registration as an installed agent sends it. */
+export async function registration(key: TestKey, orgToken: string, fields: object = {}) {
+  return {
+    orgToken,
+    publicKey: key.rawPem,
+    csrDer: await createTestCsr(key),
+    platformInfo: { os: "linux", arch: "amd64", ipAddresses: ["192.0.2.10", "172.17.0.1", "fe80::1"] },
+    agentInfo: { version: "v1.2.3", hostname: "web-01" },
+    tags: [] as { key: string; value: string }[],
+    ...fields,
+  };
+}
+
+/** Calls `Register` over gRPC. */
+export function register(
+  service: Pick<TestService, "address" | "ca">,
+  request: object,
+  identity?: { certificatePem: string; privateKeyPem: string },
+): Promise<RegisterReply> {
+  const client = createGrpcClient(service, identity);
+  return new Promise<RegisterReply>((resolve, reject) => {
+    (client as unknown as Record<string, (...args: unknown[]) => void>).register?.(
+      request,
+      (error: grpc.ServiceError | null, reply: RegisterReply) =>
+        error ? reject(decodeDetails(error)) : resolve(reply),
+    );
+  }).finally(() => client.close());
+}
+
+/** grpc-js leaves reserved characters of a status message percent-encoded; gRPC in Go, and so every agent, does not. */
+function decodeDetails<T extends { details: string }>(status: T): T {
+  return Object.assign(status, { details: decodeURIComponent(status.details) });
+}
+
+/** What an agent has after it was enrolled. */
+export interface TestIdentity {
+  agentId: string;
+  key: TestKey;
+  jwt: string;
+  certificatePem: string;
+  privateKeyPem: string;
+}
+
+/** Enrols an agent that is approved at once. */
+export async function enrol(service: TestService, token: string, fields: object = {}): Promise<TestIdentity> {
+  const key = createTestKey();
+  const reply = await register(service, await registration(key, token, fields));
+  return {
+    agentId: reply.agentId,
+    key,
+    jwt: reply.jwtToken,
+    certificatePem: reply.clientCertPem,
+    privateKeyPem: key.privateKeyPem,
+  };
+}
+
+/** A heartbeat stream: the test sends, and takes answers in their order. */
+export interface TestStream {
+  send(message: object): void;
+  /** The next answer; rejects with the error the stream ended with. */
+  next(): Promise<Record<string, unknown> & { ok: boolean }>;
+  /** How the stream ended. */
+  ended: Promise<grpc.StatusObject>;
+  end(): void;
+  /** Cuts the connection. */
+  destroy(): void;
+}
+
+/** Opens `Heartbeat` with an identity; nothing is sent yet. */
+export function openStream(
+  service: Pick<TestService, "address" | "ca">,
+  identity?: { certificatePem: string; privateKeyPem: string },
+): TestStream {
+  const client = createGrpcClient(service, identity);
+  const call = (
+    client as unknown as { heartbeat(): grpc.ClientDuplexStream<object, Record<string, unknown> & { ok: boolean }> }
+  ).heartbeat();
+  const answers: (Record<string, unknown> & { ok: boolean })[] = [];
+  const takers: { resolve: (answer: Record<string, unknown> & { ok: boolean }) => void; reject: (e: Error) => void }[] =
+    [];
+  let failure: Error | undefined;
+  call.on("data", (answer) => {
+    const taker = takers.shift();
+    if (taker) taker.resolve(answer);
+    else answers.push(answer);
+  });
+  const fail = (error: Error) => {
+    failure ??= error;
+    for (const taker of takers.splice(0)) taker.reject(failure);
+  };
+  // What it ended with comes with its status.
+  call.on("error", () => {});
+  const ended = new Promise<grpc.StatusObject>((resolve) => {
+    call.on("status", (status) => {
+      decodeDetails(status);
+      fail(Object.assign(new Error(`${status.code} ${status.details}`), status));
+      resolve(status);
+      client.close();
+    });
+  });
+  return {
+    send: (message) => void call.write(message),
+    next: () => {
+      const answer = answers.shift();
+      if (answer) return Promise.resolve(answer);
+      if (failure) return Promise.reject(failure);
+      return new Promise((resolve, reject) => takers.push({ resolve, reject }));
+    },
+    ended,
+    end: () => call.end(),
+    destroy: () => {
+      call.cancel();
+      client.close();
+    },
+  };
+}
+
+/** A heartbeat as an installed agent sends it. */
+export function heartbeat(agentIdOrJwt: string, fields: object = {}): object {
+  return {
+    agentId: agentIdOrJwt,
+    cpuPercent: 12.5,
+    memoryPercent: 40,
+    diskPercent: 55.5,
+    uptimeSeconds: 3_600,
+    timestampUnix: Math.floor(Date.now() / 1000),
+    agentVersion: "v1.2.3",
+    osVersion: "Debian 12",
+    os: "linux",
+    arch: "amd64",
+    disks: [
+      {
+        mountPoint: "/",
+        device: "/dev/vda1",
+        fsType: "ext4",
+        totalBytes: 1000,
+        usedBytes: 400,
+        freeBytes: 600,
+        percentUsed: 40,
+      },
+    ],
+    networkInterfaces: [
+      { name: "eth0", ipAddresses: ["192.0.2.10", "2001:db8::10"], macAddress: "02:00:00:00:00:01", isUp: true },
+      { name: "eth1", ipAddresses: [], macAddress: "02:00:00:00:00:02", isUp: false },
+    ],
+    ...fields,
+  };
+}
+
+/** Opens a stream and has one heartbeat acknowledged. */
+export async function openLiveStream(service: TestService, identity: TestIdentity): Promise<TestStream> {
+  const stream = openStream(service, identity);
+  stream.send(heartbeat(identity.jwt));
+  await stream.next();
+  return stream;
+}

@@ -1,0 +1,75 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Test } from "tap";
+import { startApp } from "../../dist/app.js";
+import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev-tls.js";
+import { parseConfig } from "../../dist/config.js";
+import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/token-issue.js";
+import { createLogger } from "../../dist/observe/logger.js";
+import { type Database, openDatabase } from "../../dist/store/database.js";
+import { insertOrganisation } from "../../dist/store/organisations.js";
+import { createTestDatabase, type TestDatabase } from "./database.js";
+
+/** A service that runs in the test's process, on free ports and a database of its own. */
+export interface TestService {
+  grpcPort: number;
+  httpPort: number;
+  /** `localhost:<port>` of the RPC listener. */
+  address: string;
+  /** PEM of the CA that agents check the server certificate against. */
+  ca: string;
+  directory: string;
+  env: Record<string, string>;
+  database: TestDatabase;
+  /** The product's own access to the same database. */
+  store: Database;
+  createToken(request?: Partial<TokenRequest>): Promise<string>;
+  close(): Promise<void>;
+}
+
+export const ENCRYPTION_SECRET = "a secret of the tests";
+
+/** Starts a service; what it opened ends with the test. With `of`, a second instance beside that one. */
+export async function startTestService(t: Test, { of }: { of?: TestService } = {}): Promise<TestService> {
+  const database = of?.database ?? (await createTestDatabase(t));
+  const directory = of?.directory ?? (await makeDirectory(t));
+  const { certFile, keyFile } = of ? devTlsFilesIn(join(directory, "tls")) : await writeDevTls(join(directory, "tls"));
+  const env = {
+    DATABASE_URL: database.url,
+    INGEST_TLS_CERT: certFile,
+    INGEST_TLS_KEY: keyFile,
+    INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
+    INGEST_GRPC_PORT: "0",
+    INGEST_HTTP_PORT: "0",
+    LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
+    INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
+  };
+  const parsed = parseConfig(env);
+  if ("problems" in parsed) throw new Error(parsed.problems.join("\n"));
+  const store = openDatabase({ url: database.url, maxConnections: 2 });
+  t.teardown(() => store.close());
+  const app = await startApp(parsed.config, createLogger(parsed.config.logLevel));
+  t.teardown(() => app.close());
+  if (of === undefined) await insertOrganisation(store.db, { name: "Test", slug: "test" });
+  return {
+    grpcPort: app.grpcPort,
+    httpPort: app.httpPort,
+    address: `localhost:${app.grpcPort}`,
+    ca: await readFile(certFile, "utf8"),
+    directory,
+    env,
+    database,
+    store,
+    createToken: async (request) =>
+      (await issueEnrolmentToken(store.db, { label: "test", autoApprove: true, tags: [], ...request })).token,
+    close: () => app.close(),
+  };
+}
+
+/** A directory that is removed when the test ends. */
+export async function makeDirectory(t: Test): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "ct-ops-ingest-"));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
