@@ -4,17 +4,19 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { createWriteStream } from "node:fs";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
+import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../dist/cli/embedded-postgres.js";
 import { migrateStandalone } from "../dist/store/migrate.js";
 import { TEMPLATE_DATABASE } from "./support/database.js";
 
-const KILL_AFTER_MS = 10_000;
+const KILL_AFTER_MS = 3_000;
 
 const interruption = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -61,24 +63,29 @@ async function runTap(serverUrl: string, resultsFile: string): Promise<number> {
   if (interruption.signal.aborted) return signalCode(interruption.signal.reason);
   const root = fileURLToPath(new URL("..", import.meta.url));
   const bin = join(root, "node_modules/tap/dist/esm/run.mjs");
-  const args = [bin, "run", `--output-file=${resultsFile}`, ...process.argv.slice(2)];
-  const tap = spawn(process.execPath, args, {
+  const options = process.argv.slice(2);
+  // tap's other reports are for terminals: in a log they repeat themselves, and with CI set they print nothing.
+  const forLog = (!process.stdout.isTTY || "CI" in process.env) && !options.some((o) => /^(--reporter|-R)/.test(o));
+  const report = forLog ? "--reporter=tap" : `--output-file=${resultsFile}`;
+  const tap = spawn(process.execPath, [bin, "run", report, ...options], {
     cwd: root,
-    // With CI set, tap's report is printed once, not redrawn, which is for terminals.
-    env: { ...process.env, ...(!process.stdout.isTTY && { CI: "true" }), TEST_POSTGRES_URL: serverUrl },
-    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, TEST_POSTGRES_URL: serverUrl },
+    stdio: ["ignore", forLog ? "pipe" : "inherit", "inherit"],
     // A process group of its own: what the tests started and forgot is found, and ended, by it.
     detached: true,
   });
+  tap.stdout?.pipe(process.stdout, { end: false });
+  const saved = tap.stdout && finished(tap.stdout.pipe(createWriteStream(resultsFile)));
   interruption.signal.addEventListener("abort", () => {
     tap.kill(interruption.signal.reason);
     setTimeout(() => killGroup(tap), KILL_AFTER_MS).unref();
   });
   const [code, signal] = (await once(tap, "exit")) as [number | null, NodeJS.Signals | null];
   killGroup(tap);
+  await saved;
 
+  const exitCode = interruption.signal.aborted ? signalCode(interruption.signal.reason) : (code ?? signalCode(signal));
   const totals = await countResults(resultsFile);
-  const exitCode = code ?? signalCode(signal);
   // tap fails as well when a file breaks off, or plans other than it runs, without one assertion failing.
   const failed = exitCode === 0 ? totals.failed : Math.max(totals.failed, 1);
   const skipped = totals.skipped === 0 ? "" : `, ${totals.skipped} skipped`;
