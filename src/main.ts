@@ -23,4 +23,7 @@ process.exitCode = await runCli(process.argv.slice(2), {
   signal: ending.signal,
   print: (line) => console.log(line),
   warn: (line) => console.error(line),
+  progress: (line) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line.slice(0, process.stderr.columns - 1)}`);
+  },
 });

@@ -7,4 +7,6 @@ export interface CommandContext {
   print: (line: string) => void;
   /** Writes a line to standard error. */
   warn: (line: string) => void;
+  /** Replaces the live line on a terminal; does nothing elsewhere. */
+  progress: (line: string) => void;
 }

@@ -5,6 +5,7 @@ import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
 import { migrateCommand } from "./migrate.js";
 import { serveCommand } from "./serve.js";
+import { simulateCommand } from "./simulate.js";
 import { tokenCommand } from "./token.js";
 
 const SUCCESS = 0;
@@ -25,7 +26,8 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(migrateCommand(context))
     .addCommand(devTlsCommand(context))
     .addCommand(tokenCommand(context))
-    .addCommand(agentCommand(context));
+    .addCommand(agentCommand(context))
+    .addCommand(simulateCommand(context));
   throwInsteadOfExit(program);
   try {
     await program.parseAsync([...args], { from: "user" });

@@ -1,0 +1,113 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { backoffDelayMs } from "../lib/backoff.js";
+import type { AgentKey } from "./agent-key.js";
+import type { ServiceAddress } from "./connection.js";
+import { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";
+import { type AgentDescription, type AgentIdentity, AgentRevokedError, enrol } from "./register.js";
+
+const RECONNECT = { baseMs: 1_000, maxMs: 60_000 };
+/** A stream that lived this long was a good one: the next failure starts the backoff anew. */
+const GOOD_STREAM_MS = 10_000;
+/** With these the service says that the identity is no good: it is forgotten, and asked for again. */
+const IDENTITY_REFUSED: readonly Code[] = [Code.NotFound, Code.PermissionDenied, Code.Unauthenticated];
+
+/** What an {@link Agent} tells of what it does. */
+export interface AgentObserver {
+  onEnrolled?(identity: AgentIdentity): void;
+  onStreamOpened?(): void;
+  onStreamClosed?(): void;
+  onHeartbeatSent?(): void;
+  /** @param latencyMs from sending to the acknowledgement */
+  onAcknowledged?(latencyMs: number): void;
+  /** An attempt failed; the agent tries again, unless it was revoked. */
+  onError?(error: unknown): void;
+}
+
+/** What an {@link Agent} is made of. */
+export interface AgentOptions extends ServiceAddress {
+  key: AgentKey;
+  token: string;
+  description: AgentDescription;
+  /** Reads what the next heartbeat reports. */
+  readVitals: () => Vitals;
+  heartbeatIntervalMs: number;
+  observer?: AgentObserver;
+}
+
+/** An agent: it enrols, holds a heartbeat stream, and comes back when that breaks. */
+export class Agent {
+  readonly #stopping = new AbortController();
+  #identity: AgentIdentity | undefined;
+  #stream: HeartbeatStream | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(private readonly options: AgentOptions) {}
+
+  /** Starts the agent. */
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Ends the stream, and resolves when nothing of the agent is left. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#stream?.destroy();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { observer } = this.options;
+    const { signal } = this.#stopping;
+    let failures = 0;
+    while (!signal.aborted) {
+      const startedAt = performance.now();
+      try {
+        this.#identity ??= await this.#enrol();
+        await this.#holdStream(this.#identity);
+      } catch (error) {
+        if (signal.aborted) return;
+        observer?.onError?.(error);
+        if (error instanceof AgentRevokedError) return;
+        if (IDENTITY_REFUSED.includes(ConnectError.from(error).code)) this.#identity = undefined;
+      }
+      failures = performance.now() - startedAt >= GOOD_STREAM_MS ? 1 : failures + 1;
+      await delay(backoffDelayMs(failures, RECONNECT), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #enrol(): Promise<AgentIdentity> {
+    const identity = await enrol({ ...this.options, signal: this.#stopping.signal });
+    this.options.observer?.onEnrolled?.(identity);
+    return identity;
+  }
+
+  async #holdStream(identity: AgentIdentity): Promise<void> {
+    const { heartbeatIntervalMs, observer, readVitals } = this.options;
+    const stream = openHeartbeatStream(this.options, identity);
+    this.#stream = stream;
+    const waiting = new AbortController();
+    let endedWith: unknown;
+    void stream.closed.then((error) => {
+      endedWith = error;
+      waiting.abort();
+    });
+    let isOpen = false;
+    try {
+      while (!waiting.signal.aborted) {
+        const sentAt = performance.now();
+        observer?.onHeartbeatSent?.();
+        await stream.send(readVitals());
+        if (!isOpen) observer?.onStreamOpened?.();
+        isOpen = true;
+        observer?.onAcknowledged?.(performance.now() - sentAt);
+        const restMs = Math.max(0, heartbeatIntervalMs - (performance.now() - sentAt));
+        await delay(restMs, undefined, { signal: waiting.signal }).catch(() => {});
+      }
+      if (endedWith !== undefined) throw endedWith;
+    } finally {
+      stream.destroy();
+      if (isOpen) observer?.onStreamClosed?.();
+    }
+  }
+}
