@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HeartbeatRequestSchema, HeartbeatResponse } from "#gen/agent/v1/heartbeat_pb.js";
+import { Interruptible } from "../lib/interruptible.js";
 import { openConnection, type ServiceAddress } from "./connection.js";
 import type { AgentIdentity } from "./register.js";
 
@@ -27,8 +28,9 @@ export interface HeartbeatStream {
 /** Opens a heartbeat stream over a connection of its own. The JWT goes with the first heartbeat. */
 export function openHeartbeatStream(service: ServiceAddress, identity: AgentIdentity): HeartbeatStream {
   const connection = openConnection(service, identity);
+  const cancellation = new AbortController();
   const requests = new RequestQueue();
-  const responses = connection.client.heartbeat(requests)[Symbol.asyncIterator]();
+  const responses = new Interruptible(connection.client.heartbeat(requests, { signal: cancellation.signal }));
   let isFirst = true;
   let settleClosed: (error?: unknown) => void = () => {};
   const closed = new Promise<unknown>((resolve) => {
@@ -36,6 +38,9 @@ export function openHeartbeatStream(service: ServiceAddress, identity: AgentIden
   });
   const finish = (error?: unknown) => {
     requests.end();
+    // Not every read of a connection that is cut settles.
+    responses.interrupt(error ?? new Error("the heartbeat stream is closed"));
+    cancellation.abort();
     connection.close();
     settleClosed(error);
   };

@@ -45,13 +45,18 @@ async function simulate({ signal, print, progress }: CommandContext, options: Si
     heartbeatIntervalMs: options.interval,
   });
   const progressTimer = setInterval(() => progress(describe(simulation.report())), PROGRESS_INTERVAL_MS);
-  const timeUp =
-    options.duration === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(options.duration)]);
+  // Not AbortSignal.any with AbortSignal.timeout: Node may collect such a signal before its time.
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  const durationTimer = options.duration === undefined ? undefined : setTimeout(end, options.duration);
   try {
-    await simulation.start(timeUp);
-    await untilAborted(timeUp);
+    await simulation.start(ending.signal);
+    await untilAborted(ending.signal);
   } finally {
     clearInterval(progressTimer);
+    clearTimeout(durationTimer);
     progress("");
   }
   const report = simulation.report();
