@@ -66,11 +66,17 @@ async function hasPlatformTables(client: pg.Client): Promise<boolean> {
   return rows.length === 0;
 }
 
-/** Whether the platform's tables were made by {@link migrateStandalone}. */
+/**
+ * Whether the platform's tables were made by {@link migrateStandalone}. The journal alone does not say so: drizzle
+ * makes it before the transaction of the migrations, so an attempt that failed leaves it behind, empty.
+ */
 async function isOurs(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query<{ ours: boolean }>(
-    `select to_regclass('${OWN_SCHEMA}.platform_migrations') is not null as ours`,
-  );
+  const journal = `${OWN_SCHEMA}.platform_migrations`;
+  const { rows: found } = await client.query<{ exists: boolean }>("select to_regclass($1) is not null as exists", [
+    journal,
+  ]);
+  if (found[0]?.exists !== true) return false;
+  const { rows } = await client.query<{ ours: boolean }>(`select exists (select from ${journal}) as ours`);
   return rows[0]?.ours === true;
 }
 
