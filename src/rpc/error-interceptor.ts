@@ -1,9 +1,11 @@
 import { Code, ConnectError, type Interceptor, type StreamResponse } from "@connectrpc/connect";
-import { IngestError } from "../errors.js";
+import { IngestError, type IngestErrorCode } from "../errors.js";
 import type { Logger } from "../observe/logger.js";
 import { toDatabaseError } from "../store/database.js";
 import { callerKey, peerKey } from "./context.js";
 import { toConnectError } from "./error-status.js";
+
+const EXPECTED: readonly IngestErrorCode[] = ["session_displaced", "draining"];
 
 /** Tells callers what {@link toConnectError} says, and the log the rest. */
 export function createErrorInterceptor(logger: Logger): Interceptor {
@@ -18,8 +20,8 @@ export function createErrorInterceptor(logger: Logger): Interceptor {
         logger.error({ ...fields, err: error }, "call failed");
         return new ConnectError("internal error; the service's log has the cause", Code.Internal);
       }
-      // Agents that go away are not news.
-      const level = error instanceof IngestError && told.code !== Code.Aborted ? "warn" : "debug";
+      // Agents that go away, or are told to go to another instance, are not news.
+      const level = error instanceof IngestError && !EXPECTED.includes(error.code) ? "warn" : "debug";
       const cause = error instanceof Error ? error.cause : undefined;
       logger[level]({ ...fields, code: Code[told.code], reason: told.rawMessage, err: cause }, "call refused");
       return told;

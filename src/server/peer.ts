@@ -13,5 +13,7 @@ export function peerOf(request: IncomingMessage | Http2ServerRequest): {
 } {
   const socket = "stream" in request ? (request.stream.session?.socket ?? request.socket) : request.socket;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  return { address: socket.remoteAddress ?? "", certificateDer: certificate?.raw };
+  // The dual-stack listener shows IPv4 peers as IPv4-mapped IPv6 addresses.
+  const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+  return { address, certificateDer: certificate?.raw };
 }

@@ -56,11 +56,11 @@ export async function lockInTransaction(tx: Queryable, name: string): Promise<vo
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
 }
 
-/** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock or shutdown. */
+/** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock, shutdown or maintenance. */
 export function isTransient(error: unknown): boolean {
   const code = sqlState(error);
   if (code === undefined) return isConnectionError(error);
-  return /^(08|53|57P|40|55P03|57014|58)/.test(code);
+  return /^(08|53|57P|40|55000|55P03|57014|58)/.test(code);
 }
 
 /** Turns an error of the database into one that is safe to tell: passing, and never about the caller's identity. */

@@ -45,6 +45,19 @@ async function createDatabase(t: Test, template: string): Promise<TestDatabase> 
   };
 }
 
+/** Makes a database refuse everybody but the test's own connection, or takes that back. */
+export async function setReachable({ url }: TestDatabase, reachable: boolean): Promise<void> {
+  const name = new URL(url).pathname.slice(1);
+  await administrate(async (admin) => {
+    await admin.query(`alter database ${name} with allow_connections ${reachable}`);
+    if (reachable) return;
+    await admin.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name <> 'test'",
+      [name],
+    );
+  });
+}
+
 async function administrate(work: (admin: pg.Client) => Promise<unknown>): Promise<void> {
   const admin = new pg.Client({ connectionString: serverUrl() });
   await admin.connect();

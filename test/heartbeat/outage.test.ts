@@ -1,0 +1,34 @@
+import { status as Code } from "@grpc/grpc-js";
+import t from "tap";
+import { setReachable } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { enrol, heartbeat, openLiveStream, openStream } from "../support/field-agent.js";
+import { startTestService } from "../support/service.js";
+
+t.test("while the database is away a heartbeat waits, nobody loses an identity, and /healthz says so", async (t) => {
+  const service = await startTestService(t);
+  const a = await enrol(service, await service.createToken());
+  const stream = await openLiveStream(service, a);
+  await setReachable(service.database, false);
+  stream.send(heartbeat(a.agentId, { cpuPercent: 66 }));
+  const answer = stream.next();
+
+  const newcomer = openStream(service, a);
+  newcomer.send(heartbeat(a.jwt));
+  t.match(await newcomer.ended, { code: Code.UNAVAILABLE }, "never one of the three codes that end an identity");
+
+  const healthz = async () => {
+    const response = await fetch(`http://localhost:${service.httpPort}/healthz`);
+    return { status: response.status, body: await response.text() };
+  };
+  const problem = await eventually(healthz, ({ status }) => status === 503);
+  t.match(problem.body, /the database has not answered for \d+ s: .*not currently accepting connections/);
+
+  await setReachable(service.database, true);
+  t.match(await answer, { ok: true });
+  t.match(await service.database.query("select cpu_percent from hosts"), [{ cpu_percent: 66 }]);
+  t.match(await service.database.query("select count(*)::int from host_metrics"), [{ count: 2 }], "and is stored once");
+  await eventually(healthz, ({ status }) => status === 200);
+  stream.end();
+  await stream.ended;
+});
