@@ -16,6 +16,10 @@ export function createErrorInterceptor(logger: Logger): Interceptor {
       const agentId = request.contextValues.get(callerKey)?.agentId;
       const fields = { method: request.method.name, agentId, remoteAddress: address };
       const told = toConnectError(error);
+      if (told === undefined && request.signal.aborted) {
+        logger.debug({ ...fields, err: error }, "the caller went away");
+        return new ConnectError("the caller went away", Code.Canceled);
+      }
       if (told === undefined) {
         logger.error({ ...fields, err: error }, "call failed");
         return new ConnectError("internal error; the service's log has the cause", Code.Internal);
