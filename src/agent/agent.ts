@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { backoffDelayMs } from "../lib/backoff.js";
 import type { AgentKey } from "./agent-key.js";
-import type { ServiceAddress } from "./connection.js";
+import type { ClientCredentials, ServiceAddress } from "./connection.js";
 import { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";
 import { type AgentDescription, type AgentIdentity, AgentRevokedError, enrol } from "./register.js";
 
@@ -39,7 +39,11 @@ export interface AgentOptions extends ServiceAddress {
 export class Agent {
   readonly #stopping = new AbortController();
   #identity: AgentIdentity | undefined;
+  /** Presented when registering again, stale or not, as installed agents do. */
+  #credentials: ClientCredentials | undefined;
   #stream: HeartbeatStream | undefined;
+  /** When the current stream was first acknowledged. */
+  #openedAt: number | undefined;
   #running: Promise<void> | undefined;
 
   constructor(private readonly options: AgentOptions) {}
@@ -60,24 +64,39 @@ export class Agent {
     const { observer } = this.options;
     const { signal } = this.#stopping;
     let failures = 0;
+    let wasRefused = false;
     while (!signal.aborted) {
-      const startedAt = performance.now();
+      let isRefused = false;
+      let onStream = false;
+      this.#openedAt = undefined;
       try {
         this.#identity ??= await this.#enrol();
+        onStream = true;
         await this.#holdStream(this.#identity);
       } catch (error) {
         if (signal.aborted) return;
         observer?.onError?.(error);
         if (error instanceof AgentRevokedError) return;
-        if (IDENTITY_REFUSED.includes(ConnectError.from(error).code)) this.#identity = undefined;
+        isRefused = IDENTITY_REFUSED.includes(ConnectError.from(error).code);
+        if (isRefused) this.#identity = undefined;
       }
-      failures = performance.now() - startedAt >= GOOD_STREAM_MS ? 1 : failures + 1;
+      const wasGood = this.#openedAt !== undefined && performance.now() - this.#openedAt >= GOOD_STREAM_MS;
+      failures = wasGood ? 1 : failures + 1;
+      // At once, but not over and over when the new identity is refused too.
+      const registersAtOnce = isRefused && onStream && (wasGood || !wasRefused);
+      wasRefused = isRefused;
+      if (registersAtOnce) continue;
       await delay(backoffDelayMs(failures, RECONNECT), undefined, { signal }).catch(() => {});
     }
   }
 
   async #enrol(): Promise<AgentIdentity> {
-    const identity = await enrol({ ...this.options, signal: this.#stopping.signal });
+    const identity = await enrol({
+      ...this.options,
+      ...(this.#credentials && { credentials: this.#credentials }),
+      signal: this.#stopping.signal,
+    });
+    this.#credentials = identity;
     this.options.observer?.onEnrolled?.(identity);
     return identity;
   }
@@ -100,6 +119,7 @@ export class Agent {
         await stream.send(readVitals());
         if (!isOpen) observer?.onStreamOpened?.();
         isOpen = true;
+        this.#openedAt ??= performance.now();
         observer?.onAcknowledged?.(performance.now() - sentAt);
         const restMs = Math.max(0, heartbeatIntervalMs - (performance.now() - sentAt));
         await delay(restMs, undefined, { signal: waiting.signal }).catch(() => {});

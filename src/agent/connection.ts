@@ -1,6 +1,13 @@
-import { type Client, createClient } from "@connectrpc/connect";
+import type { ClientHttp2Session } from "node:http2";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+
+type SessionManager = NonNullable<Parameters<typeof createGrpcTransport>[0]["sessionManager"]>;
+
+/** As installed agents do it; without, a service that is gone without a word is never noticed. */
+const PING_INTERVAL_MS = 30_000;
+const PING_TIMEOUT_MS = 10_000;
 
 /** Where the service is, and how to know it. */
 export interface ServiceAddress {
@@ -26,10 +33,40 @@ export interface Connection {
 /** Prepares a connection, which is made with the first call. Each has its own, as each installed agent has. */
 export function openConnection({ address, ca }: ServiceAddress, credentials?: ClientCredentials): Connection {
   const baseUrl = `https://${address}`;
-  const sessionManager = new Http2SessionManager(baseUrl, undefined, {
+  const manager = new Http2SessionManager(baseUrl, undefined, {
     ...(ca !== undefined && { ca }),
     ...(credentials && { cert: credentials.certificatePem, key: credentials.privateKeyPem }),
   });
+  const watched = new WeakSet<ClientHttp2Session>();
+  const sessionManager: SessionManager = {
+    authority: manager.authority,
+    request: async (method, path, headers, options) => {
+      const stream = await manager.request(method, path, headers, options);
+      const session = stream.session as ClientHttp2Session | undefined;
+      if (session !== undefined && !watched.has(session)) {
+        watched.add(session);
+        watch(session);
+      }
+      return stream;
+    },
+    notifyResponseByteRead: (stream) => manager.notifyResponseByteRead(stream),
+  };
   const transport = createGrpcTransport({ baseUrl, sessionManager });
-  return { client: createClient(IngestService, transport), close: () => sessionManager.abort() };
+  return { client: createClient(IngestService, transport), close: () => manager.abort() };
+}
+
+function watch(session: ClientHttp2Session): void {
+  // A session reports its error after its streams have: the manager, aborted in between, listens no longer, and an
+  // error that nobody listens to ends the process.
+  session.on("error", () => {});
+  // Not the manager's own pings: it sends them on a destroyed session too, which throws (connect-es issue 1795).
+  const interval = setInterval(() => {
+    if (session.destroyed) return;
+    const timeout = setTimeout(
+      () => session.destroy(new ConnectError("the service does not answer pings", Code.Unavailable)),
+      PING_TIMEOUT_MS,
+    ).unref();
+    session.ping(() => clearTimeout(timeout));
+  }, PING_INTERVAL_MS).unref();
+  session.once("close", () => clearInterval(interval));
 }

@@ -12,7 +12,7 @@ export type Vitals = Omit<HeartbeatRequestInit, "agentId" | "$typeName" | "$unkn
 /** An open heartbeat stream. */
 export interface HeartbeatStream {
   /**
-   * Sends a heartbeat; resolves with the answer that acknowledges it. One at a time.
+   * Sends a heartbeat; resolves with the answer that acknowledges it. Several at once are answered in order.
    *
    * @throws ConnectError what the stream ended with
    */
@@ -63,9 +63,12 @@ export function openHeartbeatStream(service: ServiceAddress, identity: AgentIden
     send: async (vitals) => {
       requests.push({ ...vitals, agentId: isFirst ? identity.accessToken : identity.agentId });
       isFirst = false;
-      const { done, value } = await pending;
+      // Taken and replaced in one step: two sends that await the same read would share one acknowledgement.
+      const answer = pending;
+      pending = answer.then((result) => (result.done ? result : read()));
+      pending.catch(() => {});
+      const { done, value } = await answer;
       if (done) throw new Error("the service ended the stream");
-      pending = read();
       return value;
     },
     end: async () => {
