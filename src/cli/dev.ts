@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { access, mkdir, readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
 import { hashEnrolmentToken } from "../enrolment/enrolment-token.js";
 import { issueEnrolmentToken } from "../enrolment/token-issue.js";
@@ -56,7 +56,7 @@ async function runWithDatabase(context: CommandContext, dataDir: string, databas
       const grpcAddress = `localhost:${grpcPort}`;
       const caFile = config.tls.certFile;
       await writeDevInstance(dataDir, { pid: process.pid, databaseUrl, grpcAddress, caFile, token });
-      context.print(banner({ grpcAddress, httpPort, caFile, token }));
+      context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
     });
   } finally {
     await removeDevInstance(dataDir);
@@ -82,6 +82,12 @@ Try next, in another terminal:
 
 Ctrl-C stops it.
 `;
+}
+
+/** The path from here, where that is shorter. */
+function shorten(path: string): string {
+  const fromHere = relative("", path);
+  return fromHere.length < path.length ? fromHere : path;
 }
 
 /** What the user set, and for the rest files in the data directory. */

