@@ -28,7 +28,7 @@ interface Waiting<Item, Result> {
  */
 export class Batcher<Item, Result> {
   readonly #waiting: Waiting<Item, Result>[] = [];
-  readonly #admissions: (() => void)[] = [];
+  readonly #admissions: { bytes: number; admit: () => void }[] = [];
   #waitingBytes = 0;
   #flushing = false;
 
@@ -43,9 +43,10 @@ export class Batcher<Item, Result> {
   async add(item: Item, bytes: number): Promise<Result> {
     // Strictly first come, first served: who finds others waiting for room queues behind them.
     if (this.#admissions.length > 0 || this.#isFull(bytes)) {
-      await new Promise<void>((resolve) => this.#admissions.push(resolve));
+      await new Promise<void>((admit) => this.#admissions.push({ bytes, admit }));
+    } else {
+      this.#waitingBytes += bytes;
     }
-    this.#waitingBytes += bytes;
     return new Promise<Result>((resolve, reject) => {
       this.#enqueue({ item, bytes, resolve, reject });
     });
@@ -66,6 +67,15 @@ export class Batcher<Item, Result> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) await this.#flushOne(this.#takeBatch());
     this.#flushing = false;
+  }
+
+  /** Lets in who waits, for as long as there is room; their bytes count from here on. */
+  #admit(): void {
+    for (let next = this.#admissions[0]; next !== undefined && !this.#isFull(next.bytes); next = this.#admissions[0]) {
+      this.#admissions.shift();
+      this.#waitingBytes += next.bytes;
+      next.admit();
+    }
   }
 
   #takeBatch(): Waiting<Item, Result>[] {
@@ -97,7 +107,7 @@ export class Batcher<Item, Result> {
       return;
     }
     this.#waitingBytes -= entry.bytes;
-    this.#admissions.shift()?.();
+    this.#admit();
     if ("done" in outcome) entry.resolve(outcome.done);
     else entry.reject(outcome.failed);
   }
