@@ -86,7 +86,12 @@ export class Registrar {
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
     const certificate = await issueClientCertificate(this.options.agentCa, identity, publicKey);
     const stored = await updateClientCertificate(this.options.database.db, agent.id, certificate);
-    if (!stored) return { status: "revoked", agentId: agent.id };
+    if (!stored) {
+      // Its status changed meanwhile.
+      const current = await findAgentByPublicKey(this.options.database.db, publicKey.pem);
+      if (current === undefined) throw new Error(`agent ${agent.id} was deleted while it registered`);
+      return this.#answerKnown(current, publicKey);
+    }
     this.options.events.identityIssued({ ...identity, hostname: agent.hostname, serial: certificate.serial });
     return this.#active(identity, certificate);
   }

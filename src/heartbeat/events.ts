@@ -32,12 +32,6 @@ export class HeartbeatEvents {
     this.logger.warn({ ...rest, err: error }, "database write failed, trying again");
   }
 
-  /** One heartbeat could not be written, whatever it was written with. */
-  writeFailed(event: { agentId: string; hostId: string; error: unknown }): void {
-    const { error, ...rest } = event;
-    this.logger.error({ ...rest, err: error }, "heartbeat could not be written");
-  }
-
   /** The end of a session could not be written; the agent stays online in the database. */
   closeFailed(event: AgentRef & { error: unknown }): void {
     const { error, ...rest } = event;

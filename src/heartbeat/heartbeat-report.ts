@@ -1,3 +1,5 @@
+import type { Vitals } from "../store/heartbeats.js";
+
 /** A disk as the platform stores it in `hosts.metadata.disks`. */
 export interface Disk {
   mount_point: string;
@@ -44,18 +46,7 @@ export interface HostInventory {
 }
 
 /** What one heartbeat reports, within what its columns hold and mean. */
-export interface HeartbeatReport {
-  /** 0 to 100; null when it is not a number. */
-  cpuPercent: number | null;
-  memoryPercent: number | null;
-  diskPercent: number | null;
-  /** 0 to 2,147,483,647. */
-  uptimeSeconds: number;
-  /** Null when empty: an empty value never overwrites. */
-  agentVersion: string | null;
-  os: string | null;
-  osVersion: string | null;
-  arch: string | null;
+export interface HeartbeatReport extends Vitals {
   inventory: HostInventory;
 }
 

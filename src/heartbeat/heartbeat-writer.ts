@@ -17,22 +17,18 @@ const BUSY_RETRY_MS = 100;
 
 /** The group-commit writer of heartbeats: {@link write} resolves when the transaction that holds it has committed. */
 export class HeartbeatWriter {
-  readonly #batcher: Batcher<HeartbeatRow, void>;
+  readonly #batcher: Batcher<HeartbeatRow, Written>;
 
   constructor(options: { database: Database; events: HeartbeatEvents }) {
     const { database, events } = options;
     this.#batcher = new Batcher({
       flush: async (rows) => {
-        const cameBack: string[] = [];
-        const outcomes = await writeSet<HeartbeatRow, void>(
-          {
-            database,
-            write: (tx, set) => writeBatch(tx, set, cameBack),
-            onRetry: (retry) => events.writeRetried(retry),
-          },
+        const outcomes = await writeSet(
+          { database, write: writeBatch, onRetry: (retry) => events.writeRetried(retry) },
           rows,
         );
-        for (const agentId of new Set(cameBack)) {
+        const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
+        for (const agentId of new Set(cameBack.map((row) => row.agentId))) {
           events.statusChanged({ agentId, status: "active", reason: CAME_BACK });
         }
         return outcomes;
@@ -50,49 +46,49 @@ export class HeartbeatWriter {
    * @param bytes about how much memory it holds
    * @throws IngestError `agent_not_found`, `agent_not_allowed`, `database_unavailable`
    */
-  write(row: HeartbeatRow, bytes: number): Promise<void> {
-    return this.#batcher.add(row, bytes);
+  async write(row: HeartbeatRow, bytes: number): Promise<void> {
+    await this.#batcher.add(row, bytes);
   }
 }
 
 const CAME_BACK = "heartbeat received";
 
-async function writeBatch(
-  tx: Queryable,
-  rows: readonly HeartbeatRow[],
-  cameBack: string[],
-): Promise<BatchOutcome<void>[]> {
+/** What a committed heartbeat did beside being stored. */
+interface Written {
+  /** The agent was offline before. */
+  cameBack: boolean;
+}
+
+function isCameBack(outcome: BatchOutcome<Written> | undefined): boolean {
+  return outcome !== undefined && "done" in outcome && outcome.done.cameBack;
+}
+
+async function writeBatch(tx: Queryable, rows: readonly HeartbeatRow[]): Promise<BatchOutcome<Written>[]> {
   const found = await lockHostsAndAgents(tx, rows);
-  const isWritable = (row: HeartbeatRow) => "done" in outcomeOf(row, found.get(row.agentId));
-  const writable = rows.filter(isWritable);
+  const outcomes = rows.map((row) => outcomeOf(row, found.get(row.agentId)));
+  const writable = rows.filter((_, index) => "done" in (outcomes[index] ?? {}));
   if (writable.length > 0) {
     await writeHeartbeats(tx, writable);
     await assignNetworks(tx, writable, found);
-    const offline = [...new Map(writable.map((row) => [row.agentId, row])).values()].filter(
-      ({ agentId }) => statusOf(found.get(agentId)) === "offline",
-    );
+    const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
+    const offline = [...new Map(cameBack.map((row) => [row.agentId, row])).values()];
     await insertStatusHistory(
       tx,
       offline.map(({ agentId, organisationId }) => ({ agentId, organisationId, status: "active", reason: CAME_BACK })),
     );
-    cameBack.push(...offline.map(({ agentId }) => agentId));
   }
-  return rows.map((row) => outcomeOf(row, found.get(row.agentId)));
+  return outcomes;
 }
 
-function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<void> {
+function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
   if (found?.state === "busy") return { busy: true };
   if (found?.state !== "locked") {
     return { failed: new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`) };
   }
   const { agentStatus } = found;
   return agentStatus === "active" || agentStatus === "offline"
-    ? { done: undefined }
+    ? { done: { cameBack: agentStatus === "offline" } }
     : { failed: new IngestError("agent_not_allowed", `agent ${agentId} is ${agentStatus}`) };
-}
-
-function statusOf(found: LockedAgent | undefined): string | undefined {
-  return found?.state === "locked" ? found.agentStatus : undefined;
 }
 
 async function assignNetworks(

@@ -12,18 +12,21 @@ const STREAM_ENDED = "heartbeat stream ended";
 
 /** Marks agents offline whose stream ended, in batches: a load balancer may drop thousands at once. */
 export class OfflineWriter {
-  readonly #batcher: Batcher<SessionKey, void>;
+  readonly #batcher: Batcher<SessionKey, Ended>;
 
   constructor(options: { database: Database; events: HeartbeatEvents }) {
     const { database, events } = options;
     this.#batcher = new Batcher({
       flush: async (sessions) => {
-        const wentOffline: string[] = [];
-        const outcomes = await writeSet<SessionKey, void>(
-          { database, write: (tx, set) => writeBatch(tx, set, wentOffline), onRetry: (r) => events.writeRetried(r) },
+        const outcomes = await writeSet(
+          { database, write: writeBatch, onRetry: (retry) => events.writeRetried(retry) },
           sessions,
         );
-        for (const agentId of new Set(wentOffline)) {
+        const wentOffline = sessions.filter((_, index) => {
+          const outcome = outcomes[index];
+          return outcome !== undefined && "done" in outcome && outcome.done.wentOffline;
+        });
+        for (const agentId of new Set(wentOffline.map((session) => session.agentId))) {
           events.statusChanged({ agentId, status: "offline", reason: STREAM_ENDED });
         }
         return outcomes;
@@ -36,16 +39,18 @@ export class OfflineWriter {
   }
 
   /** Resolves when the end of the session is stored, also when another session is the agent's current one. */
-  write(session: SessionKey): Promise<void> {
-    return this.#batcher.add(session, 0);
+  async write(session: SessionKey): Promise<void> {
+    await this.#batcher.add(session, 0);
   }
 }
 
-async function writeBatch(
-  tx: Queryable,
-  sessions: readonly SessionKey[],
-  wentOffline: string[],
-): Promise<BatchOutcome<void>[]> {
+/** What the committed end of a session did. */
+interface Ended {
+  /** The agent was active before, and this was its current session. */
+  wentOffline: boolean;
+}
+
+async function writeBatch(tx: Queryable, sessions: readonly SessionKey[]): Promise<BatchOutcome<Ended>[]> {
   const found = await lockHostsAndAgents(tx, sessions);
   const locked = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
   const offline = new Set(await markSessionsOffline(tx, locked));
@@ -55,6 +60,7 @@ async function writeBatch(
       .filter(({ agentId }) => offline.has(agentId))
       .map(({ agentId, organisationId }) => ({ agentId, organisationId, status: "offline", reason: STREAM_ENDED })),
   );
-  wentOffline.push(...offline);
-  return sessions.map(({ agentId }) => (found.get(agentId)?.state === "busy" ? { busy: true } : { done: undefined }));
+  return sessions.map(({ agentId }) =>
+    found.get(agentId)?.state === "busy" ? { busy: true } : { done: { wentOffline: offline.has(agentId) } },
+  );
 }

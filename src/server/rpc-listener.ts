@@ -2,8 +2,10 @@ import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   createSecureServer,
+  type Http2SecureServer,
   type Http2ServerRequest,
   type Http2ServerResponse,
+  type SecureServerOptions,
   type ServerHttp2Session,
 } from "node:http2";
 import type { Socket } from "node:net";
@@ -36,13 +38,22 @@ export interface RpcListenerOptions {
   handler: RequestHandler;
 }
 
+/** @throws Error with one line when the certificate and the key cannot be used */
+function createServer(options: SecureServerOptions, handler: RequestHandler): Http2SecureServer {
+  try {
+    return createSecureServer(options, handler);
+  } catch (cause) {
+    throw new Error(`the server certificate and its key cannot be used: ${(cause as Error).message}`, { cause });
+  }
+}
+
 /**
  * Listens for agents: TLS 1.2 or later, HTTP/2, and HTTP/1.1 for Connect clients that speak nothing else. A client
  * certificate is asked for and left to the service to verify: with a `ca` here, installed agents whose issuer is not
  * listed would present none, and one that expired could not even register.
  */
 export async function startRpcListener({ port, cert, key, handler }: RpcListenerOptions): Promise<Listener> {
-  const server = createSecureServer(
+  const server = createServer(
     {
       cert,
       key,

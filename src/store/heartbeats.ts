@@ -1,22 +1,29 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "./database.js";
 
+/** The values of a heartbeat that are written every time. */
+export interface Vitals {
+  /** 0 to 100; null when it is not a number. */
+  cpuPercent: number | null;
+  memoryPercent: number | null;
+  diskPercent: number | null;
+  /** 0 to 2,147,483,647. */
+  uptimeSeconds: number;
+  /** Null when empty: an empty value never overwrites. */
+  agentVersion: string | null;
+  os: string | null;
+  osVersion: string | null;
+  arch: string | null;
+}
+
 /** One heartbeat as it is written. Its id and time are fixed before the first try, so that a retry adds nothing. */
-export interface HeartbeatRow {
+export interface HeartbeatRow extends Vitals {
   metricId: string;
   agentId: string;
   hostId: string;
   organisationId: string;
   /** When the service received it. */
   receivedAt: Date;
-  cpuPercent: number | null;
-  memoryPercent: number | null;
-  diskPercent: number | null;
-  uptimeSeconds: number;
-  agentVersion: string | null;
-  os: string | null;
-  osVersion: string | null;
-  arch: string | null;
   /** What is merged into `hosts.metadata`; null when it did not change. */
   metadata: Record<string, unknown> | null;
   /** Null when they did not change. */
