@@ -4,7 +4,7 @@ import { findCallerRecord } from "../store/agents.js";
 import type { Queryable } from "../store/database.js";
 import { verifyAccessToken } from "./access-token.js";
 import { parseAgentPublicKey } from "./agent-key.js";
-import { type CertificateIdentity, verifyClientCertificate } from "./client-certificate.js";
+import { type CertificateIdentity, type CertificateReference, verifyClientCertificate } from "./client-certificate.js";
 import type { SigningKeys } from "./signing-keys.js";
 
 /** An agent that proved who it is by its client certificate. */
@@ -14,6 +14,8 @@ export interface Caller {
   hostId: string;
   hostname: string;
   status: "active" | "offline";
+  /** The certificate it presented. */
+  certificate: CertificateReference;
 }
 
 /**
@@ -34,16 +36,17 @@ export async function identifyCaller(
     );
   }
   const identity = verifyClientCertificate(certificateDer, trusted);
-  const record = await findCallerRecord(db, identity);
+  const { agentId, organisationId, certificate } = identity;
+  const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
   if (record === undefined) {
-    throw new IngestError("agent_not_found", `agent ${identity.agentId} does not exist, or was deleted`);
+    throw new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`);
   }
   requireAgreement(identity, record);
-  if (record.status !== "active" && record.status !== "offline") {
-    throw new IngestError("agent_not_allowed", `agent ${identity.agentId} is ${record.status}`);
+  const { hostId, hostname, status } = record;
+  if (status !== "active" && status !== "offline") {
+    throw new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`);
   }
-  const { agentId, organisationId } = identity;
-  return { agentId, organisationId, hostId: record.hostId, hostname: record.hostname, status: record.status };
+  return { agentId, organisationId, hostId, hostname, status, certificate };
 }
 
 /**

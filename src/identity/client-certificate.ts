@@ -1,4 +1,4 @@
-import { randomBytes, X509Certificate } from "node:crypto";
+import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { IngestError } from "../errors.js";
 import type { AgentCa } from "./agent-ca.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki, agentPublicKeyToSpki } from "./agent-key.js";
@@ -28,10 +28,19 @@ export interface IssuedCertificate {
   notAfter: Date;
 }
 
+/** Which client certificate it is, and for how long it is good. */
+export interface CertificateReference {
+  /** Lower-case hex without leading zeros. */
+  serial: string;
+  /** Of the agent CA that issued it: lower-case hex of the SHA-256 of its DER, as in `certificate_authorities`. */
+  issuerFingerprintSha256: string;
+  notAfter: Date;
+}
+
 /** What a verified client certificate says about the caller. */
 export interface CertificateIdentity extends SpiffeIdentity {
   publicKey: AgentPublicKey;
-  serial: string;
+  certificate: CertificateReference;
 }
 
 /** Issues the client certificate of an agent: 90 days, its Ed25519 key, its SPIFFE id (wire contract). */
@@ -109,7 +118,11 @@ export function verifyClientCertificate(
   return {
     ...identity,
     publicKey,
-    serial: toSerial(certificate.serialNumber),
+    certificate: {
+      serial: toSerial(certificate.serialNumber),
+      issuerFingerprintSha256: createHash("sha256").update(issuer.raw).digest("hex"),
+      notAfter: new Date(certificate.validTo),
+    },
   };
 }
 

@@ -1,0 +1,30 @@
+import { createHash, X509Certificate } from "node:crypto";
+import t from "tap";
+import { identifyCaller } from "../../dist/identity/caller.js";
+import { enrol } from "../support/field-agent.js";
+import { startTestService } from "../support/service.js";
+
+t.test("a caller is known with the certificate it presented", async (t) => {
+  const service = await startTestService(t);
+  const { agentId, certificatePem } = await enrol(service, await service.createToken());
+  const [ca] = await service.database.query("select cert_pem, fingerprint_sha256 from certificate_authorities");
+  const trusted = [new X509Certificate(ca?.cert_pem)];
+  const { raw } = new X509Certificate(certificatePem);
+  const [agent] = await service.database.query("select * from agents");
+  t.match(await identifyCaller(service.store.db, trusted, raw), {
+    agentId,
+    organisationId: agent?.organisation_id,
+    status: "active",
+    certificate: {
+      serial: agent?.client_cert_serial,
+      issuerFingerprintSha256: ca?.fingerprint_sha256,
+      notAfter: agent?.client_cert_not_after,
+    },
+  });
+  t.equal(
+    ca?.fingerprint_sha256,
+    createHash("sha256")
+      .update(trusted[0]?.raw ?? "")
+      .digest("hex"),
+  );
+});
