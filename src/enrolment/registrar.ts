@@ -1,6 +1,6 @@
 import { IngestError } from "../errors.js";
 import { issueAccessToken } from "../identity/access-token.js";
-import type { AgentCa } from "../identity/agent-ca.js";
+import type { AgentCa, SigningCa } from "../identity/agent-ca.js";
 import type { AgentPublicKey } from "../identity/agent-key.js";
 import { type IssuedCertificate, issueClientCertificate } from "../identity/client-certificate.js";
 import { requirePossession } from "../identity/csr.js";
@@ -84,7 +84,8 @@ export class Registrar {
       return { status: agent.status === "pending" ? "pending" : "revoked", agentId: agent.id };
     }
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
-    const certificate = await issueClientCertificate(this.options.agentCa, identity, publicKey);
+    const ca = this.options.agentCa.current;
+    const certificate = await issueClientCertificate(ca, identity, publicKey);
     const stored = await updateClientCertificate(this.options.database.db, agent.id, certificate);
     if (!stored) {
       // Its status changed meanwhile.
@@ -93,23 +94,24 @@ export class Registrar {
       return this.#answerKnown(current, publicKey);
     }
     this.options.events.identityIssued({ ...identity, hostname: agent.hostname, serial: certificate.serial });
-    return this.#active(identity, certificate);
+    return this.#active(identity, certificate, ca);
   }
 
   async #enrol(registration: Registration, remoteAddress: string): Promise<RegistrationResult> {
-    const { database, agentCa, events } = this.options;
+    const { database, events } = this.options;
+    const ca = this.options.agentCa.current;
     const token = await requireUsableToken(database.db, registration.orgToken);
     const identity = { agentId: createId(), organisationId: token.organisationId };
     // Signed before the transaction, so that it holds the token's row for as short as possible.
     const certificate = token.autoApprove
-      ? await issueClientCertificate(agentCa, identity, registration.publicKey)
+      ? await issueClientCertificate(ca, identity, registration.publicKey)
       : undefined;
     await database.transaction((tx) => insertEnrolment(tx, { identity, registration, token, certificate }));
     const status = certificate === undefined ? "pending" : "active";
     events.enrolled({ ...identity, status, hostname: registration.hostname, tokenId: token.id, remoteAddress });
     return certificate === undefined
       ? { status: "pending", agentId: identity.agentId }
-      : this.#active(identity, certificate);
+      : this.#active(identity, certificate, ca);
   }
 
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator's log. */
@@ -122,13 +124,13 @@ export class Registrar {
     );
   }
 
-  async #active(identity: SpiffeIdentity, certificate: IssuedCertificate): Promise<RegistrationResult> {
+  async #active(identity: SpiffeIdentity, certificate: IssuedCertificate, ca: SigningCa): Promise<RegistrationResult> {
     return {
       status: "active",
       agentId: identity.agentId,
       accessToken: await issueAccessToken(this.options.signingKeys, identity),
       certificate,
-      agentCaCertificatePem: this.options.agentCa.certificatePem,
+      agentCaCertificatePem: ca.certificatePem,
     };
   }
 }

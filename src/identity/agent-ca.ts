@@ -23,16 +23,22 @@ const SUBJECT = "O=ct-ops, CN=ct-ops Agent CA";
 const LIFETIME_MS = 10 * 365 * 24 * 60 * 60 * 1000;
 const BACKDATE_MS = 60 * 1000;
 
-/** The CA that signs client certificates, and those whose certificates are good. */
-export interface AgentCa {
-  /** PEM of the CA that signs. */
+/** A CA that signs client certificates. */
+export interface SigningCa {
   certificatePem: string;
+  /** As in `certificate_authorities`: lower-case hex of the certificate's DER. */
+  fingerprintSha256: string;
   subject: string;
-  /** SPKI, DER. */
   publicKey: webcrypto.CryptoKey;
   signer: CertificateSigner;
-  /** The CA that signs, and every earlier one that is still in date. */
-  trusted: readonly X509Certificate[];
+}
+
+/** The agent CAs. Both change while the service runs: read them for each call, and each only once. */
+export interface AgentCa {
+  /** The one that signs. */
+  readonly current: SigningCa;
+  /** Those whose certificates are good: the one that signs, and every earlier one that is still in date. */
+  readonly trusted: readonly X509Certificate[];
 }
 
 /** Where the agent CA comes from. */
@@ -64,10 +70,13 @@ export async function loadAgentCa(database: Database, options: AgentCaOptions): 
   const asn1 = new CertificateAsn1(certificatePem);
   const stored = await listTrustedAgentCaPems(database.db, new Date());
   return {
-    certificatePem: certificate.toString(),
-    subject: asn1.subject,
-    publicKey: await asn1.publicKey.export(),
-    signer,
+    current: {
+      certificatePem: certificate.toString(),
+      fingerprintSha256: fingerprintOf(certificate),
+      subject: asn1.subject,
+      publicKey: await asn1.publicKey.export(),
+      signer,
+    },
     trusted: [certificate, ...stored.map((pem) => new X509Certificate(pem))],
   };
 }
@@ -152,10 +161,14 @@ function toRow(certificate: X509Certificate, keyPemEncrypted: string, source: st
     certPem: certificate.toString(),
     keyPemEncrypted,
     source,
-    fingerprintSha256: createHash("sha256").update(certificate.raw).digest("hex"),
+    fingerprintSha256: fingerprintOf(certificate),
     notBefore: new Date(certificate.validFrom),
     notAfter: new Date(certificate.validTo),
   };
+}
+
+function fingerprintOf(certificate: X509Certificate): string {
+  return createHash("sha256").update(certificate.raw).digest("hex");
 }
 
 function readCaCertificate(pem: string, source: string): X509Certificate {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { IngestError } from "../errors.js";
-import type { AgentCa } from "./agent-ca.js";
+import type { SigningCa } from "./agent-ca.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki, agentPublicKeyToSpki } from "./agent-key.js";
 import { formatSpiffeId, parseSpiffeId, type SpiffeIdentity } from "./spiffe-id.js";
 import {
@@ -45,7 +45,7 @@ export interface CertificateIdentity extends SpiffeIdentity {
 
 /** Issues the client certificate of an agent: 90 days, its Ed25519 key, its SPIFFE id (wire contract). */
 export async function issueClientCertificate(
-  ca: AgentCa,
+  ca: SigningCa,
   identity: SpiffeIdentity,
   publicKey: AgentPublicKey,
 ): Promise<IssuedCertificate> {
