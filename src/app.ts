@@ -5,6 +5,7 @@ import { Registrar } from "./enrolment/registrar.js";
 import { IngestError } from "./errors.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
+import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
 import { Sessions } from "./heartbeat/sessions.js";
 import { loadAgentCa } from "./identity/agent-ca.js";
@@ -18,6 +19,7 @@ import { startPlainListener } from "./server/plain-listener.js";
 import { startRpcListener } from "./server/rpc-listener.js";
 import { openDatabase } from "./store/database.js";
 import { DatabaseHealth } from "./store/health.js";
+import { Listener } from "./store/listener.js";
 import { migrateIngest } from "./store/migrate.js";
 
 /** How long agents may take to be told to reconnect and be marked offline. */
@@ -73,6 +75,19 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
     events,
     instanceId: createId(),
   });
+
+  const identityWatch = new IdentityWatch({ db: database.db, sessions, events });
+  lifetime.register("identity watch", () => identityWatch.stop());
+  const listener = new Listener({
+    url: config.databaseUrl,
+    onChange: (change) => {
+      if (change.kind === "agent") identityWatch.checkAgent(change.agentId);
+      else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
+    },
+    onListening: () => identityWatch.checkEverything(),
+    onDisconnected: (event) => events.listenerDisconnected(event),
+  });
+  lifetime.register("database listener", () => listener.close());
 
   const plainListener = await startPlainListener({
     port: config.httpPort,

@@ -49,3 +49,13 @@ export class IngestError extends Error {
     super(message, options);
   }
 }
+
+/** The agent, or its host, does not exist (any more). */
+export function agentNotFound(agentId: string): IngestError {
+  return new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`);
+}
+
+/** The agent's status forbids the call. */
+export function agentNotAllowed(agentId: string, status: string): IngestError {
+  return new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`);
+}

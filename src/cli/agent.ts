@@ -1,17 +1,18 @@
 import { Command, Option } from "commander";
-import { approveAgent, revokeAgent } from "../enrolment/approval.js";
+import { approveAgent, revokeAgent, unrevokeAgent } from "../enrolment/approval.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../store/agents.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { formatTable } from "./table.js";
 
-/** `agent list`, `agent approve` and `agent revoke`. */
+/** `agent list`, `agent approve`, `agent revoke` and `agent unrevoke`. */
 export function agentCommand(context: CommandContext): Command {
   return new Command("agent")
     .description("agents and their approval")
     .addCommand(listCommand(context))
     .addCommand(approveCommand(context))
-    .addCommand(revokeCommand(context));
+    .addCommand(revokeCommand(context))
+    .addCommand(unrevokeCommand(context));
 }
 
 function listCommand(context: CommandContext): Command {
@@ -62,6 +63,13 @@ function revokeCommand(context: CommandContext): Command {
     .action((ids: string[], { reason }: { reason: string }) =>
       forEachAgent(context, ids, "revoked", (database, id) => revokeAgent(database, id, reason)),
     );
+}
+
+function unrevokeCommand(context: CommandContext): Command {
+  return new Command("unrevoke")
+    .description("take the revocation of agents back: they are pending again")
+    .argument("<id...>", "ids of agents")
+    .action((ids: string[]) => forEachAgent(context, ids, "unrevoked", (database, id) => unrevokeAgent(database, id)));
 }
 
 /** Does what can be done, and then fails with a line for each that could not. */

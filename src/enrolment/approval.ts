@@ -54,6 +54,23 @@ export async function revokeAgent(database: Database, agentId: string, reason: s
   });
 }
 
+/**
+ * Takes a revocation back: the agent is pending again, and its next poll after an approval is answered with a new
+ * certificate. The serials that were revoked stay so.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function unrevokeAgent(database: Database, agentId: string): Promise<AgentRow> {
+  return database.transaction(async (tx) => {
+    await lockHostOfAgent(tx, agentId);
+    const agent = await changeAgentStatus(tx, agentId, { from: ["revoked"], to: "pending" });
+    if (agent === undefined) throw await refusal(tx, agentId, "unrevoked");
+    const { organisationId } = agent;
+    await insertStatusHistory(tx, [{ agentId, organisationId, status: "pending", reason: "unrevoked by an operator" }]);
+    return agent;
+  });
+}
+
 async function refusal(tx: Queryable, agentId: string, verb: string): Promise<IngestError> {
   const agent = await findAgent(tx, agentId);
   return new IngestError(

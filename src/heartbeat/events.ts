@@ -32,6 +32,18 @@ export class HeartbeatEvents {
     this.logger.warn({ ...rest, err: error }, "database write failed, trying again");
   }
 
+  /** The connection that hears of revocations broke, or could not be made; scans find what it misses. */
+  listenerDisconnected(event: { attempt: number; error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.warn({ ...rest, err: error }, "not listening for changes in the database, connecting again");
+  }
+
+  /** The database did not say whether these sessions may go on; they are looked at again with the next scan. */
+  identityCheckFailed(event: { sessions: number; error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.warn({ ...rest, err: error }, "sessions could not be checked against the database");
+  }
+
   /** The end of a session could not be written; the agent stays online in the database. */
   closeFailed(event: AgentRef & { error: unknown }): void {
     const { error, ...rest } = event;

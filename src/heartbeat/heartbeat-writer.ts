@@ -1,4 +1,4 @@
-import { IngestError } from "../errors.js";
+import { agentNotAllowed, agentNotFound } from "../errors.js";
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
 import { insertStatusHistory } from "../store/agents.js";
 import type { Database, Queryable } from "../store/database.js";
@@ -83,12 +83,12 @@ async function writeBatch(tx: Queryable, rows: readonly HeartbeatRow[]): Promise
 function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
   if (found?.state === "busy") return { busy: true };
   if (found?.state !== "locked") {
-    return { failed: new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`) };
+    return { failed: agentNotFound(agentId) };
   }
   const { agentStatus } = found;
   return agentStatus === "active" || agentStatus === "offline"
     ? { done: { cameBack: agentStatus === "offline" } }
-    : { failed: new IngestError("agent_not_allowed", `agent ${agentId} is ${agentStatus}`) };
+    : { failed: agentNotAllowed(agentId, agentStatus) };
 }
 
 async function assignNetworks(

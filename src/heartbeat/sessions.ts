@@ -4,6 +4,7 @@ import type { Caller } from "../identity/caller.js";
 import { createId } from "../lib/ids.js";
 import { openAgentSession, type SessionKey } from "../store/agent-sessions.js";
 import { type Database, toDatabaseError } from "../store/database.js";
+import type { SessionCredentials } from "../store/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";
@@ -42,7 +43,7 @@ export class Sessions {
    * @param end ends the stream with an error; called at most once
    * @throws IngestError `draining`, `database_unavailable`
    */
-  async open(caller: Caller, remoteAddress: string, end: (error: IngestError) => void): Promise<Session> {
+  async start(caller: Caller, remoteAddress: string, end: (error: IngestError) => void): Promise<Session> {
     this.#refuseWhileDraining();
     const { database, instanceId } = this.options;
     const { agentId, hostId, organisationId, hostname } = caller;
@@ -54,12 +55,18 @@ export class Sessions {
     // Two openings of one agent may come back from the database in either order: the higher epoch is the agent's.
     if (current !== undefined && current.key.epoch > epoch) throw displacedError();
     const key = { agentId, hostId, organisationId, epoch };
-    const session = new Session(key, this.options, end, () => this.#forget(session));
+    const credentials = { agentId, hostId, publicKey: caller.publicKey, serial: caller.certificate.serial };
+    const session = new Session(key, credentials, this.options, end, () => this.#forget(session));
     this.#open.add(session);
     this.#current.set(agentId, session);
     current?.end(displacedError());
     this.options.events.sessionOpened({ ...session.key, hostname, remoteAddress });
     return session;
+  }
+
+  /** Every session that is not closed. */
+  get open(): ReadonlySet<Session> {
+    return this.#open;
   }
 
   /** Ends every stream, and resolves when their agents are marked offline. */
@@ -102,6 +109,7 @@ export class Session {
 
   constructor(
     readonly key: SessionKey,
+    readonly credentials: SessionCredentials,
     private readonly options: Pick<SessionsOptions, "writer" | "offlineWriter" | "events">,
     readonly end: (error: IngestError) => void,
     private readonly onClose: () => void,

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { IngestError } from "../errors.js";
+import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
 import { findCallerRecord } from "../store/agents.js";
 import type { Queryable } from "../store/database.js";
 import { verifyAccessToken } from "./access-token.js";
@@ -14,6 +14,8 @@ export interface Caller {
   hostId: string;
   hostname: string;
   status: "active" | "offline";
+  /** The key on record, which is the certificate's, in its stored form. */
+  publicKey: string;
   /** The certificate it presented. */
   certificate: CertificateReference;
 }
@@ -39,14 +41,14 @@ export async function identifyCaller(
   const { agentId, organisationId, certificate } = identity;
   const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
   if (record === undefined) {
-    throw new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`);
+    throw agentNotFound(agentId);
   }
   requireAgreement(identity, record);
-  const { hostId, hostname, status } = record;
+  const { hostId, hostname, status, publicKey } = record;
   if (status !== "active" && status !== "offline") {
-    throw new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`);
+    throw agentNotAllowed(agentId, status);
   }
-  return { agentId, organisationId, hostId, hostname, status, certificate };
+  return { agentId, organisationId, hostId, hostname, status, publicKey, certificate };
 }
 
 /**

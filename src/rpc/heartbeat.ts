@@ -30,7 +30,7 @@ export function createHeartbeatHandler({
     const first = await incoming.next();
     if (first.done) return;
     await requireAccessToken(signingKeys, first.value.agentId, caller);
-    const session = await sessions.open(caller, context.values.get(peerKey).address, (error) =>
+    const session = await sessions.start(caller, context.values.get(peerKey).address, (error) =>
       incoming.interrupt(error),
     );
     // A stream whose client went away while nothing was read from it.

@@ -1,0 +1,106 @@
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
+
+/** The channel that the triggers of `drizzle/ingest` notify. */
+const CHANNEL = "ct_ops_ingest";
+const RECONNECT: BackoffOptions = { baseMs: 200, maxMs: 10_000 };
+/** A connection that is gone without a word delivers nothing, which looks like nothing to deliver. */
+const PROBE_INTERVAL_MS = 15_000;
+const ANSWER_TIMEOUT_MS = 5_000;
+
+/** What somebody changed, as far as a notification tells. */
+export type IdentityChange =
+  | { kind: "agent"; agentId: string }
+  | { kind: "certificate"; serial: string }
+  | { kind: "agent CA" };
+
+/** What a {@link Listener} tells. */
+export interface ListenerOptions {
+  url: string;
+  /** A hint that something changed: read the truth from the tables. */
+  onChange: (change: IdentityChange) => void;
+  /** It listens, for the first time or again: what changed before is known to nobody, so read everything. */
+  onListening: () => void;
+  /** The connection broke, or could not be made; it is tried again. */
+  onDisconnected: (event: { attempt: number; error: unknown }) => void;
+}
+
+/** Hears what changes in the database, on a connection of its own that comes back by itself. */
+export class Listener {
+  readonly #closing = new AbortController();
+  readonly #ended: Promise<void>;
+
+  constructor(private readonly options: ListenerOptions) {
+    this.#ended = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        await this.#listen(() => {
+          failures = 0;
+        });
+      } catch (error) {
+        failures += 1;
+        this.options.onDisconnected({ attempt: failures, error });
+        await pause(backoffDelayMs(failures, RECONNECT), signal);
+      }
+    }
+  }
+
+  /** Listens until the listener is closed, or rejects with what the connection broke of. */
+  async #listen(onListening: () => void): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.options.url,
+      application_name: "ct-ops-ingest listener",
+      keepAlive: true,
+      connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+      query_timeout: ANSWER_TIMEOUT_MS,
+    });
+    const over = new AbortController();
+    const onClosing = () => over.abort(new Error("closing"));
+    this.#closing.signal.addEventListener("abort", onClosing, { once: true });
+    client.on("error", (error) => over.abort(error));
+    client.on("end", () => over.abort(new Error("the database closed the connection")));
+    client.on("notification", ({ payload = "" }) => {
+      const change = parseChange(payload);
+      if (change !== undefined) this.options.onChange(change);
+    });
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+      onListening();
+      this.options.onListening();
+      for (;;) {
+        await pause(PROBE_INTERVAL_MS, over.signal);
+        if (this.#closing.signal.aborted) return;
+        over.signal.throwIfAborted();
+        await client.query("select 1");
+      }
+    } finally {
+      this.#closing.signal.removeEventListener("abort", onClosing);
+      // A connection that does not answer has a query under way, and is cut for it.
+      void client.end().catch(() => {});
+    }
+  }
+}
+
+function parseChange(payload: string): IdentityChange | undefined {
+  const [, kind, id] = /^(agent|certificate):(.*)$/s.exec(payload) ?? [];
+  if (kind === "agent" && id !== undefined) return { kind, agentId: id };
+  if (kind === "certificate" && id !== undefined) return { kind, serial: id };
+  return payload === "agent_cas" ? { kind: "agent CA" } : undefined;
+}
+
+/** Waits, and no longer than until the signal is aborted. */
+async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  await delay(durationMs, undefined, { signal, ref: false }).catch(() => {});
+}
