@@ -13,6 +13,7 @@ import { loadSigningKeys } from "./identity/signing-keys.js";
 import { createId } from "./lib/ids.js";
 import { Lifetime } from "./lib/lifetime.js";
 import type { Logger } from "./observe/logger.js";
+import { RefusalRecorder } from "./rpc/refusal-recorder.js";
 import { createServiceHandler } from "./rpc/service.js";
 import { peerOf } from "./server/peer.js";
 import { startPlainListener } from "./server/plain-listener.js";
@@ -60,6 +61,8 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
     onIdleError: (error) => logger.warn({ err: error }, "a database connection broke"),
   });
   lifetime.register("database", () => database.close());
+  const refusals = new RefusalRecorder({ db: database.db, logger });
+  lifetime.register("record of refusals", () => refusals.close());
 
   const signingKeys = await loadSigningKeys(config.jwtKeyFile);
   const agentCa = await loadAgentCa(database, config.agentCa);
@@ -105,6 +108,7 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
       registrar,
       sessions,
       signingKeys,
+      refusals,
       logger,
       peerOf,
     }),

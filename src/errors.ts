@@ -32,30 +32,44 @@ export type IngestErrorCode =
   /** What an operator named does not exist, or is not in the state the command needs. */
   | "operation_refused";
 
+/** What only the operator of the service is told of an error, besides its message. */
+export interface ErrorDetails {
+  /** Goes to the log only. */
+  cause?: unknown;
+  /** A closer reason than the code, where the caller is not to learn it; one of few constant words. */
+  reason?: string;
+  /** The agent that credentials named which stood up so far. */
+  agentId?: string;
+}
+
 /** An error with a stable code and a message that is safe and useful to the operator of an agent. */
 export class IngestError extends Error {
   override readonly name = "IngestError";
+  readonly reason: string | undefined;
+  readonly agentId: string | undefined;
 
   /**
    * @param code stable, see {@link IngestErrorCode}
    * @param message what, why and what to do; never a secret
-   * @param options `cause` goes to the log only
+   * @param details for the operator of the service; a caller is told none of it
    */
   constructor(
     readonly code: IngestErrorCode,
     message: string,
-    options?: { cause?: unknown },
+    { reason, agentId, ...options }: ErrorDetails = {},
   ) {
     super(message, options);
+    this.reason = reason;
+    this.agentId = agentId;
   }
 }
 
 /** The agent, or its host, does not exist (any more). */
 export function agentNotFound(agentId: string): IngestError {
-  return new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`);
+  return new IngestError("agent_not_found", `agent ${agentId} does not exist, or was deleted`, { agentId });
 }
 
 /** The agent's status forbids the call. */
 export function agentNotAllowed(agentId: string, status: string): IngestError {
-  return new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`);
+  return new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`, { agentId });
 }

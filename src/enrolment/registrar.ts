@@ -121,6 +121,7 @@ export class Registrar {
     return new IngestError(
       "enrolment_token_unusable",
       "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
+      { reason: `token_${reason}` },
     );
   }
 

@@ -67,15 +67,17 @@ function requireAgreement(
   identity: CertificateIdentity,
   record: { organisationId: string; publicKey: string; certificateRevoked: boolean },
 ): void {
+  const { agentId } = identity;
   if (record.certificateRevoked) {
-    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again");
+    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
+      reason: "client_certificate_revoked",
+      agentId,
+    });
   }
-  if (record.organisationId !== identity.organisationId) {
-    throw new IngestError("identity_mismatch", "the client certificate names another organisation than the agent's");
-  }
-  if (!isKeyOnRecord(record.publicKey, identity)) {
-    throw new IngestError("identity_mismatch", "the client certificate carries another key than the one on record");
-  }
+  const mismatch = (what: string) =>
+    new IngestError("identity_mismatch", `the client certificate ${what}`, { agentId });
+  if (record.organisationId !== identity.organisationId) throw mismatch("names another organisation than the agent's");
+  if (!isKeyOnRecord(record.publicKey, identity)) throw mismatch("carries another key than the one on record");
 }
 
 function isKeyOnRecord(pem: string, { publicKey }: CertificateIdentity): boolean {

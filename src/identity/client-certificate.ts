@@ -96,25 +96,26 @@ export function verifyClientCertificate(
   } catch (cause) {
     throw new IngestError("client_certificate_invalid", "the client certificate cannot be read", { cause });
   }
-  const refuse = (why: string) => new IngestError("client_certificate_invalid", `the client certificate ${why}`);
+  const refuse = (why: string, agentId?: string) =>
+    new IngestError("client_certificate_invalid", `the client certificate ${why}`, agentId ? { agentId } : {});
 
   const issuer = trusted.find((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
   if (issuer === undefined) throw refuse("was not issued by a trusted agent CA; register again to obtain a new one");
-  if (now > Date.parse(certificate.validTo) + CLOCK_TOLERANCE_MS) {
-    throw refuse(`expired on ${rfc3339(certificate.validTo)}; register again to obtain a new one`);
-  }
-  if (now < Date.parse(certificate.validFrom) - CLOCK_TOLERANCE_MS) {
-    throw refuse(`is not valid before ${rfc3339(certificate.validFrom)}; check the clocks`);
-  }
-  const isClientLeaf = !certificate.ca && certificate.keyUsage?.includes(ExtendedKeyUsage.clientAuth);
-  if (!isClientLeaf) throw refuse("is not a leaf for client authentication");
-
   const [, uri] = /^URI:(\S+)$/.exec(certificate.subjectAltName ?? "") ?? [];
   const identity = uri === undefined ? undefined : parseSpiffeId(uri);
   if (identity === undefined) throw refuse("does not carry exactly one SPIFFE id of an agent");
+  const { agentId } = identity;
+  if (now > Date.parse(certificate.validTo) + CLOCK_TOLERANCE_MS) {
+    throw refuse(`expired on ${rfc3339(certificate.validTo)}; register again to obtain a new one`, agentId);
+  }
+  if (now < Date.parse(certificate.validFrom) - CLOCK_TOLERANCE_MS) {
+    throw refuse(`is not valid before ${rfc3339(certificate.validFrom)}; check the clocks`, agentId);
+  }
+  const isClientLeaf = !certificate.ca && certificate.keyUsage?.includes(ExtendedKeyUsage.clientAuth);
+  if (!isClientLeaf) throw refuse("is not a leaf for client authentication", agentId);
 
   const publicKey = agentPublicKeyFromSpki(certificate.publicKey.export({ format: "der", type: "spki" }));
-  if (publicKey === undefined) throw refuse("does not carry an Ed25519 key");
+  if (publicKey === undefined) throw refuse("does not carry an Ed25519 key", agentId);
   return {
     ...identity,
     publicKey,

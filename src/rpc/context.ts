@@ -12,6 +12,16 @@ export interface Peer {
 /** The peer of a call. */
 export const peerKey = createContextKey<Peer>({ address: "", certificateDer: undefined }, { description: "peer" });
 
+/** What a registration claims, proven or not, for the record of refusals. */
+export interface Claim {
+  /** As it was sent. */
+  publicKey: string;
+  hostname: string;
+}
+
+/** What the registration that is under way claims. */
+export const claimKey = createContextKey<Claim | undefined>(undefined, { description: "claim" });
+
 /** Who is calling; set for every method that needs a client certificate. */
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
 

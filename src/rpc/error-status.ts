@@ -28,3 +28,19 @@ export function toConnectError(error: unknown): ConnectError | undefined {
   if (error instanceof IngestError) return new ConnectError(error.message, STATUS[error.code]);
   return undefined;
 }
+
+/** What answers for the caller's own doing, unlike a failure or a stream that ends for another reason. */
+const REFUSALS: ReadonlySet<Code> = new Set([
+  Code.InvalidArgument,
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+  Code.NotFound,
+  Code.AlreadyExists,
+  Code.FailedPrecondition,
+  Code.ResourceExhausted,
+]);
+
+/** Whether a caller that is told this was refused for what it sent, or for who it is. */
+export function isRefusal({ code }: ConnectError): boolean {
+  return REFUSALS.has(code);
+}

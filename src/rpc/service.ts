@@ -8,10 +8,11 @@ import type { SigningKeys } from "../identity/signing-keys.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
 import { createAccessInterceptor } from "./access.js";
-import { contextValuesOf, type Peer, peerKey } from "./context.js";
+import { claimKey, contextValuesOf, type Peer, peerKey } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { toRawRegistration, toRegisterResponse } from "./messages.js";
+import type { RefusalRecorder } from "./refusal-recorder.js";
 
 /** What gRPC in Go, and so every installed agent, takes for the largest message. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -25,6 +26,7 @@ export interface ServiceOptions {
   registrar: Registrar;
   sessions: Sessions;
   signingKeys: SigningKeys;
+  refusals: RefusalRecorder;
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: Parameters<NodeHandler>[0]) => Peer;
@@ -32,10 +34,13 @@ export interface ServiceOptions {
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
-  const { db, trustedCas, registrar, sessions, signingKeys, logger, peerOf } = options;
+  const { db, trustedCas, registrar, sessions, signingKeys, refusals, logger, peerOf } = options;
   const implementation = {
-    register: async (request, { values }) =>
-      toRegisterResponse(await registrar.register(toRawRegistration(request), values.get(peerKey).address)),
+    register: async (request, { values }) => {
+      const registration = toRawRegistration(request);
+      values.set(claimKey, registration);
+      return toRegisterResponse(await registrar.register(registration, values.get(peerKey).address));
+    },
     heartbeat: createHeartbeatHandler({ sessions, signingKeys }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer
     terminal: async function* () {
@@ -52,7 +57,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   return connectNodeAdapter({
     routes: (router) => router.service(IngestService, implementation),
     // The first one sees the errors of those after it.
-    interceptors: [createErrorInterceptor(logger), createAccessInterceptor(db, trustedCas)],
+    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, trustedCas)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     readMaxBytes: MAX_MESSAGE_BYTES,
   });
