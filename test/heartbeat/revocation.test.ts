@@ -1,6 +1,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/approval.js";
+import { deleteHost } from "../support/delete-host.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, openStream, register, registration } from "../support/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -44,7 +45,7 @@ t.test("a stream ends at once when its agent may not hold it any more, with the 
       Code.NOT_FOUND,
       /does not exist, or was deleted/,
     ],
-    ["host deleted", (id) => hardDelete(service, id), Code.NOT_FOUND, /does not exist, or was deleted/],
+    ["host deleted", (id) => deleteHost(service.database, id), Code.NOT_FOUND, /does not exist, or was deleted/],
     [
       "certificate revoked by the web app",
       (id) =>
@@ -143,19 +144,3 @@ t.test("a revoked agent that is unrevoked is pending, and after an approval it g
   stream.end();
   await stream.ended;
 });
-
-/** As the web app deletes a host, in one transaction. */
-async function hardDelete(service: TestService, agentId: string): Promise<void> {
-  await service.database.query(`
-    begin;
-    select from hosts where agent_id = '${agentId}' for update;
-    delete from resource_tags where resource_id in (select id from hosts where agent_id = '${agentId}');
-    delete from host_metrics where host_id in (select id from hosts where agent_id = '${agentId}');
-    delete from host_network_memberships where host_id in (select id from hosts where agent_id = '${agentId}');
-    delete from hosts where agent_id = '${agentId}';
-    delete from agent_status_history where agent_id = '${agentId}';
-    insert into revoked_certificates (id, organisation_id, serial)
-      select 'deleted', organisation_id, client_cert_serial from agents where id = '${agentId}';
-    delete from agents where id = '${agentId}';
-    commit;`);
-}

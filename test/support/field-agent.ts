@@ -106,12 +106,29 @@ export function register(
   request: object,
   identity?: { certificatePem: string; privateKeyPem: string },
 ): Promise<RegisterReply> {
+  return callUnary(service, "register", request, identity);
+}
+
+/** Calls `RenewCertificate` over gRPC. */
+export function renewCertificate(
+  service: Pick<TestService, "address" | "ca">,
+  request: { agentId: string; csrDer: Buffer },
+  identity?: { certificatePem: string; privateKeyPem: string },
+): Promise<Pick<RegisterReply, "clientCertPem" | "agentCaCertPem" | "clientCertNotAfterUnix">> {
+  return callUnary(service, "renewCertificate", request, identity);
+}
+
+function callUnary<Reply>(
+  service: Pick<TestService, "address" | "ca">,
+  method: string,
+  request: object,
+  identity?: { certificatePem: string; privateKeyPem: string },
+): Promise<Reply> {
   const client = createGrpcClient(service, identity);
-  return new Promise<RegisterReply>((resolve, reject) => {
-    (client as unknown as Record<string, (...args: unknown[]) => void>).register?.(
+  return new Promise<Reply>((resolve, reject) => {
+    (client as unknown as Record<string, (...args: unknown[]) => void>)[method]?.(
       request,
-      (error: grpc.ServiceError | null, reply: RegisterReply) =>
-        error ? reject(decodeDetails(error)) : resolve(reply),
+      (error: grpc.ServiceError | null, reply: Reply) => (error ? reject(decodeDetails(error)) : resolve(reply)),
     );
   }).finally(() => client.close());
 }

@@ -30,8 +30,14 @@ export interface TestService {
 
 export const ENCRYPTION_SECRET = "a secret of the tests";
 
-/** Starts a service; what it opened ends with the test. With `of`, a second instance beside that one. */
-export async function startTestService(t: Test, { of }: { of?: TestService } = {}): Promise<TestService> {
+/**
+ * Starts a service; what it opened ends with the test. With `of`, a second instance beside that one, or, on its port,
+ * in its place.
+ */
+export async function startTestService(
+  t: Test,
+  { of, grpcPort = 0 }: { of?: TestService; grpcPort?: number } = {},
+): Promise<TestService> {
   const database = of?.database ?? (await createTestDatabase(t));
   const directory = of?.directory ?? (await makeDirectory(t));
   const { certFile, keyFile } = of ? devTlsFilesIn(join(directory, "tls")) : await writeDevTls(join(directory, "tls"));
@@ -40,7 +46,7 @@ export async function startTestService(t: Test, { of }: { of?: TestService } = {
     INGEST_TLS_CERT: certFile,
     INGEST_TLS_KEY: keyFile,
     INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
-    INGEST_GRPC_PORT: "0",
+    INGEST_GRPC_PORT: String(grpcPort),
     INGEST_HTTP_PORT: "0",
     LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
     INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
