@@ -1,0 +1,58 @@
+import { rename, symlink, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { WatchedFiles } from "../../dist/lib/watched-files.js";
+import { eventually } from "../support/eventually.js";
+import { makeDirectory } from "../support/service.js";
+
+t.test("a change is taken once it stands, a bad one is reported once, and what is in use stays", async (t) => {
+  const directory = await makeDirectory(t);
+  const [a, b] = [join(directory, "a"), join(directory, "b")];
+  await Promise.all([writeFile(a, "a1"), writeFile(b, "b1")]);
+  const applied: string[] = [];
+  const problems: string[] = [];
+  let offered = 0;
+  const watched = new WatchedFiles({
+    paths: [a, b],
+    inUse: ["a1", "b1"],
+    apply: (contents) => {
+      offered += 1;
+      if (contents.includes("bad")) throw new Error(`bad: ${contents}`);
+      applied.push(contents.join());
+    },
+    onProblem: (error) => problems.push((error as Error).message),
+    intervalMs: 5,
+  });
+  t.teardown(() => watched.stop());
+
+  await writeFile(b, "bad");
+  await eventually(
+    async () => offered,
+    (count) => count >= 5,
+  );
+  t.same(problems, ["bad: a1,bad"], "tried again and again, told once");
+  await unlink(b);
+  await eventually(
+    async () => problems.length,
+    (count) => count === 2,
+  );
+  t.match(problems[1], /ENOENT/);
+  await writeFile(b, "b1");
+  await writeFile(`${a}.new`, "a2");
+  await rename(`${a}.new`, a);
+  await eventually(
+    async () => applied,
+    ({ length }) => length === 1,
+  );
+  t.same(applied, ["a2,b1"]);
+
+  await writeFile(join(directory, "other"), "a3");
+  await symlink(join(directory, "other"), `${a}.link`);
+  await rename(`${a}.link`, a);
+  await eventually(
+    async () => applied,
+    ({ length }) => length === 2,
+  );
+  t.same(applied[1], "a3,b1", "a link that is switched counts as well");
+  t.equal(problems.length, 2);
+});
