@@ -1,15 +1,15 @@
-import { readFile } from "node:fs/promises";
 import type { Config } from "./config.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
 import { Registrar } from "./enrolment/registrar.js";
-import { IngestError } from "./errors.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
 import { Sessions } from "./heartbeat/sessions.js";
 import { loadAgentCa } from "./identity/agent-ca.js";
-import { loadSigningKeys } from "./identity/signing-keys.js";
+import { KeyEvents } from "./identity/key-events.js";
+import { readServerCertificate, watchServerCertificate } from "./identity/server-certificate-files.js";
+import { openSigningKeys, type SigningKeysTiming } from "./identity/signing-keys.js";
 import { createId } from "./lib/ids.js";
 import { Lifetime } from "./lib/lifetime.js";
 import type { Logger } from "./observe/logger.js";
@@ -34,27 +34,34 @@ export interface App {
   close(): Promise<void>;
 }
 
+/** How often the service looks at what may change while it runs; what is left out is as production needs it. */
+export interface AppTiming {
+  signingKeys?: Partial<SigningKeysTiming>;
+  /** Between two looks at the files of the server certificate. */
+  serverCertificateMs?: number;
+}
+
 /**
  * Opens, wires and starts the service. What was opened is closed again when a later step fails.
  *
  * @throws IngestError `unusable_configuration`, `platform_tables_missing`
  */
-export async function startApp(config: Config, logger: Logger): Promise<App> {
+export async function startApp(config: Config, logger: Logger, timing: AppTiming = {}): Promise<App> {
   const lifetime = new Lifetime(({ name, durationMs, error }) => {
     const step = { step: name, durationMs: Math.round(durationMs) };
     if (error === undefined) logger.debug(step, "closed");
     else logger.error({ ...step, err: error }, "could not be closed in time");
   });
   try {
-    return await start(config, logger, lifetime);
+    return await start(config, logger, timing, lifetime);
   } catch (error) {
     await lifetime.close();
     throw error;
   }
 }
 
-async function start(config: Config, logger: Logger, lifetime: Lifetime): Promise<App> {
-  const tls = await readServerCertificate(config.tls);
+async function start(config: Config, logger: Logger, timing: AppTiming, lifetime: Lifetime): Promise<App> {
+  const serverCertificate = await readServerCertificate(config.tls);
   await migrateIngest(config.databaseUrl);
   const database = openDatabase({
     url: config.databaseUrl,
@@ -64,7 +71,14 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
 
-  const signingKeys = await loadSigningKeys(config.jwtKeyFile);
+  const keyEvents = new KeyEvents(logger);
+  const signingKeys = await openSigningKeys({
+    db: database.db,
+    path: config.jwtKeyFile,
+    events: keyEvents,
+    timing: timing.signingKeys,
+  });
+  lifetime.register("signing keys", () => signingKeys.close());
   const agentCa = await loadAgentCa(database, config.agentCa);
   const health = new DatabaseHealth(database.db);
   lifetime.register("database health", () => health.stop());
@@ -101,7 +115,8 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
 
   const rpcListener = await startRpcListener({
     port: config.grpcPort,
-    ...tls,
+    cert: serverCertificate.cert,
+    key: serverCertificate.key,
     handler: createServiceHandler({
       db: database.db,
       trustedCas: () => agentCa.trusted,
@@ -114,20 +129,17 @@ async function start(config: Config, logger: Logger, lifetime: Lifetime): Promis
     }),
   });
   lifetime.register("rpc listener", () => rpcListener.close());
+  const certificateWatch = watchServerCertificate({
+    paths: config.tls,
+    inUse: serverCertificate,
+    onChange: (pair) => rpcListener.replaceCertificate(pair),
+    events: keyEvents,
+    fileWatchMs: timing.serverCertificateMs,
+  });
+  lifetime.register("server certificate", () => certificateWatch.stop());
   lifetime.register("heartbeat sessions", () => sessions.drain(), DRAIN_TIMEOUT_MS);
 
   const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
   logger.info(ports, "ready");
   return { ...ports, close: () => lifetime.close() };
-}
-
-async function readServerCertificate({ certFile, keyFile }: Config["tls"]): Promise<{ cert: string; key: string }> {
-  try {
-    const [cert, key] = await Promise.all([readFile(certFile, "utf8"), readFile(keyFile, "utf8")]);
-    return { cert, key };
-  } catch (cause) {
-    throw new IngestError("unusable_configuration", `INGEST_TLS_CERT, INGEST_TLS_KEY: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
 }

@@ -1,4 +1,4 @@
-import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { IngestError } from "../errors.js";
 import type { SigningKeys } from "./signing-keys.js";
 import type { SpiffeIdentity } from "./spiffe-id.js";
@@ -35,23 +35,29 @@ export async function verifyAccessToken(keys: SigningKeys, token: string): Promi
 
 async function verifySignature(keys: SigningKeys, token: string): Promise<JWTPayload> {
   if (token === "") throw invalid("is missing; the first message of a stream carries it in agent_id");
-  let failure: unknown;
-  for (const { kid, publicKey } of keys.published) {
+  let failure: unknown = new errors.JWKSNoMatchingKey();
+  for (const { publicKey } of await keys.verificationKeys(readKid(token))) {
     try {
-      const { payload } = await jwtVerify(
-        token,
-        ({ kid: wanted }) => {
-          if (wanted !== undefined && wanted !== kid) throw new errors.JWKSNoMatchingKey();
-          return publicKey;
-        },
-        { algorithms: ["RS256"], issuer: ISSUER, requiredClaims: ["exp", "iat"], clockTolerance: CLOCK_TOLERANCE_S },
-      );
+      const { payload } = await jwtVerify(token, publicKey, {
+        algorithms: ["RS256"],
+        issuer: ISSUER,
+        requiredClaims: ["exp", "iat"],
+        clockTolerance: CLOCK_TOLERANCE_S,
+      });
       return payload;
     } catch (error) {
       failure = error;
     }
   }
   throw invalid(describe(failure), failure);
+}
+
+function readKid(token: string): string | undefined {
+  try {
+    return decodeProtectedHeader(token).kid;
+  } catch (cause) {
+    throw invalid(describe(cause), cause);
+  }
 }
 
 function describe(error: unknown): string {

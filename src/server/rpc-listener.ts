@@ -29,12 +29,21 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** How agents are listened to. */
-export interface RpcListenerOptions {
-  port: number;
-  /** PEM. */
+/** A certificate (chain) and its key, PEM. */
+export interface CertificatePair {
   cert: string;
   key: string;
+}
+
+/** A listener for agents that runs. */
+export interface RpcListener extends Listener {
+  /** Shows another certificate to new connections; those that are open keep theirs. */
+  replaceCertificate(pair: CertificatePair): void;
+}
+
+/** How agents are listened to. */
+export interface RpcListenerOptions extends CertificatePair {
+  port: number;
   handler: RequestHandler;
 }
 
@@ -52,18 +61,14 @@ function createServer(options: SecureServerOptions, handler: RequestHandler): Ht
  * certificate is asked for and left to the service to verify: with a `ca` here, installed agents whose issuer is not
  * listed would present none, and one that expired could not even register.
  */
-export async function startRpcListener({ port, cert, key, handler }: RpcListenerOptions): Promise<Listener> {
+export async function startRpcListener({ port, cert, key, handler }: RpcListenerOptions): Promise<RpcListener> {
+  const context = {
+    minVersion: "TLSv1.2",
+    // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const;
   const server = createServer(
-    {
-      cert,
-      key,
-      allowHTTP1: true,
-      minVersion: "TLSv1.2",
-      requestCert: true,
-      rejectUnauthorized: false,
-      // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
-      secureOptions: constants.SSL_OP_NO_TICKET,
-    },
+    { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
     handler,
   );
   const sessions = new Set<ServerHttp2Session>();
@@ -80,6 +85,7 @@ export async function startRpcListener({ port, cert, key, handler }: RpcListener
   const boundPort = await listen(server, port);
   return {
     port: boundPort,
+    replaceCertificate: (pair) => server.setSecureContext({ ...context, cert: pair.cert, key: pair.key }),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // Sends GOAWAY; the server's own close() leaves HTTP/2 sessions open.

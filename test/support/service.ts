@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
-import { startApp } from "../../dist/app.js";
+import { type AppTiming, startApp } from "../../dist/app.js";
 import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev-tls.js";
 import { parseConfig } from "../../dist/config.js";
 import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/token-issue.js";
-import { createLogger } from "../../dist/observe/logger.js";
+import { createLogger, type Logger } from "../../dist/observe/logger.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/organisations.js";
 import { createTestDatabase, type TestDatabase } from "./database.js";
@@ -30,15 +30,23 @@ export interface TestService {
 
 export const ENCRYPTION_SECRET = "a secret of the tests";
 
-/**
- * Starts a service; what it opened ends with the test. With `of`, a second instance beside that one, or, on its port,
- * in its place.
- */
-export async function startTestService(
-  t: Test,
-  { of, grpcPort = 0 }: { of?: TestService; grpcPort?: number } = {},
-): Promise<TestService> {
-  const database = of?.database ?? (await createTestDatabase(t));
+/** How a test's service is started. */
+export interface TestServiceOptions {
+  /** Starts a second instance beside this one, or, on its port, in its place. */
+  of?: TestService;
+  grpcPort?: number;
+  /** Starts on this database. */
+  on?: TestDatabase;
+  /** Instead of what a service is configured with otherwise. */
+  env?: Record<string, string>;
+  timing?: AppTiming;
+  logger?: Logger;
+}
+
+/** Starts a service; what it opened ends with the test. */
+export async function startTestService(t: Test, options: TestServiceOptions = {}): Promise<TestService> {
+  const { of, grpcPort = 0 } = options;
+  const database = of?.database ?? options.on ?? (await createTestDatabase(t));
   const directory = of?.directory ?? (await makeDirectory(t));
   const { certFile, keyFile } = of ? devTlsFilesIn(join(directory, "tls")) : await writeDevTls(join(directory, "tls"));
   const env = {
@@ -50,12 +58,14 @@ export async function startTestService(
     INGEST_HTTP_PORT: "0",
     LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
     INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
+    ...options.env,
   };
   const parsed = parseConfig(env);
   if ("problems" in parsed) throw new Error(parsed.problems.join("\n"));
   const store = openDatabase({ url: database.url, maxConnections: 2 });
   t.teardown(() => store.close());
-  const app = await startApp(parsed.config, createLogger(parsed.config.logLevel));
+  const logger = options.logger ?? createLogger(parsed.config.logLevel);
+  const app = await startApp(parsed.config, logger, options.timing);
   t.teardown(() => app.close());
   if (of === undefined) await insertOrganisation(store.db, { name: "Test", slug: "test" });
   return {

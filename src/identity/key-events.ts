@@ -1,0 +1,46 @@
+import type { Logger } from "../observe/logger.js";
+
+/** What happens to the keys and certificates of the service: each writes what is to be known of it, in one place. */
+export class KeyEvents {
+  constructor(private readonly logger: Logger) {}
+
+  /** A new signing key was found in its file; verifiers get to know it before it signs. */
+  signingKeyAnnounced(event: { kid: string; signsInMs: number }): void {
+    this.logger.info(event, "a new signing key is published, and will sign access tokens");
+  }
+
+  /** Another key signs access tokens from now on. */
+  signingKeyChanged(event: { kid: string }): void {
+    this.logger.info(event, "signing access tokens with a new key");
+  }
+
+  /** The key file changed, and cannot be used; the key that was in use stays. */
+  signingKeyRefused(error: unknown): void {
+    this.logger.error({ reason: messageOf(error) }, "the changed signing key cannot be used, the old one goes on");
+  }
+
+  /** The earlier service's signing key cannot be read: tokens it issued are not accepted. */
+  earlierSigningKeyUnusable(error: unknown): void {
+    this.logger.error({ reason: messageOf(error) }, "the signing key of the earlier service cannot be used");
+  }
+
+  /** The published keys could not be read or put off; what was read last goes on. */
+  signingKeysNotRefreshed(error: unknown): void {
+    this.logger.warn({ err: error }, "the published signing keys could not be refreshed");
+  }
+
+  /** New connections get another server certificate. */
+  serverCertificateChanged(event: { subject: string; notAfter: Date }): void {
+    this.logger.info(event, "the server certificate was replaced");
+  }
+
+  /** The files of the server certificate changed, and cannot be used; the pair that was in use stays. */
+  serverCertificateRefused(error: unknown): void {
+    this.logger.error({ reason: messageOf(error) }, "the changed server certificate cannot be used, the old one stays");
+  }
+}
+
+/** One line; a file system or database error says enough by its message. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

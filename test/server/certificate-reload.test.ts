@@ -1,0 +1,66 @@
+import { X509Certificate } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { connect } from "node:tls";
+import t from "tap";
+import { createDevServerCertificate } from "../../dist/identity/server-certificate.js";
+import { eventually } from "../support/eventually.js";
+import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
+import { createTestLog } from "../support/log.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+/** The certificate that a new connection is shown, and whether it may be resumed. */
+async function shownBy({ grpcPort }: TestService): Promise<string> {
+  const socket = connect({ host: "localhost", port: grpcPort, ALPNProtocols: ["h2"], rejectUnauthorized: false });
+  await new Promise<void>((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));
+  const fingerprint = socket.getPeerX509Certificate()?.fingerprint256 ?? "";
+  socket.destroy();
+  return fingerprint;
+}
+
+t.test("a replaced server certificate is shown to new connections, and no stream ends", async (t) => {
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, { logger, timing: { serverCertificateMs: 10 } });
+  const paths = [service.env.INGEST_TLS_CERT, service.env.INGEST_TLS_KEY] as [string, string];
+  const [oldCert] = await Promise.all(paths.map((path) => readFile(path, "utf8")));
+  const old = new X509Certificate(oldCert ?? "").fingerprint256;
+  const agent = await enrol(service, await service.createToken());
+  const stream = await openLiveStream(service, agent);
+  const refused = () => lines.filter(({ msg }) => msg.includes("cannot be used"));
+
+  const next = await createDevServerCertificate(["localhost"]);
+  await writeFile(paths[0], next.cert);
+  await eventually(
+    async () => refused().length,
+    (count) => count === 1,
+  );
+  t.match(refused()[0], { level: "error", reason: /the key does not belong to the certificate/ });
+  t.equal(await shownBy(service), old, "half a pair is not taken");
+  await writeFile(paths[1], next.key.slice(0, 100));
+  await eventually(
+    async () => refused().length,
+    (count) => count === 2,
+  );
+  t.match(refused()[1], { reason: /INGEST_TLS_KEY is not a private key in PEM/ });
+  t.equal(await shownBy(service), old);
+
+  await writeFile(paths[1], next.key);
+  const shown = await eventually(
+    () => shownBy(service),
+    (fingerprint) => fingerprint !== old,
+  );
+  t.equal(shown, new X509Certificate(next.cert).fingerprint256);
+  t.equal(refused().length, 2, "one line for each change, however often it was looked at");
+  t.match(
+    lines.filter(({ msg }) => msg === "the server certificate was replaced"),
+    [{ level: "info", subject: /CN=/ }],
+  );
+  stream.send(heartbeat(agent.agentId));
+  t.match(await stream.next(), { ok: true }, "the open stream goes on");
+  stream.end();
+  await stream.ended;
+
+  // The rules of the listener hold for the new certificate as well: it asks for a client certificate.
+  const again = await openLiveStream({ ...service, ca: next.cert }, agent);
+  again.end();
+  await again.ended;
+});
