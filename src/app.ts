@@ -1,5 +1,7 @@
 import type { Config } from "./config.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
+import { IdentityIssuer } from "./enrolment/identity-issuer.js";
+import { NewKeys } from "./enrolment/new-keys.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
@@ -83,7 +85,10 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const health = new DatabaseHealth(database.db);
   lifetime.register("database health", () => health.stop());
 
-  const registrar = new Registrar({ database, agentCa, signingKeys, events: new EnrolmentEvents(logger) });
+  const enrolmentEvents = new EnrolmentEvents(logger);
+  const issuer = new IdentityIssuer({ agentCa, signingKeys });
+  const newKeys = new NewKeys({ database, issuer, events: enrolmentEvents });
+  const registrar = new Registrar({ database, newKeys, issuer, events: enrolmentEvents });
   const events = new HeartbeatEvents(logger);
   const sessions = new Sessions({
     database,

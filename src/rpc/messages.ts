@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import type { HeartbeatRequest } from "#gen/agent/v1/heartbeat_pb.js";
 import { type RegisterRequest, type RegisterResponse, RegisterResponseSchema } from "#gen/agent/v1/registration_pb.js";
-import type { RegistrationResult } from "../enrolment/registrar.js";
 import type { RawRegistration } from "../enrolment/registration-request.js";
+import type { RegistrationResult } from "../enrolment/registration-result.js";
 import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
 
 /** The registration in a request. */

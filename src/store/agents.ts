@@ -22,12 +22,6 @@ export interface CallerRecord {
   certificateRevoked: boolean;
 }
 
-/** The agent with this public key (in its stored form), deleted ones included: the key is unique over all. */
-export async function findAgentByPublicKey(db: Queryable, publicKey: string): Promise<AgentRow | undefined> {
-  const [row] = await db.select().from(agents).where(eq(agents.publicKey, publicKey));
-  return row;
-}
-
 /** What is on record of a calling agent; undefined when it, or its host, does not exist or is deleted. */
 export async function findCallerRecord(
   db: Queryable,
@@ -59,6 +53,29 @@ export async function insertAgent(tx: Queryable, agent: NewAgent): Promise<boole
   const result = await tx.insert(agents).values(agent).onConflictDoNothing({ target: agents.publicKey });
   return result.rowCount === 1;
 }
+
+/** Makes a deleted agent a new one under its old id. */
+export async function reviveAgent(tx: Queryable, { id, ...agent }: NewAgent): Promise<void> {
+  await tx
+    .update(agents)
+    .set({
+      deletedAt: null,
+      lastHeartbeatAt: null,
+      approvedById: null,
+      approvedAt: null,
+      ...NO_CERTIFICATE,
+      ...agent,
+      updatedAt: sql`now()`,
+    })
+    .where(eq(agents.id, id));
+}
+
+const NO_CERTIFICATE = {
+  clientCertPem: null,
+  clientCertSerial: null,
+  clientCertIssuedAt: null,
+  clientCertNotAfter: null,
+};
 
 /** The columns of `agents` that hold the newest client certificate. */
 export interface StoredCertificate {

@@ -1,9 +1,12 @@
-import { and, eq, gt, isNull, lt, or, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, gt, isNull, lt, or, sql } from "drizzle-orm";
 import type { Queryable } from "./database.js";
-import { agentEnrolmentTokens } from "./schema/platform.js";
+import { agentEnrolmentTokens, organisations } from "./schema/platform.js";
 
 /** A row of `agent_enrolment_tokens`. */
 export type EnrolmentTokenRow = typeof agentEnrolmentTokens.$inferSelect;
+
+/** An enrolment token, with what its organisation gives every new host. */
+export type UsableToken = EnrolmentTokenRow & { organisationMetadata: Record<string, unknown> | null };
 
 /** What is stored of a new enrolment token. */
 export type NewEnrolmentToken = typeof agentEnrolmentTokens.$inferInsert;
@@ -15,18 +18,23 @@ const isUsable = and(
   or(isNull(agentEnrolmentTokens.maxUses), lt(agentEnrolmentTokens.usageCount, agentEnrolmentTokens.maxUses)),
 );
 
-/** The token with this hash, and whether it can be used at the moment. */
+/** The token with this hash, and whether it can be used at the moment; undefined also without its organisation. */
 export async function findEnrolmentToken(
   db: Queryable,
   tokenHash: string,
-): Promise<{ token: EnrolmentTokenRow; usable: boolean; expired: boolean } | undefined> {
+): Promise<(UsableToken & { usable: boolean; expired: boolean }) | undefined> {
   const [row] = await db
     .select({
-      token: agentEnrolmentTokens,
+      ...getTableColumns(agentEnrolmentTokens),
+      organisationMetadata: organisations.metadata,
       usable: sql<boolean>`(${isUsable})`,
       expired: sql<boolean>`coalesce(${agentEnrolmentTokens.expiresAt} <= now(), false)`,
     })
     .from(agentEnrolmentTokens)
+    .innerJoin(
+      organisations,
+      and(eq(organisations.id, agentEnrolmentTokens.organisationId), isNull(organisations.deletedAt)),
+    )
     .where(eq(agentEnrolmentTokens.tokenHash, tokenHash));
   return row;
 }

@@ -14,6 +14,14 @@ export async function insertHost(tx: Queryable, host: NewHost, pendingTags: read
   await tx.insert(hosts).values({ ...host, ...(pendingTags.length > 0 && { metadata: { pendingTags } }) });
 }
 
+/** Soft-deletes what is left of an agent's hosts. */
+export async function deleteHostsOfAgent(tx: Queryable, agentId: string): Promise<void> {
+  await tx
+    .update(hosts)
+    .set({ deletedAt: sql`now()`, updatedAt: sql`now()` })
+    .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)));
+}
+
 /** The host of an agent, locked until the transaction ends. */
 export async function lockHostOfAgent(
   tx: Queryable,

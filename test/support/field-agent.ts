@@ -87,14 +87,29 @@ export function createGrpcClient(
   );
 }
 
+const keysOfTokens = new Map<string, string[]>();
+
+/** Each key is a machine of its own: of those with one token the first is web-01, the second web-02, and so on. */
+function machineOf(key: TestKey, orgToken: string): { hostname: string; ipAddress: string } {
+  const keys = keysOfTokens.get(orgToken) ?? [];
+  keysOfTokens.set(orgToken, keys);
+  if (!keys.includes(key.rawPem)) keys.push(key.rawPem);
+  const number = keys.indexOf(key.rawPem) + 1;
+  return {
+    hostname: `web-${String(number).padStart(2, "0")}`,
+    ipAddress: `198.51.${100 + (number >> 8)}.${number & 255}`,
+  };
+}
+
 /** A registration as an installed agent sends it. */
 export async function registration(key: TestKey, orgToken: string, fields: object = {}) {
+  const { hostname, ipAddress } = machineOf(key, orgToken);
   return {
     orgToken,
     publicKey: key.rawPem,
     csrDer: await createTestCsr(key),
-    platformInfo: { os: "linux", arch: "amd64", ipAddresses: ["192.0.2.10", "172.17.0.1", "fe80::1"] },
-    agentInfo: { version: "v1.2.3", hostname: "web-01" },
+    platformInfo: { os: "linux", arch: "amd64", ipAddresses: [ipAddress, "172.17.0.1", "fe80::1"] },
+    agentInfo: { version: "v1.2.3", hostname },
     tags: [] as { key: string; value: string }[],
     ...fields,
   };
