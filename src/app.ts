@@ -1,14 +1,16 @@
 import type { Config } from "./config.js";
+import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
-import { IdentityIssuer } from "./enrolment/identity-issuer.js";
 import { NewKeys } from "./enrolment/new-keys.js";
 import { Registrar } from "./enrolment/registrar.js";
+import { CertificateRenewal } from "./enrolment/renewal.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
 import { Sessions } from "./heartbeat/sessions.js";
 import { loadAgentCa } from "./identity/agent-ca.js";
+import { ClientCertificates } from "./identity/client-certificates.js";
 import { KeyEvents } from "./identity/key-events.js";
 import { readServerCertificate, watchServerCertificate } from "./identity/server-certificate-files.js";
 import { openSigningKeys, type SigningKeysTiming } from "./identity/signing-keys.js";
@@ -86,9 +88,12 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("database health", () => health.stop());
 
   const enrolmentEvents = new EnrolmentEvents(logger);
-  const issuer = new IdentityIssuer({ agentCa, signingKeys });
-  const newKeys = new NewKeys({ database, issuer, events: enrolmentEvents });
-  const registrar = new Registrar({ database, newKeys, issuer, events: enrolmentEvents });
+  const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
+  const identities = { database, clientCertificates, signingKeys, events: enrolmentEvents };
+  const registrar = new Registrar({ ...identities, newKeys: new NewKeys(identities) });
+  const renewal = new CertificateRenewal({ db: database.db, clientCertificates, events: enrolmentEvents });
+  const certificateUpkeep = new CertificateUpkeep({ db: database.db, events: enrolmentEvents });
+  lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
   const events = new HeartbeatEvents(logger);
   const sessions = new Sessions({
     database,
@@ -103,10 +108,15 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const listener = new Listener({
     url: config.databaseUrl,
     onChange: (change) => {
-      if (change.kind === "agent") identityWatch.checkAgent(change.agentId);
-      else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
+      if (change.kind === "agent") {
+        identityWatch.checkAgent(change.agentId);
+        certificateUpkeep.checkAgent(change.agentId);
+      } else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
     },
-    onListening: () => identityWatch.checkEverything(),
+    onListening: () => {
+      identityWatch.checkEverything();
+      certificateUpkeep.checkEverything();
+    },
     onDisconnected: (event) => events.listenerDisconnected(event),
   });
   lifetime.register("database listener", () => listener.close());
@@ -126,6 +136,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
       db: database.db,
       trustedCas: () => agentCa.trusted,
       registrar,
+      renewal,
       sessions,
       signingKeys,
       refusals,

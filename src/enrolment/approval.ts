@@ -1,12 +1,6 @@
 import { IngestError } from "../errors.js";
-import {
-  type AgentRow,
-  type AgentStatus,
-  changeAgentStatus,
-  findAgent,
-  insertStatusHistory,
-  revokeClientCertificate,
-} from "../store/agents.js";
+import { type AgentRow, type AgentStatus, changeAgentStatus, findAgent, insertStatusHistory } from "../store/agents.js";
+import { revokeClientCertificates } from "../store/client-certificates.js";
 import type { Database, Queryable } from "../store/database.js";
 import { clearPendingTags, lockHostOfAgent } from "../store/hosts.js";
 import { findOrganisation } from "../store/organisations.js";
@@ -39,7 +33,7 @@ export async function approveAgent(database: Database, agentId: string): Promise
 const REVOCABLE: readonly AgentStatus[] = ["pending", "active", "offline"];
 
 /**
- * Revokes an agent and its client certificate.
+ * Revokes an agent, and every client certificate of it that has not expired.
  *
  * @throws IngestError `operation_refused`
  */
@@ -48,7 +42,7 @@ export async function revokeAgent(database: Database, agentId: string, reason: s
     await lockHostOfAgent(tx, agentId);
     const agent = await changeAgentStatus(tx, agentId, { from: REVOCABLE, to: "revoked" });
     if (agent === undefined) throw await refusal(tx, agentId, "revoked");
-    await revokeClientCertificate(tx, agent, reason);
+    await revokeClientCertificates(tx, agentId, reason);
     await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
     return agent;
   });

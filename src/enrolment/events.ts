@@ -16,9 +16,36 @@ export class EnrolmentEvents {
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }
 
-  /** A known agent took a new JWT and client certificate. */
-  identityIssued(event: { agentId: string; organisationId: string; hostname: string; serial: string }): void {
+  /** A known agent took a new JWT, and a client certificate: a new one, or the one it was given before. */
+  identityIssued(event: {
+    agentId: string;
+    organisationId: string;
+    hostname: string;
+    serial: string;
+    newCertificate: boolean;
+  }): void {
     this.logger.info(event, "identity issued to a known agent");
+  }
+
+  /** A calling agent asked for the certificate to go on with. */
+  certificateRenewed(event: {
+    agentId: string;
+    organisationId: string;
+    hostname: string;
+    serial: string;
+    newCertificate: boolean;
+  }): void {
+    this.logger.info(event, "client certificate renewed");
+  }
+
+  /** Certificates were revoked because their agents were, by somebody who does not know of them. */
+  certificatesRevoked(event: { serials: readonly string[]; reason: string }): void {
+    this.logger.info(event, "client certificates revoked");
+  }
+
+  /** The record of certificates could not be kept; it is tried again within the hour. */
+  upkeepFailed({ error }: { error: unknown }): void {
+    this.logger.warn({ err: error }, "certificates of revoked agents could not be looked for");
   }
 
   /** A registration was refused for its enrolment token. */

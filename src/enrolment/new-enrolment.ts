@@ -2,6 +2,7 @@ import type { IssuedCertificate } from "../identity/client-certificate.js";
 import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { createId } from "../lib/ids.js";
 import { certificateColumns, insertAgent, insertStatusHistory, reviveAgent } from "../store/agents.js";
+import { rememberClientCertificate } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
 import { takeTokenUse, type UsableToken } from "../store/enrolment-tokens.js";
 import { deleteHostsOfAgent, insertHost } from "../store/hosts.js";
@@ -54,6 +55,7 @@ export async function writeEnrolment(tx: Queryable, enrolment: Enrolment): Promi
   } else if (!(await insertAgent(tx, agent))) {
     throw new KeyTaken();
   }
+  if (certificate !== undefined) await rememberClientCertificate(tx, agentId, certificate);
   await insertRegistration(tx, agentId);
 
   const ownTags = mergeTags(readTags(token.metadata?.tags), registration.tags);

@@ -1,4 +1,6 @@
 import { IngestError } from "../errors.js";
+import type { ClientCertificates } from "../identity/client-certificates.js";
+import type { SigningKeys } from "../identity/signing-keys.js";
 import { createId } from "../lib/ids.js";
 import type { Database, Queryable } from "../store/database.js";
 import type { UsableToken } from "../store/enrolment-tokens.js";
@@ -6,16 +8,16 @@ import { lockRegistrationKey } from "../store/registration-locks.js";
 import { findKnownAgent, isGone, type KnownAgent } from "../store/registrations.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";
 import type { EnrolmentEvents } from "./events.js";
-import type { IdentityIssuer, SignedCertificate } from "./identity-issuer.js";
 import { KeyTaken, writeEnrolment } from "./new-enrolment.js";
 import type { Registration } from "./registration-request.js";
-import type { RegistrationResult } from "./registration-result.js";
+import { answerActive, type RegistrationResult } from "./registration-result.js";
 import { requireUsableToken, type TokenProblem, TokenUnusable } from "./token-check.js";
 
 /** What {@link NewKeys} needs. */
 export interface NewKeysOptions {
   database: Database;
-  issuer: IdentityIssuer;
+  clientCertificates: ClientCertificates;
+  signingKeys: SigningKeys;
   events: EnrolmentEvents;
 }
 
@@ -35,15 +37,18 @@ export class NewKeys {
     remoteAddress: string,
     gone: KnownAgent | undefined,
   ): Promise<RegistrationResult | undefined> {
-    const { database, issuer, events } = this.options;
+    const { database, signingKeys, events } = this.options;
+    const { publicKey } = registration;
     try {
       const token = await requireUsableToken(database.db, registration.orgToken);
-      const { identity, signed } = await database.transaction((tx) => this.#write(tx, registration, token, gone?.id));
-      const status = signed === undefined ? "pending" : "active";
+      const { identity, certificate } = await database.transaction((tx) =>
+        this.#write(tx, registration, token, gone?.id),
+      );
+      const status = certificate === undefined ? "pending" : "active";
       events.enrolled({ ...identity, status, hostname: registration.hostname, tokenId: token.id, remoteAddress });
-      return signed === undefined
+      return certificate === undefined
         ? { status: "pending", agentId: identity.agentId }
-        : issuer.answerActive(identity, signed);
+        : await answerActive(signingKeys, { ...identity, publicKey }, certificate);
     } catch (error) {
       if (error instanceof KeyTaken) return undefined;
       if (!(error instanceof TokenUnusable)) throw error;
@@ -61,17 +66,17 @@ export class NewKeys {
       if (current?.id !== goneId || !isGone(current)) throw new KeyTaken();
     }
     const identity = { agentId: goneId ?? createId(), organisationId: token.organisationId };
-    const signed: SignedCertificate | undefined = token.autoApprove
-      ? await this.options.issuer.signCertificate(identity, registration.publicKey)
+    const certificate = token.autoApprove
+      ? await this.options.clientCertificates.issue(identity, registration.publicKey)
       : undefined;
     await writeEnrolment(tx, {
       identity,
       registration,
       token,
-      certificate: signed?.certificate,
+      certificate,
       revives: goneId !== undefined,
     });
-    return { identity, signed };
+    return { identity, certificate };
   }
 
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */

@@ -1,14 +1,15 @@
 import { IngestError } from "../errors.js";
+import type { ClientCertificates } from "../identity/client-certificates.js";
 import { requirePossession } from "../identity/csr.js";
-import { type AgentRow, type AgentStatus, updateClientCertificate } from "../store/agents.js";
+import type { SigningKeys } from "../identity/signing-keys.js";
+import type { AgentRow, AgentStatus } from "../store/agents.js";
 import type { Database } from "../store/database.js";
 import { findKnownAgent, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
 import type { EnrolmentEvents } from "./events.js";
-import type { IdentityIssuer } from "./identity-issuer.js";
 import { restoreMissingHost } from "./missing-host.js";
 import type { NewKeys } from "./new-keys.js";
 import { parseRegistration, type RawRegistration, type Registration } from "./registration-request.js";
-import type { RegistrationResult } from "./registration-result.js";
+import { answerActive, type RegistrationResult } from "./registration-result.js";
 import { findUsableToken } from "./token-check.js";
 
 /** Looking again settles what others changed meanwhile; only a bug would go on for longer. */
@@ -21,7 +22,8 @@ const SERVED: ReadonlySet<string> = new Set<AgentStatus>(["pending", "active", "
 export interface RegistrarOptions {
   database: Database;
   newKeys: NewKeys;
-  issuer: IdentityIssuer;
+  clientCertificates: ClientCertificates;
+  signingKeys: SigningKeys;
   events: EnrolmentEvents;
 }
 
@@ -52,18 +54,20 @@ export class Registrar {
 
   /** @returns undefined when the agent changed meanwhile */
   async #answerKnown(agent: KnownAgent, registration: Registration): Promise<RegistrationResult | undefined> {
-    const { database, events, issuer } = this.options;
+    const { database, clientCertificates, signingKeys, events } = this.options;
     await this.#requireSameOrganisation(agent, registration.orgToken);
     if (!SERVED.has(agent.status)) return { status: "revoked", agentId: agent.id };
     if (!(await recordRegistration(database.db, agent))) return undefined;
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
     if (agent.status === "pending") return { status: "pending", agentId: agent.id };
 
+    const { publicKey } = registration;
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
-    const signed = await issuer.signCertificate(identity, registration.publicKey);
-    if (!(await updateClientCertificate(database.db, agent.id, signed.certificate))) return undefined;
-    events.identityIssued({ ...identity, hostname: agent.hostname, serial: signed.certificate.serial });
-    return issuer.answerActive(identity, signed);
+    const certificate = await clientCertificates.obtain(identity, publicKey);
+    if (certificate === undefined) return undefined;
+    const { serial, isNew } = certificate;
+    events.identityIssued({ ...identity, hostname: agent.hostname, serial, newCertificate: isNew });
+    return answerActive(signingKeys, { ...identity, publicKey }, certificate);
   }
 
   /** A token that could be used shows where the machine is meant to be; any other one says nothing. */

@@ -1,5 +1,6 @@
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { IngestError } from "../errors.js";
+import { type AgentPublicKey, agentKeyThumbprint } from "./agent-key.js";
 import type { SigningKeys } from "./signing-keys.js";
 import type { SpiffeIdentity } from "./spiffe-id.js";
 
@@ -7,9 +8,18 @@ const ISSUER = "ct-ops-ingest";
 const LIFETIME = "24h";
 const CLOCK_TOLERANCE_S = 60;
 
-/** Issues the JWT of an agent: RS256, 24 hours (wire contract, "Tokens and certificates"). */
-export function issueAccessToken(keys: SigningKeys, { agentId, organisationId }: SpiffeIdentity): Promise<string> {
-  return new SignJWT({ org: organisationId })
+/** What an access token says. */
+export interface AccessTokenClaims extends SpiffeIdentity {
+  /** Of the agent key it was issued for (RFC 7800, `cnf.jkt`); tokens of the earlier service name none. */
+  keyThumbprint?: string;
+}
+
+/** Issues the JWT of an agent: RS256, 24 hours (wire contract, "Tokens and certificates"), bound to the agent's key. */
+export function issueAccessToken(
+  keys: SigningKeys,
+  { agentId, organisationId, publicKey }: SpiffeIdentity & { publicKey: AgentPublicKey },
+): Promise<string> {
+  return new SignJWT({ org: organisationId, cnf: { jkt: agentKeyThumbprint(publicKey) } })
     .setProtectedHeader({ alg: "RS256", typ: "JWT", kid: keys.current.kid })
     .setIssuer(ISSUER)
     .setSubject(agentId)
@@ -19,18 +29,21 @@ export function issueAccessToken(keys: SigningKeys, { agentId, organisationId }:
 }
 
 /**
- * Verifies a JWT: signed with RS256 by a published key, our issuer, not expired. A token without `kid` (the earlier
- * service issued such) is tried against every published key.
+ * Verifies a JWT: signed with RS256 by a published key, our issuer, not expired. Nothing in its header is a source of
+ * keys (`jku`, `jwk`, `x5u`, `x5c`), and `crit` is refused. A token without `kid` (the earlier service issued such) is
+ * tried against every published key.
  *
  * @throws IngestError `access_token_invalid`, with what is wrong
  */
-export async function verifyAccessToken(keys: SigningKeys, token: string): Promise<SpiffeIdentity> {
-  const payload = await verifySignature(keys, token);
-  const { sub: agentId, org: organisationId } = payload;
+export async function verifyAccessToken(keys: SigningKeys, token: string): Promise<AccessTokenClaims> {
+  const { sub: agentId, org: organisationId, cnf } = await verifySignature(keys, token);
   if (typeof agentId !== "string" || agentId === "" || typeof organisationId !== "string") {
     throw invalid("does not name an agent and its organisation");
   }
-  return { agentId, organisationId };
+  if (cnf === undefined) return { agentId, organisationId };
+  const keyThumbprint = typeof cnf === "object" && cnf !== null && "jkt" in cnf ? cnf.jkt : undefined;
+  if (typeof keyThumbprint !== "string") throw invalid("is bound to something other than the thumbprint of a key");
+  return { agentId, organisationId, keyThumbprint };
 }
 
 async function verifySignature(keys: SigningKeys, token: string): Promise<JWTPayload> {
@@ -47,6 +60,8 @@ async function verifySignature(keys: SigningKeys, token: string): Promise<JWTPay
       return payload;
     } catch (error) {
       failure = error;
+      // Anything else is wrong with the token whichever key is tried.
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
     }
   }
   throw invalid(describe(failure), failure);

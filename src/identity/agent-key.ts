@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { IngestError } from "../errors.js";
 
 const RAW_LENGTH = 32;
@@ -31,6 +32,15 @@ export function parseAgentPublicKey(pem: string): AgentPublicKey {
   return toAgentPublicKey(raw);
 }
 
+/** Whether a stored key, in whichever form, is this one. */
+export function isStoredKey(pem: string, key: AgentPublicKey): boolean {
+  try {
+    return parseAgentPublicKey(pem).pem === key.pem;
+  } catch {
+    return false;
+  }
+}
+
 /** The agent key in an SPKI structure; undefined when that is not an Ed25519 key. */
 export function agentPublicKeyFromSpki(spki: Uint8Array): AgentPublicKey | undefined {
   const raw = rawFromSpki(Buffer.from(spki));
@@ -40,6 +50,12 @@ export function agentPublicKeyFromSpki(spki: Uint8Array): AgentPublicKey | undef
 /** The key in the form that {@link agentPublicKeyFromSpki} reads. */
 export function agentPublicKeyToSpki({ raw }: AgentPublicKey): Buffer {
   return Buffer.concat([SPKI_PREFIX, raw]);
+}
+
+/** The thumbprint of the key as a JSON Web Key (RFC 7638; RFC 8037 for Ed25519), base64url. */
+export function agentKeyThumbprint({ raw }: AgentPublicKey): string {
+  const canonical = JSON.stringify({ crv: "Ed25519", kty: "OKP", x: raw.toString("base64url") });
+  return createHash("sha256").update(canonical).digest("base64url");
 }
 
 function rawFromSpki(der: Buffer): Buffer | undefined {

@@ -1,10 +1,15 @@
 import type { X509Certificate } from "node:crypto";
 import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
 import { findCallerRecord } from "../store/agents.js";
+import { rememberClientCertificate } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
 import { verifyAccessToken } from "./access-token.js";
-import { parseAgentPublicKey } from "./agent-key.js";
-import { type CertificateIdentity, type CertificateReference, verifyClientCertificate } from "./client-certificate.js";
+import { agentKeyThumbprint, isStoredKey, parseAgentPublicKey } from "./agent-key.js";
+import {
+  type CertificateIdentity,
+  type CertificateReference,
+  verifyClientCertificate,
+} from "./certificate-verification.js";
 import type { SigningKeys } from "./signing-keys.js";
 
 /** An agent that proved who it is by its client certificate. */
@@ -40,14 +45,20 @@ export async function identifyCaller(
   const identity = verifyClientCertificate(certificateDer, trusted);
   const { agentId, organisationId, certificate } = identity;
   const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
-  if (record === undefined) {
-    throw agentNotFound(agentId);
-  }
+  if (record === undefined) throw agentNotFound(agentId);
   requireAgreement(identity, record);
   const { hostId, hostname, status, publicKey } = record;
   if (status !== "active" && status !== "offline") {
     throw agentNotAllowed(agentId, status);
   }
+  if (record.certificateRevoked) {
+    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
+      reason: "client_certificate_revoked",
+      agentId,
+    });
+  }
+  // The earlier service remembered only the newest of an agent's certificates.
+  if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
   return { agentId, organisationId, hostId, hostname, status, publicKey, certificate };
 }
 
@@ -57,33 +68,21 @@ export async function identifyCaller(
  * @throws IngestError `access_token_invalid`, `identity_mismatch`
  */
 export async function requireAccessToken(keys: SigningKeys, token: string, caller: Caller): Promise<void> {
-  const { agentId, organisationId } = await verifyAccessToken(keys, token);
+  const { agentId, organisationId, keyThumbprint } = await verifyAccessToken(keys, token);
   if (agentId !== caller.agentId || organisationId !== caller.organisationId) {
     throw new IngestError("identity_mismatch", "the access token and the client certificate name different agents");
   }
-}
-
-function requireAgreement(
-  identity: CertificateIdentity,
-  record: { organisationId: string; publicKey: string; certificateRevoked: boolean },
-): void {
-  const { agentId } = identity;
-  if (record.certificateRevoked) {
-    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
-      reason: "client_certificate_revoked",
-      agentId,
-    });
+  // Tokens that the earlier service issued are bound to no key.
+  if (keyThumbprint !== undefined && keyThumbprint !== agentKeyThumbprint(parseAgentPublicKey(caller.publicKey))) {
+    throw new IngestError("identity_mismatch", "the access token was issued for another key than the certificate's");
   }
-  const mismatch = (what: string) =>
-    new IngestError("identity_mismatch", `the client certificate ${what}`, { agentId });
-  if (record.organisationId !== identity.organisationId) throw mismatch("names another organisation than the agent's");
-  if (!isKeyOnRecord(record.publicKey, identity)) throw mismatch("carries another key than the one on record");
 }
 
-function isKeyOnRecord(pem: string, { publicKey }: CertificateIdentity): boolean {
-  try {
-    return parseAgentPublicKey(pem).pem === publicKey.pem;
-  } catch {
-    return false;
+function requireAgreement(identity: CertificateIdentity, record: { organisationId: string; publicKey: string }): void {
+  const mismatch = (what: string) =>
+    new IngestError("identity_mismatch", `the client certificate ${what}`, { agentId: identity.agentId });
+  if (record.organisationId !== identity.organisationId) throw mismatch("names another organisation than the agent's");
+  if (!isStoredKey(record.publicKey, identity.publicKey)) {
+    throw mismatch("carries another key than the one on record");
   }
 }

@@ -17,7 +17,7 @@ export async function requirePossession(csrDer: Uint8Array, key: AgentPublicKey)
 }
 
 async function findProblem(csrDer: Uint8Array, key: AgentPublicKey): Promise<string | undefined> {
-  if (csrDer.length === 0) return "missing; expected a PKCS#10 request (DER) signed by the key in public_key";
+  if (csrDer.length === 0) return "missing; expected a PKCS#10 request (DER) signed by the agent's key";
   if (csrDer.length > MAX_CSR_BYTES) return `longer than ${MAX_CSR_BYTES} bytes`;
   let csr: Pkcs10CertificateRequest;
   try {
@@ -26,7 +26,7 @@ async function findProblem(csrDer: Uint8Array, key: AgentPublicKey): Promise<str
     return "not a PKCS#10 request in DER";
   }
   const csrKey = agentPublicKeyFromSpki(new Uint8Array(csr.publicKey.rawData));
-  if (csrKey?.pem !== key.pem) return "carries another key than public_key";
+  if (csrKey?.pem !== key.pem) return "carries another key than the agent's";
   const verified = await csr.verify().catch(() => false);
   return verified ? undefined : "is not signed by the key it carries";
 }

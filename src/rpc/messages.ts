@@ -1,9 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { HeartbeatRequest } from "#gen/agent/v1/heartbeat_pb.js";
+import { type RenewCertificateResponse, RenewCertificateResponseSchema } from "#gen/agent/v1/ingest_pb.js";
 import { type RegisterRequest, type RegisterResponse, RegisterResponseSchema } from "#gen/agent/v1/registration_pb.js";
 import type { RawRegistration } from "../enrolment/registration-request.js";
 import type { RegistrationResult } from "../enrolment/registration-result.js";
 import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
+import type { ObtainedCertificate } from "../identity/client-certificates.js";
 
 /** The registration in a request. */
 export function toRawRegistration(request: RegisterRequest): RawRegistration {
@@ -37,9 +39,22 @@ export function toRegisterResponse(result: RegistrationResult): RegisterResponse
     ...base,
     jwtToken: result.accessToken,
     clientCertPem: result.certificate.pem,
-    agentCaCertPem: result.agentCaCertificatePem,
-    clientCertNotAfterUnix: BigInt(Math.floor(result.certificate.notAfter.getTime() / 1000)),
+    agentCaCertPem: result.certificate.agentCaCertificatePem,
+    clientCertNotAfterUnix: toUnixSeconds(result.certificate.notAfter),
   });
+}
+
+/** The response to a renewal. */
+export function toRenewCertificateResponse(certificate: ObtainedCertificate): RenewCertificateResponse {
+  return create(RenewCertificateResponseSchema, {
+    clientCertPem: certificate.pem,
+    clientCertNotAfterUnix: toUnixSeconds(certificate.notAfter),
+    agentCaCertPem: certificate.agentCaCertificatePem,
+  });
+}
+
+function toUnixSeconds(time: Date): bigint {
+  return BigInt(Math.floor(time.getTime() / 1000));
 }
 
 /** The report in a heartbeat. */

@@ -3,15 +3,16 @@ import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
+import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
 import { createAccessInterceptor } from "./access.js";
-import { claimKey, contextValuesOf, type Peer, peerKey } from "./context.js";
+import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
-import { toRawRegistration, toRegisterResponse } from "./messages.js";
+import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
 /** What gRPC in Go, and so every installed agent, takes for the largest message. */
@@ -24,6 +25,7 @@ export interface ServiceOptions {
   db: Queryable;
   trustedCas: () => readonly X509Certificate[];
   registrar: Registrar;
+  renewal: CertificateRenewal;
   sessions: Sessions;
   signingKeys: SigningKeys;
   refusals: RefusalRecorder;
@@ -34,7 +36,7 @@ export interface ServiceOptions {
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
-  const { db, trustedCas, registrar, sessions, signingKeys, refusals, logger, peerOf } = options;
+  const { db, trustedCas, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
   const implementation = {
     register: async (request, { values }) => {
       const registration = toRawRegistration(request);
@@ -49,9 +51,8 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     submitSoftwareInventory: () => {
       throw unimplemented("SubmitSoftwareInventory");
     },
-    renewCertificate: () => {
-      throw unimplemented("RenewCertificate");
-    },
+    renewCertificate: async (request, { values }) =>
+      toRenewCertificateResponse(await renewal.renew(requireCaller(values), request)),
   } satisfies ServiceImpl<typeof IngestService>;
 
   return connectNodeAdapter({

@@ -1,6 +1,7 @@
 import { and, asc, eq, exists, inArray, isNull, sql } from "drizzle-orm";
 import { createId } from "../lib/ids.js";
 import type { Queryable } from "./database.js";
+import { clientCertificates } from "./schema/ingest.js";
 import { agentStatusHistory, agents, hosts, revokedCertificates } from "./schema/platform.js";
 
 /** The states of an agent (database contract, `agents.status`). */
@@ -20,6 +21,8 @@ export interface CallerRecord {
   hostId: string;
   hostname: string;
   certificateRevoked: boolean;
+  /** Whether the certificate is among those that revoking the agent revokes. */
+  certificateRemembered: boolean;
 }
 
 /** What is on record of a calling agent; undefined when it, or its host, does not exist or is deleted. */
@@ -28,6 +31,7 @@ export async function findCallerRecord(
   { agentId, serial }: { agentId: string; serial: string },
 ): Promise<CallerRecord | undefined> {
   const revoked = db.select({ one: sql`1` }).from(revokedCertificates).where(eq(revokedCertificates.serial, serial));
+  const remembered = db.select({ one: sql`1` }).from(clientCertificates).where(eq(clientCertificates.serial, serial));
   const [row] = await db
     .select({
       organisationId: agents.organisationId,
@@ -36,6 +40,7 @@ export async function findCallerRecord(
       hostId: hosts.id,
       hostname: hosts.hostname,
       certificateRevoked: sql<boolean>`${exists(revoked)}`,
+      certificateRemembered: sql<boolean>`${exists(remembered)}`,
     })
     .from(agents)
     .innerJoin(hosts, and(eq(hosts.agentId, agents.id), isNull(hosts.deletedAt)))
@@ -95,19 +100,6 @@ export function certificateColumns({ pem, serial, notBefore, notAfter }: StoredC
   };
 }
 
-/** Records a newly issued client certificate; false when the agent may not have one (any more). */
-export async function updateClientCertificate(
-  db: Queryable,
-  agentId: string,
-  certificate: StoredCertificate,
-): Promise<boolean> {
-  const result = await db
-    .update(agents)
-    .set({ ...certificateColumns(certificate), updatedAt: sql`now()` })
-    .where(and(eq(agents.id, agentId), inArray(agents.status, ["active", "offline"]), isNull(agents.deletedAt)));
-  return result.rowCount === 1;
-}
-
 /** A line of an agent's history. */
 export interface StatusChange {
   agentId: string;
@@ -134,15 +126,6 @@ export async function changeAgentStatus(
     .where(and(eq(agents.id, agentId), inArray(agents.status, [...from]), isNull(agents.deletedAt)))
     .returning();
   return row;
-}
-
-/** Adds the serial of an agent's newest certificate to those that are revoked. */
-export async function revokeClientCertificate(tx: Queryable, agent: AgentRow, reason: string): Promise<void> {
-  if (agent.clientCertSerial === null) return;
-  await tx
-    .insert(revokedCertificates)
-    .values({ id: createId(), organisationId: agent.organisationId, serial: agent.clientCertSerial, reason })
-    .onConflictDoNothing({ target: revokedCertificates.serial });
 }
 
 /** The agents that are not deleted, by hostname. */

@@ -34,7 +34,7 @@ t.test("a client certificate that does not stand up is refused with what is wron
   const [row] = await service.database.query("select organisation_id from agents");
   const org = row?.organisation_id as string;
   const uri = `spiffe://ct-ops/org/${org}/agent/${a.agentId}`;
-  const caKey = createPrivateKey(await agentCaKey(service));
+  const caKey = await agentCaKey(service);
   const good = { key: a.key, uris: [uri] };
   const day = 24 * 60 * 60 * 1000;
   const other = createTestKey();

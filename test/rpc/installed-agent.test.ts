@@ -53,7 +53,7 @@ async function serialOnRecord({ database }: TestService): Promise<string> {
 async function forgeOwn(service: TestService, agent: InstalledAgent, dates: { notBefore: Date; notAfter: Date }) {
   const [row] = await service.database.query("select id, organisation_id from agents");
   const uri = `spiffe://ct-ops/org/${row?.organisation_id}/agent/${row?.id}`;
-  const caKey = createPrivateKey(await agentCaKey(service));
+  const caKey = await agentCaKey(service);
   return forgeCertificate(caKey, { key: agent.disk.key, uris: [uri], ...dates });
 }
 

@@ -86,7 +86,11 @@ t.test("what comes later answers UNIMPLEMENTED, to agents only", async (t) => {
   });
   const call = (nodeOptions: object) =>
     createClient(IngestService, createGrpcTransport({ baseUrl: `https://${service.address}`, nodeOptions }))
-      .renewCertificate({ agentId: identity.agentId })
+      .submitSoftwareInventory(
+        (async function* () {
+          yield { agentId: identity.agentId };
+        })(),
+      )
       .then(
         () => "answered",
         (error) => error.message,

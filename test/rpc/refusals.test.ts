@@ -1,4 +1,3 @@
-import { createPrivateKey } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t, { type Test } from "tap";
@@ -50,7 +49,7 @@ t.test("an agent that its certificate names is named, whatever else is wrong wit
   const service = await startTestService(t);
   const identity = await enrol(service, await service.createToken());
   const [agent] = await service.database.query("select organisation_id from agents");
-  const expired = await forgeCertificate(createPrivateKey(await agentCaKey(service)), {
+  const expired = await forgeCertificate(await agentCaKey(service), {
     key: identity.key,
     uris: [`spiffe://ct-ops/org/${agent?.organisation_id}/agent/${identity.agentId}`],
     notBefore: new Date(Date.now() - 7_200_000),

@@ -1,8 +1,19 @@
-import { generateKeyPairSync, type KeyObject, webcrypto } from "node:crypto";
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  webcrypto,
+  X509Certificate,
+} from "node:crypto";
 import "reflect-metadata";
 import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
+  type Extension,
+  type JsonGeneralNames,
+  type KeyUsageFlags,
+  KeyUsagesExtension,
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from "@peculiar/x509";
@@ -13,9 +24,30 @@ import { ENCRYPTION_SECRET, type TestService } from "./service.js";
 const ISSUER = "O=ct-ops, CN=ct-ops Agent CA";
 
 /** The private key of the service's agent CA. */
-export async function agentCaKey(service: TestService): Promise<string> {
+export async function agentCaKey(service: TestService): Promise<KeyObject> {
   const [row] = await service.database.query("select key_pem_encrypted from certificate_authorities");
-  return unsealKey(row?.key_pem_encrypted, ENCRYPTION_SECRET);
+  return createPrivateKey(await unsealKey(row?.key_pem_encrypted, ENCRYPTION_SECRET));
+}
+
+/** The serial of a certificate, as the database has it. */
+export function serialOf(certificatePem: string): string {
+  return new X509Certificate(certificatePem).serialNumber.toLowerCase().replace(/^0+/, "");
+}
+
+/** The SPIFFE id of an agent. */
+export async function spiffeIdOf({ database }: TestService, agentId: string): Promise<string> {
+  const [row] = await database.query("select organisation_id from agents where id = $1", [agentId]);
+  return `spiffe://ct-ops/org/${row?.organisation_id}/agent/${agentId}`;
+}
+
+/** Puts a certificate on an agent's record, as the earlier service would have. */
+export async function putOnRecord({ database }: TestService, agentId: string, certificatePem: string): Promise<void> {
+  const { validFrom, validTo } = new X509Certificate(certificatePem);
+  await database.query(
+    `update agents set client_cert_pem = $2, client_cert_serial = $3, client_cert_issued_at = $4, client_cert_not_after = $5
+     where id = $1`,
+    [agentId, certificatePem, serialOf(certificatePem), new Date(validFrom), new Date(validTo)],
+  );
 }
 
 /** A CA of the same name that nobody trusts. */
@@ -27,35 +59,49 @@ export function createForeignCaKey(): KeyObject {
 export interface Forgery {
   key: TestKey;
   uris: string[];
+  serial?: string;
   notBefore?: Date;
   notAfter?: Date;
   extendedKeyUsage?: string[];
+  /** No key usage when left out. */
+  keyUsage?: KeyUsageFlags;
   isCa?: boolean;
+  /** Name of the issuer; the agent CA's when left out. */
+  issuer?: string;
+  /** Alternative names beside the URIs. */
+  otherNames?: JsonGeneralNames;
+  otherExtensions?: Extension[];
 }
 
 /** Signs a client certificate that the service would never issue. */
 export async function forgeCertificate(caKey: KeyObject, forgery: Forgery): Promise<string> {
-  const { key, uris, extendedKeyUsage = ["1.3.6.1.5.5.7.3.2"], isCa = false } = forgery;
+  const { key, uris, extendedKeyUsage = ["1.3.6.1.5.5.7.3.2"], isCa = false, keyUsage, otherNames = [] } = forgery;
+  const signingAlgorithm =
+    caKey.asymmetricKeyType === "ed25519"
+      ? { name: "Ed25519" }
+      : { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const day = 24 * 60 * 60 * 1000;
   const certificate = await X509CertificateGenerator.create({
-    serialNumber: "0a0b0c",
+    serialNumber: forgery.serial ?? randomBytes(8).toString("hex").replace(/^./, "1"),
     subject: "CN=forged",
-    issuer: ISSUER,
+    issuer: forgery.issuer ?? ISSUER,
     notBefore: forgery.notBefore ?? new Date(Date.now() - day),
     notAfter: forgery.notAfter ?? new Date(Date.now() + day),
     publicKey: Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), key.raw]),
     signingKey: await webcrypto.subtle.importKey(
       "pkcs8",
       caKey.export({ format: "der", type: "pkcs8" }),
-      { name: "ECDSA", namedCurve: "P-256" },
+      signingAlgorithm,
       false,
       ["sign"],
     ),
-    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    signingAlgorithm,
     extensions: [
       new BasicConstraintsExtension(isCa, undefined, true),
       new ExtendedKeyUsageExtension(extendedKeyUsage),
-      new SubjectAlternativeNameExtension(uris.map((value) => ({ type: "url" as const, value }))),
+      ...(keyUsage === undefined ? [] : [new KeyUsagesExtension(keyUsage, true)]),
+      new SubjectAlternativeNameExtension([...uris.map((value) => ({ type: "url" as const, value })), ...otherNames]),
+      ...(forgery.otherExtensions ?? []),
     ],
   });
   return certificate.toString("pem");

@@ -1,4 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, webcrypto } from "node:crypto";
+import { createSecureContext, type SecureVersion } from "node:tls";
 import { fileURLToPath } from "node:url";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -70,18 +71,27 @@ export interface RegisterReply {
   clientCertNotAfterUnix: string;
 }
 
+/** Where a client connects to, and with which version of TLS if it is not to choose. */
+export interface TestAddress extends Pick<TestService, "address" | "ca"> {
+  tlsVersion?: SecureVersion;
+}
+
+/** What a client presents. */
+export interface TestCredentials {
+  certificatePem: string;
+  privateKeyPem: string;
+}
+
 /** A client of grpc-js: nothing of it is the product's. */
-export function createGrpcClient(
-  service: Pick<TestService, "address" | "ca">,
-  identity?: { certificatePem: string; privateKeyPem: string },
-): grpc.Client {
+export function createGrpcClient({ address, ca, tlsVersion }: TestAddress, identity?: TestCredentials): grpc.Client {
+  const context = createSecureContext({
+    ca,
+    ...(identity && { cert: identity.certificatePem, key: identity.privateKeyPem }),
+    ...(tlsVersion && { minVersion: tlsVersion, maxVersion: tlsVersion }),
+  });
   return new IngestService(
-    service.address,
-    grpc.credentials.createSsl(
-      Buffer.from(service.ca),
-      identity ? Buffer.from(identity.privateKeyPem) : null,
-      identity ? Buffer.from(identity.certificatePem) : null,
-    ),
+    address,
+    grpc.credentials.createFromSecureContext(context),
     // Each client its own connection, as each agent has.
     { "grpc.use_local_subchannel_pool": 1 },
   );
@@ -116,28 +126,31 @@ export async function registration(key: TestKey, orgToken: string, fields: objec
 }
 
 /** Calls `Register` over gRPC. */
-export function register(
-  service: Pick<TestService, "address" | "ca">,
-  request: object,
-  identity?: { certificatePem: string; privateKeyPem: string },
-): Promise<RegisterReply> {
-  return callUnary(service, "register", request, identity);
+export function register(service: TestAddress, request: object, identity?: TestCredentials): Promise<RegisterReply> {
+  return callUnary<RegisterReply>("register", service, request, identity);
+}
+
+/** A response of `RenewCertificate` as grpc-js with proto-loader gives it. */
+export interface RenewReply {
+  clientCertPem: string;
+  clientCertNotAfterUnix: string;
+  agentCaCertPem: string;
 }
 
 /** Calls `RenewCertificate` over gRPC. */
 export function renewCertificate(
-  service: Pick<TestService, "address" | "ca">,
+  service: TestAddress,
   request: { agentId: string; csrDer: Buffer },
-  identity?: { certificatePem: string; privateKeyPem: string },
-): Promise<Pick<RegisterReply, "clientCertPem" | "agentCaCertPem" | "clientCertNotAfterUnix">> {
-  return callUnary(service, "renewCertificate", request, identity);
+  identity?: TestCredentials,
+): Promise<RenewReply> {
+  return callUnary<RenewReply>("renewCertificate", service, request, identity);
 }
 
 function callUnary<Reply>(
-  service: Pick<TestService, "address" | "ca">,
   method: string,
+  service: TestAddress,
   request: object,
-  identity?: { certificatePem: string; privateKeyPem: string },
+  identity: TestCredentials | undefined,
 ): Promise<Reply> {
   const client = createGrpcClient(service, identity);
   return new Promise<Reply>((resolve, reject) => {
@@ -154,12 +167,10 @@ function decodeDetails<T extends { details: string }>(status: T): T {
 }
 
 /** What an agent has after it was enrolled. */
-export interface TestIdentity {
+export interface TestIdentity extends TestCredentials {
   agentId: string;
   key: TestKey;
   jwt: string;
-  certificatePem: string;
-  privateKeyPem: string;
 }
 
 /** Enrols an agent that is approved at once. */
@@ -188,10 +199,7 @@ export interface TestStream {
 }
 
 /** Opens `Heartbeat` with an identity; nothing is sent yet. */
-export function openStream(
-  service: Pick<TestService, "address" | "ca">,
-  identity?: { certificatePem: string; privateKeyPem: string },
-): TestStream {
+export function openStream(service: TestAddress, identity?: TestCredentials): TestStream {
   const client = createGrpcClient(service, identity);
   const call = (
     client as unknown as { heartbeat(): grpc.ClientDuplexStream<object, Record<string, unknown> & { ok: boolean }> }
@@ -269,7 +277,7 @@ export function heartbeat(agentIdOrJwt: string, fields: object = {}): object {
 }
 
 /** Opens a stream and has one heartbeat acknowledged. */
-export async function openLiveStream(service: TestService, identity: TestIdentity): Promise<TestStream> {
+export async function openLiveStream(service: TestAddress, identity: TestIdentity): Promise<TestStream> {
   const stream = openStream(service, identity);
   stream.send(heartbeat(identity.jwt));
   await stream.next();
