@@ -1,13 +1,20 @@
 import { fileURLToPath } from "node:url";
+import { getTableName, is } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate } from "drizzle-orm/node-postgres/migrator";
+import { PgTable } from "drizzle-orm/pg-core";
 import pg from "pg";
 import { IngestError } from "../errors.js";
+import * as platform from "./schema/platform.js";
 
 const OWN_SCHEMA = "ingest";
 const MIGRATIONS = fileURLToPath(new URL("../../drizzle", import.meta.url));
 /** Tables without which the service cannot do anything. */
 const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "hosts"];
+/** All tables of the platform that the service knows: what the baseline makes. */
+const BASELINE_TABLES = Object.values(platform)
+  .filter((value) => is(value, PgTable))
+  .map((table) => getTableName(table));
 
 /**
  * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at
@@ -17,11 +24,14 @@ const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "h
  */
 export async function migrateIngest(url: string): Promise<void> {
   await withMigrationLock(url, async (client) => {
-    if (!(await hasPlatformTables(client))) {
+    const present = await findTables(client, BASELINE_TABLES);
+    if (!isComplete(present)) {
       throw new IngestError(
         "platform_tables_missing",
-        "the database has none of the platform's tables: let the web app migrate it first, or, if this database is " +
-          "the service's own, run `ct-ops-ingest migrate --standalone`",
+        present.length > 0
+          ? describeIncomplete(present)
+          : "the database has none of the platform's tables: let the web app migrate it first, or, if this database is " +
+              "the service's own, run `ct-ops-ingest migrate --standalone`",
       );
     }
     await applyIngest(client);
@@ -31,12 +41,17 @@ export async function migrateIngest(url: string): Promise<void> {
 /**
  * Makes, or brings up to date, a database that is the service's own: the platform's tables in the shape the platform
  * gives them, and the service's schema. Tables of the platform that the web app made are left alone.
+ *
+ * @throws IngestError `platform_tables_missing` when somebody else made some of the platform's tables, but not all
  */
 export async function migrateStandalone(url: string): Promise<void> {
   await withMigrationLock(url, async (client) => {
-    if ((await isOurs(client)) || !(await hasPlatformTables(client))) {
-      await apply(client, "platform", "platform_migrations");
+    const ours = await isOurs(client);
+    const present = await findTables(client, BASELINE_TABLES);
+    if (!ours && present.length > 0 && !isComplete(present)) {
+      throw new IngestError("platform_tables_missing", describeIncomplete(present));
     }
+    if (ours || present.length === 0) await apply(client, "platform", "platform_migrations");
     await applyIngest(client);
   });
 }
@@ -58,12 +73,26 @@ async function withMigrationLock(url: string, work: (client: pg.Client) => Promi
   }
 }
 
-async function hasPlatformTables(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query<{ missing: string }>(
-    "select name as missing from unnest($1::text[]) as t(name) where to_regclass('public.' || quote_ident(name)) is null",
-    [PLATFORM_TABLES],
+function isComplete(present: readonly string[]): boolean {
+  return PLATFORM_TABLES.every((name) => present.includes(name));
+}
+
+function describeIncomplete(present: readonly string[]): string {
+  const missing = PLATFORM_TABLES.filter((name) => !present.includes(name));
+  return (
+    `the database has some of the platform's tables (${present.join(", ")}) but not ${missing.join(", ")}: a migration of ` +
+    "the web app did not finish, or the database belongs to something else; let the web app migrate it, or use an " +
+    "empty database"
   );
-  return rows.length === 0;
+}
+
+/** Those of these tables that stand in schema `public`. */
+async function findTables(client: pg.Client, names: readonly string[]): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "select name from unnest($1::text[]) as t(name) where to_regclass('public.' || quote_ident(name)) is not null",
+    [names],
+  );
+  return rows.map(({ name }) => name);
 }
 
 /**

@@ -33,16 +33,22 @@ async function createDatabase(t: Test, template: string): Promise<TestDatabase> 
 
   const url = new URL(serverUrl());
   url.pathname = `/${name}`;
-  const client = new pg.Client({ connectionString: url.href, application_name: "test" });
-  // A test may end connections; the next query fails then, and says so.
-  client.on("error", () => {});
-  await client.connect();
-  t.teardown(() => client.end());
+  const client = await connectTo(t, url.href);
   return {
     url: url.href,
     query: async <R extends pg.QueryResultRow>(text: string, values: unknown[] = []) =>
       (await client.query<R>(text, values)).rows,
   };
+}
+
+/** Opens a further connection, as another program would; it is closed when the test ends. */
+export async function connectTo(t: Test, url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, application_name: "test" });
+  // A test may end connections; the next query fails then, and says so.
+  client.on("error", () => {});
+  await client.connect();
+  t.teardown(() => client.end());
+  return client;
 }
 
 /** Makes a database refuse everybody but the test's own connection, or takes that back. */
