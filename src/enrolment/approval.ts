@@ -4,6 +4,7 @@ import { revokeClientCertificates } from "../store/client-certificates.js";
 import type { Database, Queryable } from "../store/database.js";
 import { clearPendingTags, lockHostOfAgent } from "../store/hosts.js";
 import { findOrganisation } from "../store/organisations.js";
+import { deletePendingCertSignings } from "../store/pending-cert-signings.js";
 import { linkHostTags } from "../store/tags.js";
 import { mergeTags, readTags } from "./tags.js";
 
@@ -20,6 +21,7 @@ export async function approveAgent(database: Database, agentId: string): Promise
     if (agent === undefined) throw await refusal(tx, agentId, "approved");
     const { organisationId } = agent;
     await insertStatusHistory(tx, [{ agentId, organisationId, status: "active", reason: "approved by an operator" }]);
+    await deletePendingCertSignings(tx, agentId);
     if (host !== undefined) {
       const organisation = await findOrganisation(tx, organisationId);
       const wanted = mergeTags(readTags(organisation?.metadata?.defaultTags), readTags(host.pendingTags));

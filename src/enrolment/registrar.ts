@@ -4,6 +4,7 @@ import { requirePossession } from "../identity/csr.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
 import type { AgentRow, AgentStatus } from "../store/agents.js";
 import type { Database } from "../store/database.js";
+import { deletePendingCertSignings } from "../store/pending-cert-signings.js";
 import { findKnownAgent, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
 import type { EnrolmentEvents } from "./events.js";
 import { restoreMissingHost } from "./missing-host.js";
@@ -56,6 +57,7 @@ export class Registrar {
   async #answerKnown(agent: KnownAgent, registration: Registration): Promise<RegistrationResult | undefined> {
     const { database, clientCertificates, signingKeys, events } = this.options;
     await this.#requireSameOrganisation(agent, registration.orgToken);
+    await deletePendingCertSignings(database.db, agent.id);
     if (!SERVED.has(agent.status)) return { status: "revoked", agentId: agent.id };
     if (!(await recordRegistration(database.db, agent))) return undefined;
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
