@@ -63,9 +63,14 @@ export function isTransient(error: unknown): boolean {
   return /^(08|53|57P|40|55000|55P03|57014|58)/.test(code);
 }
 
-/** Turns an error of the database into one that is safe to tell: passing, and never about the caller's identity. */
+const FOREIGN_KEY_VIOLATION = "23503";
+
+/**
+ * Turns an error of the database into one that is safe to tell: passing, and never about the caller's identity. What a
+ * row refers to can be deleted by the web app at any moment: whoever tries again is told what is gone.
+ */
 export function toDatabaseError(cause: unknown): unknown {
-  return isTransient(cause)
+  return isTransient(cause) || sqlState(cause) === FOREIGN_KEY_VIOLATION
     ? new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause })
     : cause;
 }

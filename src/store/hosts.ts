@@ -22,23 +22,28 @@ export async function deleteHostsOfAgent(tx: Queryable, agentId: string): Promis
     .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)));
 }
 
-/** The host of an agent, locked until the transaction ends. */
+/**
+ * Locks the hosts of an agent, deleted ones included, until the transaction ends: whoever writes of an agent does so
+ * first, so that the web app, which locks the host that it deletes, has either all of it or none.
+ *
+ * @returns the one that is not deleted
+ */
 export async function lockHostOfAgent(
   tx: Queryable,
   agentId: string,
 ): Promise<{ id: string; organisationId: string; pendingTags: unknown } | undefined> {
-  const [row] = await tx
+  const rows = await tx
     .select({
       id: hosts.id,
       organisationId: hosts.organisationId,
       pendingTags: sql<unknown>`${hosts.metadata} -> 'pendingTags'`,
+      deletedAt: hosts.deletedAt,
     })
     .from(hosts)
-    .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)))
+    .where(eq(hosts.agentId, agentId))
     .orderBy(asc(hosts.id))
-    .limit(1)
     .for("no key update");
-  return row;
+  return rows.find(({ deletedAt }) => deletedAt === null);
 }
 
 /** Removes the tags that waited. */
