@@ -26,6 +26,8 @@ export interface SessionsOptions {
   events: HeartbeatEvents;
   /** Names this instance in `ingest.agent_sessions`. */
   instanceId: string;
+  /** The time of receipt; the clock's unless told. */
+  now?: () => Date;
 }
 
 /** The heartbeat sessions this instance holds: at most one live one per agent. */
@@ -110,7 +112,7 @@ export class Session {
   constructor(
     readonly key: SessionKey,
     readonly credentials: SessionCredentials,
-    private readonly options: Pick<SessionsOptions, "writer" | "offlineWriter" | "events">,
+    private readonly options: Pick<SessionsOptions, "writer" | "offlineWriter" | "events" | "now">,
     readonly end: (error: IngestError) => void,
     private readonly onClose: () => void,
   ) {}
@@ -123,7 +125,7 @@ export class Session {
   async record(raw: RawHeartbeatReport): Promise<void> {
     const { inventory, ...vitals } = clampHeartbeatReport(raw);
     const { agentId, hostId, organisationId } = this.key;
-    const receivedAt = new Date();
+    const receivedAt = this.options.now?.() ?? new Date();
     const inventoryJson = JSON.stringify(inventory);
     const digest = createHash("sha256").update(inventoryJson).digest("base64");
     const isDue = this.#written?.digest !== digest || receivedAt.getTime() - this.#written.at >= INVENTORY_REWRITE_MS;
