@@ -104,6 +104,19 @@ t.test("an installed agent whose JWT or certificate expired comes back by itself
   t.match(agent.events[2], { kind: "registered", status: "active", agentId, withCertificate: true });
 });
 
+t.test("an installed agent renews, ends its process for it, and comes back with the new certificate", async (t) => {
+  const { service, agent } = await startEnrolled(t);
+  const due = { notBefore: new Date(Date.now() - 61 * DAY_MS), notAfter: new Date(Date.now() + 29 * DAY_MS) };
+  let before = "";
+  await restart(agent, async () => {
+    before = await forgeOwn(service, agent, due);
+    agent.disk.certificatePem = before;
+  });
+  t.match(agent.events.slice(0, 3), [{ kind: "renewed" }, { kind: "exited", exitCode: 0 }, { kind: "acknowledged" }]);
+  t.not(agent.disk.certificatePem, before);
+  t.same(registrations(agent), [], "it did not need to register");
+});
+
 t.test("an installed agent waits for a service that restarts, and goes on", async (t) => {
   const { service, agent, agentId } = await startEnrolled(t);
   agent.events.length = 0;
