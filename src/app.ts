@@ -1,6 +1,8 @@
 import type { Config } from "./config.js";
+import { BRIDGE_NETWORKS } from "./enrolment/bridge-networks.js";
 import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
+import { IdentifyingAddresses } from "./enrolment/identifying-addresses.js";
 import { NewKeys } from "./enrolment/new-keys.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { CertificateRenewal } from "./enrolment/renewal.js";
@@ -90,7 +92,12 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const enrolmentEvents = new EnrolmentEvents(logger);
   const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
   const identities = { database, clientCertificates, signingKeys, events: enrolmentEvents };
-  const registrar = new Registrar({ ...identities, newKeys: new NewKeys(identities) });
+  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove } = config.enrolment;
+  const registrar = new Registrar({
+    ...identities,
+    newKeys: new NewKeys({ ...identities, adoptAutoApprove }),
+    identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
+  });
   const renewal = new CertificateRenewal({ db: database.db, clientCertificates, events: enrolmentEvents });
   const certificateUpkeep = new CertificateUpkeep({ db: database.db, events: enrolmentEvents });
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseCidr } from "./lib/cidr.js";
 import { LOG_LEVELS } from "./observe/logger.js";
 
 const LARGEST_PORT = 65_535;
@@ -21,6 +22,17 @@ const variables = z.object({
     .default("http://localhost:3000"),
   INGEST_AGENT_CA_CERT: z.string().optional(),
   INGEST_AGENT_CA_KEY: z.string().optional(),
+  INGEST_DUPLICATE_IGNORE_CIDRS: z
+    .string()
+    .transform((list) => list.split(",").map((range) => range.trim()))
+    .refine((ranges) => ranges.every((range) => parseCidr(range) !== undefined), {
+      error: "ranges in CIDR notation, separated by commas",
+    })
+    .optional(),
+  INGEST_ADOPT_AUTO_APPROVE: z
+    .enum(["true", "false"], { error: "true or false" })
+    .default("false")
+    .transform((value) => value === "true"),
   LDAP_ENCRYPTION_KEY: z.string().optional(),
   BETTER_AUTH_SECRET: z.string().optional(),
   INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
@@ -40,6 +52,12 @@ export interface Config {
   httpPort: number;
   agentDownloadBaseUrl: string;
   agentCa: { files?: { certFile: string; keyFile: string }; encryptionSecret?: string };
+  enrolment: {
+    /** Ranges whose addresses two machines may share; undefined for the service's own list. */
+    duplicateIgnoreCidrs?: readonly string[];
+    /** Whether a token that approves by itself also approves that a new key takes a host over. */
+    adoptAutoApprove: boolean;
+  };
   logLevel: z.infer<typeof variables>["INGEST_LOG_LEVEL"];
 }
 
@@ -77,6 +95,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
             files: { certFile: v.INGEST_AGENT_CA_CERT, keyFile: v.INGEST_AGENT_CA_KEY },
           }),
         ...(encryptionSecret !== undefined && { encryptionSecret }),
+      },
+      enrolment: {
+        ...(v.INGEST_DUPLICATE_IGNORE_CIDRS !== undefined && {
+          duplicateIgnoreCidrs: v.INGEST_DUPLICATE_IGNORE_CIDRS,
+        }),
+        adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
       },
       logLevel: v.INGEST_LOG_LEVEL,
     },

@@ -9,6 +9,8 @@ export type IngestErrorCode =
   | "enrolment_token_unusable"
   /** The key is known, but in another organisation than the enrolment token's. */
   | "key_of_other_organisation"
+  /** The machine of a new key is, or may be, a host that exists. */
+  | "host_exists"
   /** No client certificate, or one that does not stand up to verification. */
   | "client_certificate_invalid"
   /** The access token (JWT) does not stand up to verification. */

@@ -1,4 +1,5 @@
 import { IngestError } from "../errors.js";
+import { forgetAdoption } from "../store/adoptions.js";
 import { type AgentRow, type AgentStatus, changeAgentStatus, findAgent, insertStatusHistory } from "../store/agents.js";
 import { revokeClientCertificates } from "../store/client-certificates.js";
 import type { Database, Queryable } from "../store/database.js";
@@ -19,6 +20,7 @@ export async function approveAgent(database: Database, agentId: string): Promise
     const host = await lockHostOfAgent(tx, agentId);
     const agent = await changeAgentStatus(tx, agentId, { from: ["pending"], to: "active", approved: true });
     if (agent === undefined) throw await refusal(tx, agentId, "approved");
+    await forgetAdoption(tx, agentId);
     const { organisationId } = agent;
     await insertStatusHistory(tx, [{ agentId, organisationId, status: "active", reason: "approved by an operator" }]);
     await deletePendingCertSignings(tx, agentId);

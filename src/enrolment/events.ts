@@ -16,6 +16,26 @@ export class EnrolmentEvents {
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }
 
+  /** A host that was there, and its agent, went over to a key that was not known. */
+  adopted(event: {
+    agentId: string;
+    organisationId: string;
+    hostId: string;
+    hostname: string;
+    /** What the machine has in common with the host. */
+    matched: string;
+    status: "pending" | "active";
+    tokenId: string;
+    remoteAddress: string;
+  }): void {
+    this.logger.warn(event, event.status === "active" ? "host adopted" : "host claimed, waiting for approval");
+  }
+
+  /** The claim of a new key was undone by the key that was there before. */
+  adoptionUndone(event: { agentId: string; organisationId: string; remoteAddress: string }): void {
+    this.logger.warn(event, "the claim to a host was undone by the agent's own key");
+  }
+
   /** A known agent took a new JWT, and a client certificate: a new one, or the one it was given before. */
   identityIssued(event: {
     agentId: string;

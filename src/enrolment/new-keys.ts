@@ -2,10 +2,16 @@ import { IngestError } from "../errors.js";
 import type { ClientCertificates } from "../identity/client-certificates.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
 import { createId } from "../lib/ids.js";
+import { releaseKey } from "../store/agents.js";
 import type { Database, Queryable } from "../store/database.js";
 import type { UsableToken } from "../store/enrolment-tokens.js";
-import { lockRegistrationKey } from "../store/registration-locks.js";
+import { lockHostNow } from "../store/hosts.js";
+import { findMatchingHosts, type MachineDescription } from "../store/matching-hosts.js";
+import { lockRegistration } from "../store/registration-locks.js";
 import { findKnownAgent, isGone, type KnownAgent } from "../store/registrations.js";
+import { writeAdoption } from "./adoption.js";
+import { describeMatch, duplicateRefusal } from "./duplicate-refusal.js";
+import { type DuplicateDecision, decideDuplicate, identifyingHostname } from "./duplicate-rule.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";
 import type { EnrolmentEvents } from "./events.js";
 import { KeyTaken, writeEnrolment } from "./new-enrolment.js";
@@ -19,6 +25,8 @@ export interface NewKeysOptions {
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeys;
   events: EnrolmentEvents;
+  /** Whether a token that approves by itself also approves that a new key takes an agent over. */
+  adoptAutoApprove: boolean;
 }
 
 /** Enrols keys that no agent has: each takes one use of an enrolment token. */
@@ -28,9 +36,9 @@ export class NewKeys {
   /**
    * Enrols a key.
    *
-   * @param gone the agent that had the key and was deleted; it is revived
+   * @param gone the agent that had the key and was deleted
    * @returns undefined when the key became known meanwhile
-   * @throws IngestError `invalid_field`, `enrolment_token_unusable`
+   * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `host_exists`
    */
   async enrol(
     registration: Registration,
@@ -41,11 +49,14 @@ export class NewKeys {
     const { publicKey } = registration;
     try {
       const token = await requireUsableToken(database.db, registration.orgToken);
-      const { identity, certificate } = await database.transaction((tx) =>
-        this.#write(tx, registration, token, gone?.id),
+      const { identity, certificate, adopted } = await database.transaction((tx) =>
+        this.#write(tx, { registration, token, remoteAddress, goneId: gone?.id }),
       );
       const status = certificate === undefined ? "pending" : "active";
-      events.enrolled({ ...identity, status, hostname: registration.hostname, tokenId: token.id, remoteAddress });
+      const { hostname } = registration;
+      const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
+      if (adopted === undefined) events.enrolled(event);
+      else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
       return certificate === undefined
         ? { status: "pending", agentId: identity.agentId }
         : await answerActive(signingKeys, { ...identity, publicKey }, certificate);
@@ -59,24 +70,30 @@ export class NewKeys {
     }
   }
 
-  async #write(tx: Queryable, registration: Registration, token: UsableToken, goneId: string | undefined) {
-    await lockRegistrationKey(tx, registration.publicKey.pem);
+  async #write(tx: Queryable, { registration, token, remoteAddress, goneId }: NewKey) {
+    const { publicKey, hostname, identifyingAddresses } = registration;
+    const { organisationId } = token;
+    const machine = { organisationId, hostname: identifyingHostname(hostname), addresses: identifyingAddresses };
+    await lockRegistration(tx, publicKey.pem, machine);
     if (goneId !== undefined) {
-      const current = await findKnownAgent(tx, registration.publicKey.pem);
+      const current = await findKnownAgent(tx, publicKey.pem);
       if (current?.id !== goneId || !isGone(current)) throw new KeyTaken();
     }
-    const identity = { agentId: goneId ?? createId(), organisationId: token.organisationId };
-    const certificate = token.autoApprove
-      ? await this.options.clientCertificates.issue(identity, registration.publicKey)
-      : undefined;
-    await writeEnrolment(tx, {
-      identity,
-      registration,
-      token,
-      certificate,
-      revives: goneId !== undefined,
-    });
-    return { identity, certificate };
+    const decision = await decide(tx, machine, publicKey.pem, goneId);
+    if (decision.kind === "refuse" || decision.kind === "ambiguous") throw duplicateRefusal(decision);
+
+    const adopted = decision.kind === "adopt" ? decision.host : undefined;
+    const identity = { agentId: adopted?.agent?.id ?? goneId ?? createId(), organisationId };
+    // A new key is a new claim to an old identity, which the token's maker did not have in mind.
+    const approves = token.autoApprove && (adopted === undefined || this.options.adoptAutoApprove);
+    // Signed within the transaction, so that a refusal costs no signature; the token's row is not locked yet.
+    const certificate = approves ? await this.options.clientCertificates.issue(identity, publicKey) : undefined;
+    const enrolment = { identity, registration, token, certificate };
+    const revives = identity.agentId === goneId;
+    if (goneId !== undefined && !revives) await releaseKey(tx, goneId);
+    if (adopted === undefined) await writeEnrolment(tx, enrolment, revives);
+    else await writeAdoption(tx, enrolment, adopted, { revives, remoteAddress });
+    return { identity, certificate, adopted };
   }
 
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */
@@ -89,5 +106,36 @@ export class NewKeys {
       "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
       { reason },
     );
+  }
+}
+
+interface NewKey {
+  registration: Registration;
+  token: UsableToken;
+  remoteAddress: string;
+  /** The agent that had the key and was deleted. */
+  goneId: string | undefined;
+}
+
+/**
+ * What becomes of a new key. A host that is to be adopted is locked, and was looked at again since: its agent may have
+ * come back in the meantime.
+ *
+ * @throws KeyTaken
+ */
+async function decide(
+  tx: Queryable,
+  machine: MachineDescription,
+  publicKey: string,
+  goneId: string | undefined,
+): Promise<DuplicateDecision> {
+  let lockedId: string | undefined;
+  for (;;) {
+    const matching = await findMatchingHosts(tx, machine, { exceptOfAgent: goneId });
+    if (matching.some(({ agent }) => agent?.publicKey === publicKey)) throw new KeyTaken();
+    const decision = decideDuplicate(matching);
+    if (decision.kind !== "adopt" || decision.host.hostId === lockedId) return decision;
+    await lockHostNow(tx, decision.host.hostId, decision.host.agent?.id);
+    lockedId = decision.host.hostId;
   }
 }

@@ -6,7 +6,9 @@ import type { AgentRow, AgentStatus } from "../store/agents.js";
 import type { Database } from "../store/database.js";
 import { deletePendingCertSignings } from "../store/pending-cert-signings.js";
 import { findKnownAgent, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
+import { undoAdoption } from "./adoption.js";
 import type { EnrolmentEvents } from "./events.js";
+import type { IdentifyingAddresses } from "./identifying-addresses.js";
 import { restoreMissingHost } from "./missing-host.js";
 import type { NewKeys } from "./new-keys.js";
 import { parseRegistration, type RawRegistration, type Registration } from "./registration-request.js";
@@ -26,6 +28,7 @@ export interface RegistrarOptions {
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeys;
   events: EnrolmentEvents;
+  identifyingAddresses: IdentifyingAddresses;
 }
 
 /** Gives machines an identity: a key that is known gets its own back, a new one needs an enrolment token. */
@@ -36,10 +39,10 @@ export class Registrar {
    * Registers an agent. The same request again has the same effect as once.
    *
    * @param remoteAddress of the connection the request came over
-   * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`
+   * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`, `host_exists`
    */
   async register(raw: RawRegistration, remoteAddress: string): Promise<RegistrationResult> {
-    const registration = parseRegistration(raw);
+    const registration = parseRegistration(raw, this.options.identifyingAddresses);
     // Before anything is looked up: without it an existing identity is neither answered nor touched.
     await requirePossession(registration.csrDer, registration.publicKey);
     for (let look = 1; look <= MAX_LOOKS; look++) {
@@ -47,24 +50,33 @@ export class Registrar {
       const result =
         known === undefined || isGone(known)
           ? await this.options.newKeys.enrol(registration, remoteAddress, known)
-          : await this.#answerKnown(known, registration);
+          : await this.#answerKnown(known, registration, remoteAddress);
       if (result !== undefined) return result;
     }
     throw new Error(`the agent of this key changed ${MAX_LOOKS} times while it registered`);
   }
 
-  /** @returns undefined when the agent changed meanwhile */
-  async #answerKnown(agent: KnownAgent, registration: Registration): Promise<RegistrationResult | undefined> {
+  /** @returns undefined when the agent changed, or was changed: it is to be looked up again */
+  async #answerKnown(
+    agent: KnownAgent,
+    registration: Registration,
+    remoteAddress: string,
+  ): Promise<RegistrationResult | undefined> {
     const { database, clientCertificates, signingKeys, events } = this.options;
+    const { publicKey } = registration;
+    const identity = { agentId: agent.id, organisationId: agent.organisationId };
     await this.#requireSameOrganisation(agent, registration.orgToken);
+    if (agent.publicKey !== publicKey.pem) {
+      const undone = await undoAdoption(database, identity, publicKey.pem, remoteAddress);
+      if (undone) events.adoptionUndone({ ...identity, remoteAddress });
+      return undefined;
+    }
     await deletePendingCertSignings(database.db, agent.id);
     if (!SERVED.has(agent.status)) return { status: "revoked", agentId: agent.id };
-    if (!(await recordRegistration(database.db, agent))) return undefined;
+    if (!(await recordRegistration(database.db, agent, registration.identifyingAddresses))) return undefined;
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
     if (agent.status === "pending") return { status: "pending", agentId: agent.id };
 
-    const { publicKey } = registration;
-    const identity = { agentId: agent.id, organisationId: agent.organisationId };
     const certificate = await clientCertificates.obtain(identity, publicKey);
     if (certificate === undefined) return undefined;
     const { serial, isNew } = certificate;

@@ -1,6 +1,7 @@
 import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
 import type { Tag } from "../store/tags.js";
+import type { IdentifyingAddresses } from "./identifying-addresses.js";
 
 /** A registration as it came over the wire, before anything was looked at. */
 export interface RawRegistration {
@@ -19,6 +20,8 @@ export interface RawRegistration {
 /** A registration whose fields are well-formed. */
 export interface Registration extends Omit<RawRegistration, "publicKey"> {
   publicKey: AgentPublicKey;
+  /** Those of its addresses that tell it from other machines. */
+  identifyingAddresses: string[];
 }
 
 /** Longest accepted values, in UTF-16 code units, and longest lists. README.md documents them. */
@@ -44,7 +47,7 @@ const UNKNOWN_HOSTNAME = "unknown";
  *
  * @throws IngestError `invalid_field`, naming the field
  */
-export function parseRegistration(raw: RawRegistration): Registration {
+export function parseRegistration(raw: RawRegistration, identifying: IdentifyingAddresses): Registration {
   checkText("org_token", raw.orgToken, MAX_LENGTH.org_token);
   if (raw.publicKey === "") throw invalid("public_key", "missing; expected an Ed25519 public key in PEM");
   checkText("public_key", raw.publicKey, MAX_LENGTH.public_key);
@@ -63,7 +66,12 @@ export function parseRegistration(raw: RawRegistration): Registration {
     checkText(`tags[${index}].key`, key, MAX_LENGTH.tag_key);
     checkText(`tags[${index}].value`, value, MAX_LENGTH.tag_value);
   });
-  return { ...raw, hostname: raw.hostname || UNKNOWN_HOSTNAME, publicKey: parseAgentPublicKey(raw.publicKey) };
+  return {
+    ...raw,
+    hostname: raw.hostname || UNKNOWN_HOSTNAME,
+    publicKey: parseAgentPublicKey(raw.publicKey),
+    identifyingAddresses: identifying.pick(raw.ipAddresses),
+  };
 }
 
 function checkText(field: string, value: string, maxLength: number): void {

@@ -9,6 +9,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   invalid_field: Code.InvalidArgument,
   enrolment_token_unusable: Code.Unauthenticated,
   key_of_other_organisation: Code.FailedPrecondition,
+  host_exists: Code.AlreadyExists,
   client_certificate_invalid: Code.Unauthenticated,
   access_token_invalid: Code.Unauthenticated,
   identity_mismatch: Code.Unauthenticated,

@@ -18,7 +18,7 @@ export async function openAgentSession(
     insert into ingest.agent_sessions as s (agent_id, epoch, instance_id)
     values (${agentId}, 1, ${instanceId})
     on conflict (agent_id) do update
-      set epoch = s.epoch + 1, instance_id = excluded.instance_id, opened_at = now()
+      set epoch = s.epoch + 1, instance_id = excluded.instance_id, opened_at = now(), closed_at = null
     returning epoch`);
   return Number(rows[0]?.epoch);
 }
@@ -32,13 +32,16 @@ export async function openAgentSession(
 export async function markSessionsOffline(tx: Queryable, sessions: readonly SessionKey[]): Promise<string[]> {
   const { rows } = await tx.execute<{ agent_id: string }>(sql`
     with ended as (
-      select s.agent_id, w.host_id
+      select s.agent_id, s.epoch, w.host_id
       from unnest(
         ${sql.param(sessions.map(({ agentId }) => agentId))}::text[],
         ${sql.param(sessions.map(({ hostId }) => hostId))}::text[],
         ${sql.param(sessions.map(({ epoch }) => epoch))}::bigint[]
       ) as w(agent_id, host_id, epoch)
       join ingest.agent_sessions s on s.agent_id = w.agent_id and s.epoch = w.epoch
+    ), closed as (
+      update ingest.agent_sessions s set closed_at = now()
+      from ended e where s.agent_id = e.agent_id and s.epoch = e.epoch
     ), offline_hosts as (
       update hosts h set status = 'offline', updated_at = now()
       from ended e where h.id = e.host_id

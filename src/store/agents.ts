@@ -59,28 +59,35 @@ export async function insertAgent(tx: Queryable, agent: NewAgent): Promise<boole
   return result.rowCount === 1;
 }
 
-/** Makes a deleted agent a new one under its old id. */
-export async function reviveAgent(tx: Queryable, { id, ...agent }: NewAgent): Promise<void> {
+/** Makes an agent a new one under its old id, whether it was deleted or another key takes it over. */
+export async function renewAgent(tx: Queryable, { id, ...agent }: NewAgent): Promise<void> {
   await tx
     .update(agents)
-    .set({
-      deletedAt: null,
-      lastHeartbeatAt: null,
-      approvedById: null,
-      approvedAt: null,
-      ...NO_CERTIFICATE,
-      ...agent,
-      updatedAt: sql`now()`,
-    })
+    .set({ ...NEW_AGENT, ...agent, updatedAt: sql`now()` })
     .where(eq(agents.id, id));
 }
 
-const NO_CERTIFICATE = {
+const NEW_AGENT = {
+  deletedAt: null,
+  approvedById: null,
+  approvedAt: null,
   clientCertPem: null,
   clientCertSerial: null,
   clientCertIssuedAt: null,
   clientCertNotAfter: null,
 };
+
+/** Deletes an agent for good and frees its key, which is unique over deleted agents too. */
+export async function releaseKey(tx: Queryable, agentId: string): Promise<void> {
+  await tx
+    .update(agents)
+    .set({
+      publicKey: sql`'released by deleted agent ' || ${agents.id} || ' at ' || now() || e'\n' || ${agents.publicKey}`,
+      deletedAt: sql`coalesce(${agents.deletedAt}, now())`,
+      updatedAt: sql`now()`,
+    })
+    .where(eq(agents.id, agentId));
+}
 
 /** The columns of `agents` that hold the newest client certificate. */
 export interface StoredCertificate {

@@ -1,4 +1,4 @@
-import { and, asc, eq, isNull, sql } from "drizzle-orm";
+import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
 import type { Queryable } from "./database.js";
 import { hosts } from "./schema/platform.js";
 import type { Tag } from "./tags.js";
@@ -20,6 +20,60 @@ export async function deleteHostsOfAgent(tx: Queryable, agentId: string): Promis
     .update(hosts)
     .set({ deletedAt: sql`now()`, updatedAt: sql`now()` })
     .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)));
+}
+
+/**
+ * Locks a host, and then its agent, until the transaction ends. Neither is waited for: the web app holds a host for as
+ * long as it takes to delete months of metrics.
+ *
+ * @throws DatabaseError of a passing kind when somebody holds one of them
+ */
+export async function lockHostNow(tx: Queryable, hostId: string, agentId: string | undefined): Promise<void> {
+  await tx.execute(sql`select from hosts where id = ${hostId} for no key update nowait`);
+  if (agentId === undefined) return;
+  await tx.execute(sql`select from agents where id = ${agentId} for no key update nowait`);
+}
+
+/** The id of an agent's host. */
+export async function findHostId(tx: Queryable, agentId: string): Promise<string | undefined> {
+  const [row] = await tx
+    .select({ id: hosts.id })
+    .from(hosts)
+    .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)))
+    .orderBy(asc(hosts.id))
+    .limit(1);
+  return row?.id;
+}
+
+/**
+ * Gives a host that is locked to the machine that claims it. Its addresses are forgotten, as those of a new host are
+ * not known: the web app refuses an approval when they overlap with those of a host that is online.
+ */
+export async function reassignHost(
+  tx: Queryable,
+  { id, agentId, hostname, os, osVersion, arch }: Omit<NewHost, "organisationId">,
+  pendingTags: readonly Tag[],
+): Promise<void> {
+  await tx
+    .update(hosts)
+    .set({
+      agentId,
+      hostname,
+      ...(os && { os }),
+      ...(osVersion && { osVersion }),
+      ...(arch && { arch }),
+      ipAddresses: null,
+      metadata: withPendingTags(pendingTags.length > 0 ? pendingTags : null),
+      updatedAt: sql`now()`,
+    })
+    .where(eq(hosts.id, id));
+}
+
+/** `metadata` with these tags waiting, or with none; its other keys are the web app's. */
+export function withPendingTags(pendingTags: unknown): SQL {
+  return pendingTags === null
+    ? sql`${hosts.metadata} - 'pendingTags'`
+    : sql`coalesce(${hosts.metadata}, '{}') || jsonb_build_object('pendingTags', ${JSON.stringify(pendingTags)}::jsonb)`;
 }
 
 /**
@@ -50,6 +104,6 @@ export async function lockHostOfAgent(
 export async function clearPendingTags(tx: Queryable, hostId: string): Promise<void> {
   await tx
     .update(hosts)
-    .set({ metadata: sql`${hosts.metadata} - 'pendingTags'`, updatedAt: sql`now()` })
+    .set({ metadata: withPendingTags(null), updatedAt: sql`now()` })
     .where(eq(hosts.id, hostId));
 }

@@ -1,4 +1,4 @@
-import { eq, getTableColumns, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, isNull, or, sql } from "drizzle-orm";
 import type { AgentRow } from "./agents.js";
 import type { Queryable } from "./database.js";
 import { agentRegistrations } from "./schema/ingest.js";
@@ -10,9 +10,12 @@ export interface KnownAgent extends AgentRow {
   hostState: "present" | "deleted" | "missing";
 }
 
-/** The agent with this public key (in its stored form), deleted ones included: the key is unique over all. */
+/**
+ * The agent with this public key (in its stored form), deleted ones included: the key is unique over all. Or else the
+ * one that had it until another key claimed it, while that claim waits for approval.
+ */
 export async function findKnownAgent(db: Queryable, publicKey: string): Promise<KnownAgent | undefined> {
-  const [row] = await db
+  const rows = await db
     .select({
       ...getTableColumns(agents),
       hostState: sql<KnownAgent["hostState"]>`
@@ -21,8 +24,17 @@ export async function findKnownAgent(db: Queryable, publicKey: string): Promise<
              else 'missing' end`,
     })
     .from(agents)
-    .where(eq(agents.publicKey, publicKey));
-  return row;
+    .where(
+      or(
+        eq(agents.publicKey, publicKey),
+        and(
+          sql`${agents.id} = (select agent_id from ingest.agent_adoptions where previous_public_key = ${publicKey})`,
+          eq(agents.status, "pending"),
+          isNull(agents.deletedAt),
+        ),
+      ),
+    );
+  return rows.find((row) => row.publicKey === publicKey) ?? rows.find(({ hostState }) => hostState === "present");
 }
 
 /** Deleted means gone: its key enrols anew. Only a revoked agent stays revoked when its host alone is deleted. */
@@ -30,32 +42,44 @@ export function isGone({ deletedAt, hostState, status }: KnownAgent): boolean {
   return deletedAt !== null || (hostState === "deleted" && status !== "revoked");
 }
 
-/** Records the registration of a new agent, or of one that is revived. */
-export async function insertRegistration(tx: Queryable, agentId: string): Promise<void> {
+/** Records the registration that made an agent, or gave it another key. */
+export async function insertRegistration(
+  tx: Queryable,
+  agentId: string,
+  identifyingAddresses: string[],
+): Promise<void> {
   await tx
     .insert(agentRegistrations)
-    .values({ agentId })
-    .onConflictDoUpdate({ target: agentRegistrations.agentId, set: { registeredAt: sql`now()` } });
+    .values({ agentId, identifyingAddresses })
+    .onConflictDoUpdate({
+      target: agentRegistrations.agentId,
+      set: { registeredAt: sql`now()`, identifyingAddresses },
+    });
 }
 
 /**
  * Records that an agent registered, if it is still the one that was looked up: the row of `agents` is locked while
- * that is decided, so that a key cannot be answered and replaced at the same moment.
+ * that is decided, so that a key cannot be answered and replaced at the same moment. A new key that claimed an agent
+ * which is no longer pending was approved: that it could be undone is forgotten.
  *
  * @returns false when key or status changed meanwhile, or the agent was deleted
  */
 export async function recordRegistration(
   db: Queryable,
   { id, publicKey, status }: Pick<AgentRow, "id" | "publicKey" | "status">,
+  identifyingAddresses: readonly string[],
 ): Promise<boolean> {
   const result = await db.execute(sql`
     with known as (
       select id from agents
       where id = ${id} and public_key = ${publicKey} and status = ${status} and deleted_at is null
       for no key update
+    ), approved as (
+      delete from ingest.agent_adoptions where agent_id in (select id from known) and ${status} <> 'pending'
     )
-    insert into ingest.agent_registrations (agent_id)
-    select id from known
-    on conflict (agent_id) do update set registered_at = now()`);
+    insert into ingest.agent_registrations as r (agent_id, identifying_addresses)
+    select id, ${sql.param(identifyingAddresses)}::text[] from known
+    on conflict (agent_id) do update
+      set registered_at = now(), identifying_addresses = excluded.identifying_addresses`);
   return result.rowCount === 1;
 }

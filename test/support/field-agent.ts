@@ -107,7 +107,7 @@ function machineOf(key: TestKey, orgToken: string): { hostname: string; ipAddres
   const number = keys.indexOf(key.rawPem) + 1;
   return {
     hostname: `web-${String(number).padStart(2, "0")}`,
-    ipAddress: `198.51.${100 + (number >> 8)}.${number & 255}`,
+    ipAddress: `10.20.${number >> 8}.${number & 255}`,
   };
 }
 

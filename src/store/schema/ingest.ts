@@ -14,6 +14,8 @@ export const agentSessions = ingest.table("agent_sessions", {
   epoch: bigint("epoch", { mode: "number" }).notNull(),
   instanceId: text("instance_id").notNull(),
   openedAt: timestamp("opened_at", { withTimezone: true }).notNull().defaultNow(),
+  /** Null while its stream is up, and after an instance that died with it. */
+  closedAt: timestamp("closed_at", { withTimezone: true }),
 });
 
 /** Every client certificate that has not expired, so that revoking an agent revokes all it holds. */
@@ -51,13 +53,19 @@ export const retiredAgentCas = ingest.table("retired_agent_cas", {
   retiredAt: timestamp("retired_at", { withTimezone: true }).notNull().defaultNow(),
 });
 
-/** When each agent registered last. */
-export const agentRegistrations = ingest.table("agent_registrations", {
-  agentId: text("agent_id")
-    .primaryKey()
-    .references(() => agents.id, { onDelete: "cascade" }),
-  registeredAt: timestamp("registered_at", { withTimezone: true }).notNull().defaultNow(),
-});
+/** When each agent registered last, and with which of the addresses that tell machines apart. */
+export const agentRegistrations = ingest.table(
+  "agent_registrations",
+  {
+    agentId: text("agent_id")
+      .primaryKey()
+      .references(() => agents.id, { onDelete: "cascade" }),
+    registeredAt: timestamp("registered_at", { withTimezone: true }).notNull().defaultNow(),
+    /** They stand for a host that has not reported its own yet: `hosts.ip_addresses` is null until a heartbeat. */
+    identifyingAddresses: text("identifying_addresses").array().notNull().default([]),
+  },
+  (t) => [index("agent_registrations_identifying_addresses_idx").using("gin", t.identifyingAddresses)],
+);
 
 /** Agents whose identity a new key has claimed and nobody has approved yet: the old key, proven, undoes it. */
 export const agentAdoptions = ingest.table("agent_adoptions", {

@@ -1,0 +1,30 @@
+import ipaddr from "ipaddr.js";
+
+/** A range of IP addresses. */
+export interface Cidr {
+  network: ipaddr.IPv4 | ipaddr.IPv6;
+  prefixLength: number;
+}
+
+/** An IPv4 or IPv6 address; IPv4 that is written as IPv6 is IPv4, and a zone is left out. Undefined for anything else. */
+export function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
+  const [address = ""] = text.split("%");
+  // The short forms of IPv4 ("10.1", "0x7f.1") are nothing that a machine reports.
+  const isAddress = address.includes(":") ? ipaddr.isValid(address) : ipaddr.IPv4.isValidFourPartDecimal(address);
+  return isAddress ? ipaddr.process(address) : undefined;
+}
+
+/** A range in CIDR notation, or a single address; undefined when it is neither. */
+export function parseCidr(text: string): Cidr | undefined {
+  if (ipaddr.isValidCIDR(text)) {
+    const [network, prefixLength] = ipaddr.parseCIDR(text);
+    return { network, prefixLength };
+  }
+  const network = parseAddress(text);
+  return network && { network, prefixLength: network.kind() === "ipv4" ? 32 : 128 };
+}
+
+/** Whether a range holds an address. */
+export function contains({ network, prefixLength }: Cidr, address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  return address.kind() === network.kind() && address.match(network, prefixLength);
+}

@@ -1,0 +1,114 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "./database.js";
+
+/** How long an agent that said something is taken to be there. */
+export const PRESENCE_S = 90;
+
+/** What is looked for: the same organisation, and one of the other two. */
+export interface MachineDescription {
+  organisationId: string;
+  /** Undefined when it names no machine. Compared whatever its case. */
+  hostname: string | undefined;
+  /** Addresses that tell machines apart. */
+  addresses: readonly string[];
+}
+
+/** A host, not deleted, that may be the same machine. */
+export interface MatchingHost {
+  hostId: string;
+  hostname: string;
+  /** unknown, online, offline */
+  status: string;
+  /** Undefined when it has none, or that is deleted. */
+  agent: MatchingAgent | undefined;
+  hostnameMatches: boolean;
+  matchingAddresses: readonly string[];
+}
+
+/** The agent of a {@link MatchingHost}. */
+export interface MatchingAgent {
+  id: string;
+  publicKey: string;
+  status: string;
+  /** Its session is not closed, and it said something less than {@link PRESENCE_S} ago. */
+  isStreaming: boolean;
+  /** Its newest word was a registration, less than {@link PRESENCE_S} ago. */
+  hasJustRegistered: boolean;
+  /** A new key has claimed it and waits for approval. */
+  isClaimed: boolean;
+}
+
+/**
+ * The hosts that match a machine, by id.
+ *
+ * @param options.exceptOfAgent an agent whose hosts are passed over, whether it is deleted or not
+ */
+export async function findMatchingHosts(
+  db: Queryable,
+  { organisationId, hostname, addresses }: MachineDescription,
+  { exceptOfAgent }: { exceptOfAgent?: string | undefined } = {},
+): Promise<MatchingHost[]> {
+  if (hostname === undefined && addresses.length === 0) return [];
+  const anyAddress = sql.param(addresses);
+  const { rows } = await db.execute<{
+    id: string;
+    hostname: string;
+    status: string;
+    hostname_matches: boolean;
+    addresses: string[] | null;
+    agent_id: string | null;
+    public_key: string;
+    agent_status: string;
+    is_streaming: boolean;
+    has_just_registered: boolean;
+    is_claimed: boolean;
+  }>(sql`
+    with matching as (
+      select h.id from hosts h
+      where h.organisation_id = ${organisationId} and lower(h.hostname) = lower(${hostname ?? null}::text)
+      union
+      select h.id from hosts h
+      where h.ip_addresses ?| ${anyAddress}::text[]
+      union
+      select h.id from ingest.agent_registrations r join hosts h on h.agent_id = r.agent_id
+      where r.identifying_addresses && ${anyAddress}::text[] and h.ip_addresses is null
+    )
+    select h.id, h.hostname, h.status,
+           coalesce(lower(h.hostname) = lower(${hostname ?? null}::text), false) as hostname_matches,
+           coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)) as addresses,
+           a.id as agent_id, a.public_key, a.status as agent_status,
+           coalesce(s.agent_id is not null and s.closed_at is null
+             and greatest(s.opened_at, a.last_heartbeat_at) > now() - make_interval(secs => ${PRESENCE_S}), false)
+             as is_streaming,
+           coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S})
+             and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
+             as has_just_registered,
+           a.status = 'pending' and c.agent_id is not null as is_claimed
+    from matching m
+    join hosts h on h.id = m.id
+    left join agents a on a.id = h.agent_id and a.deleted_at is null
+    left join ingest.agent_sessions s on s.agent_id = a.id
+    left join ingest.agent_registrations r on r.agent_id = a.id
+    left join ingest.agent_adoptions c on c.agent_id = a.id
+    where h.organisation_id = ${organisationId} and h.deleted_at is null
+      and h.agent_id is distinct from ${exceptOfAgent ?? ""}
+    order by h.id`);
+  return rows.map((row) => ({
+    hostId: row.id,
+    hostname: row.hostname,
+    status: row.status,
+    hostnameMatches: row.hostname_matches,
+    matchingAddresses: addresses.filter((address) => row.addresses?.includes(address)),
+    agent:
+      row.agent_id === null
+        ? undefined
+        : {
+            id: row.agent_id,
+            publicKey: row.public_key,
+            status: row.agent_status,
+            isStreaming: row.is_streaming,
+            hasJustRegistered: row.has_just_registered,
+            isClaimed: row.is_claimed,
+          },
+  }));
+}

@@ -1,0 +1,94 @@
+import t from "tap";
+import { duplicateRefusal } from "../../dist/enrolment/duplicate-refusal.js";
+import { decideDuplicate, identifyingHostname } from "../../dist/enrolment/duplicate-rule.js";
+import type { MatchingAgent, MatchingHost } from "../../dist/store/matching-hosts.js";
+
+const silent: MatchingAgent = {
+  id: "agent",
+  publicKey: "key",
+  status: "offline",
+  isStreaming: false,
+  hasJustRegistered: false,
+  isClaimed: false,
+};
+
+function host(hostId: string, status: string, agent: Partial<MatchingAgent> | undefined = {}): MatchingHost {
+  return {
+    hostId,
+    hostname: `name-${hostId}`,
+    status,
+    agent: agent && { ...silent, ...agent },
+    hostnameMatches: true,
+    matchingAddresses: [],
+  };
+}
+
+const withoutAgent = (status: string): MatchingHost => ({ ...host("a", status), agent: undefined });
+
+t.test("what the matching hosts mean", async (t) => {
+  const cases: [string, MatchingHost[], string][] = [
+    ["none", [], "new"],
+    ["online", [host("a", "online")], "refuse a online"],
+    ["online, agent active", [host("a", "online", { status: "active" })], "refuse a online"],
+    ["online, without an agent", [withoutAgent("online")], "refuse a online"],
+    ["offline", [host("a", "offline")], "adopt a"],
+    ["unknown", [host("a", "unknown", { status: "active" })], "adopt a"],
+    ["unknown, pending and silent", [host("a", "unknown", { status: "pending" })], "adopt a"],
+    ["offline, without an agent", [withoutAgent("offline")], "adopt a"],
+    ["offline, but a stream is live", [host("a", "offline", { isStreaming: true })], "refuse a streaming"],
+    ["offline, has just registered", [host("a", "offline", { hasJustRegistered: true })], "refuse a registered"],
+    [
+      "unknown, pending and has just registered",
+      [host("a", "unknown", { status: "pending", hasJustRegistered: true })],
+      "refuse a registered",
+    ],
+    ["revoked", [host("a", "offline", { status: "revoked" })], "refuse a revoked"],
+    ["revoked and online", [host("a", "online", { status: "revoked" })], "refuse a revoked"],
+    ["claimed, claimant silent", [host("a", "offline", { status: "pending", isClaimed: true })], "refuse a claimed"],
+    [
+      "claimed, claimant has just registered",
+      [host("a", "offline", { status: "pending", isClaimed: true, hasJustRegistered: true })],
+      "refuse a claimed",
+    ],
+    ["two that are not there", [host("a", "offline"), host("b", "unknown")], "ambiguous a b"],
+    ["a live one decides", [host("a", "offline"), host("b", "online")], "refuse b online"],
+    [
+      "a live one decides over two others",
+      [host("a", "offline"), host("b", "unknown", { isStreaming: true }), host("c", "offline")],
+      "refuse b streaming",
+    ],
+  ];
+  for (const [name, matching, expected] of cases) t.equal(summarise(decideDuplicate(matching)), expected, name);
+});
+
+function summarise(decision: ReturnType<typeof decideDuplicate>): string {
+  switch (decision.kind) {
+    case "new":
+      return "new";
+    case "adopt":
+      return `adopt ${decision.host.hostId}`;
+    case "refuse":
+      return `refuse ${decision.host.hostId} ${decision.because}`;
+    case "ambiguous":
+      return `ambiguous ${decision.hosts.map(({ hostId }) => hostId).join(" ")}`;
+  }
+}
+
+t.test("hostnames of machines that have none never match", async (t) => {
+  for (const name of ["", "unknown", "Unknown", "localhost", "LOCALHOST", "localhost.localdomain"]) {
+    t.equal(identifyingHostname(name), undefined, name);
+  }
+  for (const name of ["web-01", "localhost.example.com", "unknown-01"]) t.equal(identifyingHostname(name), name);
+});
+
+t.test("a refusal names the host, what matched, why, and what to do", async (t) => {
+  const taken = { ...host("h1", "online"), matchingAddresses: ["192.0.2.1"] };
+  t.match(duplicateRefusal({ kind: "refuse", host: taken, because: "online" }), {
+    code: "host_exists",
+    message:
+      /host name-h1 \(h1; same hostname, same address 192\.0\.2\.1\), which is online; .* delete that host in CT-Ops/,
+  });
+  const hosts = Array.from({ length: 8 }, (_, index) => host(`h${index + 1}`, "offline"));
+  const { message } = duplicateRefusal({ kind: "ambiguous", hosts });
+  t.match(message, /any of several hosts .* name-h1 \(h1; same hostname\); host name-h2 .*; and 3 more; delete/);
+});
