@@ -21,6 +21,13 @@ if (process.env.npm_lifecycle_event !== undefined) {
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   signal: ending.signal,
+  ...(process.stdout.isTTY && {
+    // A terminal that does not say how wide it is reports none.
+    terminal: {
+      columns: process.stdout.columns || 80,
+      hasColours: !process.env.NO_COLOR && process.env.TERM !== "dumb",
+    },
+  }),
   print: (line) => console.log(line),
   warn: (line) => console.error(line),
   progress: (line) => {

@@ -3,6 +3,7 @@ import { approveAgent, revokeAgent, unrevokeAgent } from "../enrolment/approval.
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../store/agents.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
+import { forEachId } from "./for-each-id.js";
 import { formatTable } from "./table.js";
 
 /** `agent list`, `agent approve`, `agent revoke` and `agent unrevoke`. */
@@ -38,6 +39,7 @@ function listCommand(context: CommandContext): Command {
             [agent.os, agent.arch].filter(Boolean).join("/"),
             agent.lastHeartbeatAt?.toISOString() ?? "never",
           ]),
+          context.terminal,
         ),
       );
     });
@@ -52,7 +54,9 @@ function approveCommand(context: CommandContext): Command {
   return new Command("approve")
     .description("approve pending agents: their next poll is answered with an identity")
     .argument("<id...>", "ids of agents")
-    .action((ids: string[]) => forEachAgent(context, ids, "approved", (database, id) => approveAgent(database, id)));
+    .action((ids: string[]) =>
+      forEachId(context, ids, "approved", async (database, id) => (await approveAgent(database, id)).hostname),
+    );
 }
 
 function revokeCommand(context: CommandContext): Command {
@@ -61,7 +65,7 @@ function revokeCommand(context: CommandContext): Command {
     .argument("<id...>", "ids of agents")
     .option("--reason <reason>", "why, for the history", "revoked by an operator")
     .action((ids: string[], { reason }: { reason: string }) =>
-      forEachAgent(context, ids, "revoked", (database, id) => revokeAgent(database, id, reason)),
+      forEachId(context, ids, "revoked", async (database, id) => (await revokeAgent(database, id, reason)).hostname),
     );
 }
 
@@ -69,26 +73,7 @@ function unrevokeCommand(context: CommandContext): Command {
   return new Command("unrevoke")
     .description("take the revocation of agents back: they are pending again")
     .argument("<id...>", "ids of agents")
-    .action((ids: string[]) => forEachAgent(context, ids, "unrevoked", (database, id) => unrevokeAgent(database, id)));
-}
-
-/** Does what can be done, and then fails with a line for each that could not. */
-async function forEachAgent(
-  context: CommandContext,
-  ids: readonly string[],
-  done: string,
-  work: (database: Parameters<typeof approveAgent>[0], id: string) => Promise<AgentRow>,
-): Promise<void> {
-  const problems: string[] = [];
-  await withDatabase(context, async (database) => {
-    for (const id of ids) {
-      try {
-        const { hostname } = await work(database, id);
-        context.print(`${done} ${id} (${hostname})`);
-      } catch (error) {
-        problems.push(error instanceof Error ? error.message : String(error));
-      }
-    }
-  });
-  if (problems.length > 0) throw new Error(problems.join("\n"));
+    .action((ids: string[]) =>
+      forEachId(context, ids, "unrevoked", async (database, id) => (await unrevokeAgent(database, id)).hostname),
+    );
 }

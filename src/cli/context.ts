@@ -1,8 +1,18 @@
+/** The terminal that standard output is. */
+export interface Terminal {
+  /** Its width, in characters. */
+  columns: number;
+  /** It shows colours, and the user wants them (`NO_COLOR`). */
+  hasColours: boolean;
+}
+
 /** What a command gets of the process it runs in; only `main.ts` touches the process itself. */
 export interface CommandContext {
   env: Readonly<Record<string, string | undefined>>;
   /** Aborted when the process is told to end. */
   signal: AbortSignal;
+  /** Undefined when standard output is no terminal: then nothing is cut and nothing is coloured. */
+  terminal?: Terminal;
   /** Writes a line to standard output. */
   print: (line: string) => void;
   /** Writes a line to standard error. */

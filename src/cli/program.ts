@@ -4,6 +4,7 @@ import type { CommandContext } from "./context.js";
 import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
 import { migrateCommand } from "./migrate.js";
+import { orgCommand } from "./org.js";
 import { serveCommand } from "./serve.js";
 import { simulateCommand } from "./simulate.js";
 import { tokenCommand } from "./token.js";
@@ -27,6 +28,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(devTlsCommand(context))
     .addCommand(tokenCommand(context))
     .addCommand(agentCommand(context))
+    .addCommand(orgCommand(context))
     .addCommand(simulateCommand(context));
   throwInsteadOfExit(program);
   try {

@@ -1,9 +1,12 @@
 import { Command, InvalidArgumentError } from "commander";
 import { issueEnrolmentToken } from "../enrolment/token-issue.js";
+import { revokeEnrolmentToken } from "../store/enrolment-tokens.js";
 import type { Tag } from "../store/tags.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { parseDurationMs } from "./duration.js";
+import { forEachId } from "./for-each-id.js";
+import { tokenListCommand } from "./token-list.js";
 
 interface CreateOptions {
   label: string;
@@ -15,9 +18,17 @@ interface CreateOptions {
   json?: true;
 }
 
-/** `token create`. */
+/** `token create`, `token list` and `token revoke`. */
 export function tokenCommand(context: CommandContext): Command {
-  const create = new Command("create")
+  return new Command("token")
+    .description("enrolment tokens")
+    .addCommand(createCommand(context))
+    .addCommand(tokenListCommand(context))
+    .addCommand(revokeCommand(context));
+}
+
+function createCommand(context: CommandContext): Command {
+  return new Command("create")
     .description("make an enrolment token; it is shown once")
     .requiredOption("--label <label>", "what it is for")
     .option("--org <slug>", "the organisation; may be left out where there is only one")
@@ -46,7 +57,19 @@ export function tokenCommand(context: CommandContext): Command {
       context.print(token);
       context.warn("This token is shown once; the database keeps only its hash.");
     });
-  return new Command("token").description("enrolment tokens").addCommand(create);
+}
+
+function revokeCommand(context: CommandContext): Command {
+  return new Command("revoke")
+    .description("take enrolment tokens out of use; agents that enrolled with them stay")
+    .argument("<id...>", "ids of tokens, as `token list` shows them")
+    .action((ids: string[]) =>
+      forEachId(context, ids, "revoked", async ({ db }, id) => {
+        const label = await revokeEnrolmentToken(db, id);
+        if (label === undefined) throw new Error(`no enrolment token has the id ${id}, or it is revoked already`);
+        return label;
+      }),
+    );
 }
 
 function parsePositiveInteger(text: string): number {

@@ -1,4 +1,5 @@
-import { and, eq, getTableColumns, gt, isNull, lt, or, sql } from "drizzle-orm";
+import { and, asc, eq, getTableColumns, gt, isNull, lt, or, sql } from "drizzle-orm";
+
 import type { Queryable } from "./database.js";
 import { agentEnrolmentTokens, organisations } from "./schema/platform.js";
 
@@ -53,4 +54,46 @@ export async function insertEnrolmentToken(db: Queryable, token: NewEnrolmentTok
   const [row] = await db.insert(agentEnrolmentTokens).values(token).returning();
   if (row === undefined) throw new Error("an insert without conflict clause returned no row");
   return row;
+}
+
+/** What may be shown of a token: neither itself nor its hash. */
+export type EnrolmentTokenSummary = Awaited<ReturnType<typeof listEnrolmentTokens>>[number];
+
+/** The tokens that are not revoked, the oldest first. */
+export async function listEnrolmentTokens(db: Queryable) {
+  const { id, organisationId, label, autoApprove, maxUses, usageCount, expiresAt, createdAt, metadata, tokenHash } =
+    agentEnrolmentTokens;
+  return db
+    .select({
+      id,
+      organisationId,
+      organisation: organisations.slug,
+      label,
+      // Without a hash no agent can ever have used it.
+      status: sql<"usable" | "unusable" | "expired" | "exhausted">`case
+        when ${tokenHash} is null then 'unusable'
+        when ${isUsable} then 'usable'
+        when ${expiresAt} <= now() then 'expired'
+        else 'exhausted' end`,
+      autoApprove,
+      maxUses,
+      usageCount,
+      expiresAt,
+      createdAt,
+      metadata,
+    })
+    .from(agentEnrolmentTokens)
+    .innerJoin(organisations, eq(organisations.id, organisationId))
+    .where(isNull(agentEnrolmentTokens.deletedAt))
+    .orderBy(asc(createdAt), asc(id));
+}
+
+/** Takes a token out of use, as the web app does; its label, or undefined when there is none (any more). */
+export async function revokeEnrolmentToken(db: Queryable, tokenId: string): Promise<string | undefined> {
+  const [row] = await db
+    .update(agentEnrolmentTokens)
+    .set({ deletedAt: sql`now()`, updatedAt: sql`now()` })
+    .where(and(eq(agentEnrolmentTokens.id, tokenId), isNull(agentEnrolmentTokens.deletedAt)))
+    .returning({ label: agentEnrolmentTokens.label });
+  return row?.label;
 }

@@ -24,12 +24,17 @@ export async function listOrganisations(db: Queryable, { slug }: { slug?: string
     .orderBy(asc(organisations.slug));
 }
 
-/** Makes an organisation; one with the same slug stays as it is. */
-export async function insertOrganisation(db: Queryable, { name, slug }: { name: string; slug: string }): Promise<void> {
-  await db
+/** Makes an organisation; undefined when there is one with the same slug, or was: the slug is unique over all. */
+export async function insertOrganisation(
+  db: Queryable,
+  { name, slug }: { name: string; slug: string },
+): Promise<OrganisationRow | undefined> {
+  const [row] = await db
     .insert(organisations)
     .values({ id: createId(), name, slug })
-    .onConflictDoNothing({ target: organisations.slug });
+    .onConflictDoNothing({ target: organisations.slug })
+    .returning();
+  return row;
 }
 
 /** The user that rows made by the service point at: the oldest one, which is the system's on a standalone database. */

@@ -1,0 +1,30 @@
+import type { Database } from "../store/database.js";
+import { withDatabase } from "./command-database.js";
+import type { CommandContext } from "./context.js";
+import { printable } from "./table.js";
+
+/**
+ * Does what can be done, and then fails with a line for each that could not.
+ *
+ * @param done the word for what was done, for example `approved`
+ * @param work returns what people call the thing
+ */
+export async function forEachId(
+  context: CommandContext,
+  ids: readonly string[],
+  done: string,
+  work: (database: Database, id: string) => Promise<string>,
+): Promise<void> {
+  const problems: string[] = [];
+  await withDatabase(context, async (database) => {
+    for (const id of ids) {
+      try {
+        const name = await work(database, id);
+        context.print(`${done} ${id} (${printable(name)})`);
+      } catch (error) {
+        problems.push(error instanceof Error ? error.message : String(error));
+      }
+    }
+  });
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+}
