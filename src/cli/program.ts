@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { agentCommand } from "./agent.js";
+import { completionCommand } from "./completion.js";
 import type { CommandContext } from "./context.js";
 import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
@@ -30,6 +31,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(agentCommand(context))
     .addCommand(orgCommand(context))
     .addCommand(simulateCommand(context));
+  program.addCommand(completionCommand(context, program));
   throwInsteadOfExit(program);
   try {
     await program.parseAsync([...args], { from: "user" });
