@@ -1,19 +1,23 @@
 import { Command, Option } from "commander";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../enrolment/approval.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../store/agents.js";
+import { agentDeleteCommand } from "./agent-delete.js";
+import { agentShowCommand } from "./agent-show.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { forEachId } from "./for-each-id.js";
 import { formatTable } from "./table.js";
 
-/** `agent list`, `agent approve`, `agent revoke` and `agent unrevoke`. */
+/** `agent` and the commands below it. */
 export function agentCommand(context: CommandContext): Command {
   return new Command("agent")
     .description("agents and their approval")
     .addCommand(listCommand(context))
+    .addCommand(agentShowCommand(context))
     .addCommand(approveCommand(context))
     .addCommand(revokeCommand(context))
-    .addCommand(unrevokeCommand(context));
+    .addCommand(unrevokeCommand(context))
+    .addCommand(agentDeleteCommand(context));
 }
 
 function listCommand(context: CommandContext): Command {

@@ -1,6 +1,7 @@
 import type { Database } from "../store/database.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
+import { describeError } from "./describe-error.js";
 import { printable } from "./table.js";
 
 /**
@@ -22,7 +23,7 @@ export async function forEachId(
         const name = await work(database, id);
         context.print(`${done} ${id} (${printable(name)})`);
       } catch (error) {
-        problems.push(error instanceof Error ? error.message : String(error));
+        problems.push(describeError(error));
       }
     }
   });

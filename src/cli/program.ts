@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { agentCommand } from "./agent.js";
 import { completionCommand } from "./completion.js";
 import type { CommandContext } from "./context.js";
+import { describeError } from "./describe-error.js";
 import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
 import { migrateCommand } from "./migrate.js";
@@ -38,7 +39,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     return SUCCESS;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
-    for (const line of describe(error).split("\n")) context.warn(`error: ${line}`);
+    for (const line of describeError(error).split("\n")) context.warn(`error: ${line}`);
     return FAILED;
   }
 }
@@ -46,12 +47,4 @@ export async function runCli(args: readonly string[], context: CommandContext): 
 function throwInsteadOfExit(command: Command): void {
   command.exitOverride().showHelpAfterError("(--help tells more)");
   for (const child of command.commands) throwInsteadOfExit(child);
-}
-
-/** What to tell a person: the driver's words rather than the ORM's, which hold the query. */
-function describe(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return describe(error.errors[0]);
-  if (!(error instanceof Error)) return String(error);
-  if (error.message.startsWith("Failed query") && error.cause !== undefined) return describe(error.cause);
-  return "port" in error && "code" in error ? `cannot reach the database: ${error.message}` : error.message;
 }

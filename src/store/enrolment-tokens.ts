@@ -1,5 +1,4 @@
 import { and, asc, eq, getTableColumns, gt, isNull, lt, or, sql } from "drizzle-orm";
-
 import type { Queryable } from "./database.js";
 import { agentEnrolmentTokens, organisations } from "./schema/platform.js";
 

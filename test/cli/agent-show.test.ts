@@ -1,0 +1,82 @@
+import { createHash } from "node:crypto";
+import t from "tap";
+import { runCommand } from "../support/cli.js";
+import { eventually } from "../support/eventually.js";
+import { enrol, openLiveStream, register, registration } from "../support/field-agent.js";
+import { startTestService } from "../support/service.js";
+
+t.test("agent show tells all that is known, refusals included, and no secret", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const token = await service.createToken({ label: "web servers", tags: [{ key: "role", value: "web" }] });
+  const identity = await enrol(service, token);
+  const id = identity.agentId;
+  await query(`
+    insert into networks (id, organisation_id, name, cidr) select 'n1', id, 'office', '192.0.2.0/24' from organisations`);
+  const stream = await openLiveStream(service, identity);
+  stream.end();
+  await stream.ended;
+  await query(`update hosts set metadata = metadata || '{"sshHostKeySha256":"not ours to show"}'`);
+  await query(`insert into revoked_certificates (id, organisation_id, serial, reason)
+               select 'r', organisation_id, client_cert_serial, 'lost laptop' from agents`);
+  const other = await registration(identity.key, "ctops_wrong", { publicKey: "x" });
+  await t.rejects(register(service, { ...other, agentInfo: { hostname: "WEB-01", version: "" } }));
+  await t.rejects(openLiveStream(service, identity), { message: /revoked/ });
+  await eventually(
+    () => query("select 1 from ingest.refusals"),
+    (rows) => rows.length === 2,
+  );
+
+  const { output, exitCode } = await runCommand(service.env, ["agent", "show", id, "--json"]);
+  t.equal(exitCode, 0);
+  const report = JSON.parse(output);
+  t.match(report, {
+    agent: {
+      id,
+      hostname: "web-01",
+      status: "offline",
+      version: "v1.2.3",
+      publicKeySha256: createHash("sha256").update(identity.key.raw).digest("hex"),
+    },
+    organisation: { slug: "test" },
+    enrolmentToken: { label: "web servers" },
+    session: { epoch: 1, instanceId: String, openedAt: String },
+    certificates: [{ onRecord: true, revokedReason: "lost laptop", notAfter: String }],
+    host: { hostname: "web-01", cpuPercent: 12.5, disks: [{ mount_point: "/" }], networkInterfaces: Array },
+    tags: [{ key: "role", value: "web" }],
+    networks: [{ name: "office", cidr: "192.0.2.0/24", autoAssigned: true }],
+    history: [{ status: "offline" }, { status: "active" }, { status: "pending" }],
+    refusals: [
+      { method: "Heartbeat", reason: "client_certificate_revoked", matchedBy: "id", agentId: id },
+      { method: "Register", reason: "invalid_field", matchedBy: "hostname", hostname: "WEB-01" },
+    ],
+  });
+
+  const text = (await runCommand(service.env, ["agent", "show", id])).output;
+  t.match(text, /^Agent\n {2}id +[a-z0-9]{24}\n {2}hostname +web-01\n {2}status +offline\n/);
+  t.match(text, /Client certificates\n {2}SERIAL .*\n {2}[0-9a-f]+ +revoked/);
+  t.match(text, /Last refusals\n {2}TIME .*\n.* Heartbeat +client_certificate_revoked/);
+  t.match(text, /tags +role=web\n {2}networks +office \(192\.0\.2\.0\/24\)/);
+  for (const shown of [output, text]) {
+    t.notMatch(shown, /-----BEGIN|ctops_|not ours to show/);
+    t.notOk(shown.includes(identity.key.raw.toString("base64")));
+  }
+  const onTerminal = await runCommand(service.env, ["agent", "show", id], { columns: 70, hasColours: true });
+  const tables = onTerminal.output.slice(onTerminal.output.indexOf("Client certificates"));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours have no width
+  for (const line of tables.replace(/\x1b\[\d+m/g, "").split("\n")) t.ok([...line].length <= 70, line);
+});
+
+t.test("an agent of which little is known", async (t) => {
+  const service = await startTestService(t);
+  await service.database.query(`
+    insert into agents (id, organisation_id, hostname, public_key, deleted_at)
+    select '1old', id, 'gone', 'no key', now() from organisations`);
+  const report = JSON.parse((await runCommand(service.env, ["agent", "show", "1old", "--json"])).output);
+  t.match(report, { agent: { publicKeySha256: null, deletedAt: String }, certificates: [], session: null });
+  t.match((await runCommand(service.env, ["agent", "show", "1old"])).output, /Host\nnone\n\nClient certificates\nnone/);
+  t.match(await runCommand(service.env, ["agent", "show", "nobody"]), {
+    exitCode: 1,
+    errors: /no agent has the id nobody/,
+  });
+});
