@@ -1,18 +1,11 @@
-import {
-  createPrivateKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  webcrypto,
-  X509Certificate,
-} from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, KeyObject, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import "reflect-metadata";
 import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
-  type Extension,
+  Extension,
   type JsonGeneralNames,
-  type KeyUsageFlags,
+  KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
@@ -20,6 +13,9 @@ import {
 import { unsealKey } from "../../dist/identity/sealed-key.js";
 import type { TestKey } from "./field-agent.js";
 import { ENCRYPTION_SECRET, type TestService } from "./service.js";
+
+/** What forgeries are made of; from here, since the library needs the import above to come first. */
+export { Extension, KeyUsageFlags, SubjectAlternativeNameExtension };
 
 const ISSUER = "O=ct-ops, CN=ct-ops Agent CA";
 
@@ -53,6 +49,24 @@ export async function putOnRecord({ database }: TestService, agentId: string, ce
 /** A CA of the same name that nobody trusts. */
 export function createForeignCaKey(): KeyObject {
   return generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
+}
+
+/** A CA with the agent CA's name. */
+export async function createTestCa(dates: { notBefore: Date; notAfter: Date }): Promise<{
+  key: KeyObject;
+  certificate: X509Certificate;
+}> {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const extensions = [new BasicConstraintsExtension(true, 0, true)];
+  const ca = await X509CertificateGenerator.createSelfSigned({
+    name: ISSUER,
+    keys,
+    signingAlgorithm: algorithm,
+    ...dates,
+    extensions,
+  });
+  return { key: KeyObject.from(keys.privateKey), certificate: new X509Certificate(ca.toString("pem")) };
 }
 
 /** What a forged client certificate says. */
