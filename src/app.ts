@@ -4,6 +4,7 @@ import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
 import { IdentifyingAddresses } from "./enrolment/identifying-addresses.js";
 import { NewKeys } from "./enrolment/new-keys.js";
+import { RefusalLimiter } from "./enrolment/refusal-limiter.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { CertificateRenewal } from "./enrolment/renewal.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
@@ -92,11 +93,12 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const enrolmentEvents = new EnrolmentEvents(logger);
   const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
   const identities = { database, clientCertificates, signingKeys, events: enrolmentEvents };
-  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove } = config.enrolment;
+  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = config.enrolment;
   const registrar = new Registrar({
     ...identities,
     newKeys: new NewKeys({ ...identities, adoptAutoApprove }),
     identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
+    refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
   });
   const renewal = new CertificateRenewal({ db: database.db, clientCertificates, events: enrolmentEvents });
   const certificateUpkeep = new CertificateUpkeep({ db: database.db, events: enrolmentEvents });

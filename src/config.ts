@@ -22,6 +22,11 @@ const variables = z.object({
     .default("http://localhost:3000"),
   INGEST_AGENT_CA_CERT: z.string().optional(),
   INGEST_AGENT_CA_KEY: z.string().optional(),
+  INGEST_REGISTER_REFUSALS_PER_MINUTE: z.coerce
+    .number({ error: "a whole number" })
+    .int({ error: "a whole number" })
+    .min(0, { error: "a whole number, 0 for no limit" })
+    .default(60),
   INGEST_DUPLICATE_IGNORE_CIDRS: z
     .string()
     .transform((list) => list.split(",").map((range) => range.trim()))
@@ -53,6 +58,8 @@ export interface Config {
   agentDownloadBaseUrl: string;
   agentCa: { files?: { certFile: string; keyFile: string }; encryptionSecret?: string };
   enrolment: {
+    /** Refused registrations of one address in a minute; 0 for no limit. */
+    refusalsPerMinute: number;
     /** Ranges whose addresses two machines may share; undefined for the service's own list. */
     duplicateIgnoreCidrs?: readonly string[];
     /** Whether a token that approves by itself also approves that a new key takes a host over. */
@@ -97,6 +104,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         ...(encryptionSecret !== undefined && { encryptionSecret }),
       },
       enrolment: {
+        refusalsPerMinute: v.INGEST_REGISTER_REFUSALS_PER_MINUTE,
         ...(v.INGEST_DUPLICATE_IGNORE_CIDRS !== undefined && {
           duplicateIgnoreCidrs: v.INGEST_DUPLICATE_IGNORE_CIDRS,
         }),

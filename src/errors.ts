@@ -11,6 +11,8 @@ export type IngestErrorCode =
   | "key_of_other_organisation"
   /** The machine of a new key is, or may be, a host that exists. */
   | "host_exists"
+  /** Too many registrations from the caller's address were refused. */
+  | "too_many_refusals"
   /** No client certificate, or one that does not stand up to verification. */
   | "client_certificate_invalid"
   /** The access token (JWT) does not stand up to verification. */

@@ -1,4 +1,4 @@
-import { IngestError } from "../errors.js";
+import { IngestError, type IngestErrorCode } from "../errors.js";
 import type { ClientCertificates } from "../identity/client-certificates.js";
 import { requirePossession } from "../identity/csr.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
@@ -11,6 +11,7 @@ import type { EnrolmentEvents } from "./events.js";
 import type { IdentifyingAddresses } from "./identifying-addresses.js";
 import { restoreMissingHost } from "./missing-host.js";
 import type { NewKeys } from "./new-keys.js";
+import type { RefusalLimiter } from "./refusal-limiter.js";
 import { parseRegistration, type RawRegistration, type Registration } from "./registration-request.js";
 import { answerActive, type RegistrationResult } from "./registration-result.js";
 import { findUsableToken } from "./token-check.js";
@@ -21,6 +22,9 @@ const MAX_LOOKS = 5;
 /** Offline is a passing state: every rule that accepts active accepts offline. */
 const SERVED: ReadonlySet<string> = new Set<AgentStatus>(["pending", "active", "offline"]);
 
+/** What counts as a refused attempt of an address; a failure of ours does not, nor a request that is malformed. */
+const COUNTED: ReadonlySet<IngestErrorCode> = new Set(["enrolment_token_unusable", "host_exists"]);
+
 /** What a {@link Registrar} needs. */
 export interface RegistrarOptions {
   database: Database;
@@ -29,6 +33,7 @@ export interface RegistrarOptions {
   signingKeys: SigningKeys;
   events: EnrolmentEvents;
   identifyingAddresses: IdentifyingAddresses;
+  refusalLimiter: RefusalLimiter;
 }
 
 /** Gives machines an identity: a key that is known gets its own back, a new one needs an enrolment token. */
@@ -39,7 +44,8 @@ export class Registrar {
    * Registers an agent. The same request again has the same effect as once.
    *
    * @param remoteAddress of the connection the request came over
-   * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`, `host_exists`
+   * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`, `host_exists`,
+   * `too_many_refusals`
    */
   async register(raw: RawRegistration, remoteAddress: string): Promise<RegistrationResult> {
     const registration = parseRegistration(raw, this.options.identifyingAddresses);
@@ -49,11 +55,25 @@ export class Registrar {
       const known = await findKnownAgent(this.options.database.db, registration.publicKey.pem);
       const result =
         known === undefined || isGone(known)
-          ? await this.options.newKeys.enrol(registration, remoteAddress, known)
+          ? await this.#enrolNew(registration, remoteAddress, known)
           : await this.#answerKnown(known, registration, remoteAddress);
       if (result !== undefined) return result;
     }
     throw new Error(`the agent of this key changed ${MAX_LOOKS} times while it registered`);
+  }
+
+  /** Only here are refusals counted: a key that is known and proven is never limited. */
+  #enrolNew(
+    registration: Registration,
+    remoteAddress: string,
+    gone: KnownAgent | undefined,
+  ): Promise<RegistrationResult | undefined> {
+    const { newKeys, refusalLimiter } = this.options;
+    return refusalLimiter.attempt(
+      remoteAddress,
+      () => newKeys.enrol(registration, remoteAddress, gone),
+      (error) => error instanceof IngestError && COUNTED.has(error.code),
+    );
   }
 
   /** @returns undefined when the agent changed, or was changed: it is to be looked up again */

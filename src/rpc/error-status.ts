@@ -10,6 +10,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   enrolment_token_unusable: Code.Unauthenticated,
   key_of_other_organisation: Code.FailedPrecondition,
   host_exists: Code.AlreadyExists,
+  too_many_refusals: Code.ResourceExhausted,
   client_certificate_invalid: Code.Unauthenticated,
   access_token_invalid: Code.Unauthenticated,
   identity_mismatch: Code.Unauthenticated,

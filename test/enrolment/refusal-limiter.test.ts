@@ -1,0 +1,77 @@
+import t from "tap";
+import { RefusalLimiter } from "../../dist/enrolment/refusal-limiter.js";
+
+const refuse = async () => {
+  throw new Error("refused");
+};
+const fail = async () => {
+  throw new Error("failed");
+};
+const isRefusal = (error: unknown) => error instanceof Error && error.message === "refused";
+
+function createLimiter(perMinute: number) {
+  let time = 1_000;
+  const limiter = new RefusalLimiter({ perMinute, now: () => time });
+  return {
+    attempt: <T>(address: string, work: () => Promise<T>) => limiter.attempt(address, work, isRefusal),
+    pass: (ms: number) => {
+      time += ms;
+    },
+  };
+}
+
+t.test("refusals are bounded in a minute from the first one", async (t) => {
+  const { attempt, pass } = createLimiter(3);
+  const limited = { code: "too_many_refusals" };
+  for (let i = 0; i < 3; i++) {
+    await t.rejects(attempt("192.0.2.1", refuse), { message: "refused" });
+    pass(10_000);
+  }
+  await t.rejects(
+    attempt("192.0.2.1", async () => "never run"),
+    { ...limited, message: /try again in 30 s$/ },
+  );
+  t.equal(await attempt("192.0.2.2", async () => "another address"), "another address");
+  pass(29_999);
+  await t.rejects(attempt("192.0.2.1", refuse), limited);
+  pass(1);
+  await t.rejects(attempt("192.0.2.1", refuse), { message: "refused" });
+});
+
+t.test("what succeeds or fails otherwise never counts", async (t) => {
+  const { attempt } = createLimiter(2);
+  await t.rejects(attempt("192.0.2.1", refuse), { message: "refused" });
+  for (let i = 0; i < 100; i++) {
+    t.equal(await attempt("192.0.2.1", async () => i), i);
+    await t.rejects(attempt("192.0.2.1", fail), { message: "failed" });
+  }
+});
+
+t.test("the bound is exact for attempts at the same moment, and none that succeeds is turned away", async (t) => {
+  const { attempt } = createLimiter(5);
+  const later = () => new Promise((resolve) => setImmediate(resolve));
+  const good = await Promise.all(Array.from({ length: 200 }, () => attempt("192.0.2.1", later)));
+  t.equal(good.length, 200);
+  const bad = await Promise.allSettled(
+    Array.from({ length: 200 }, () => attempt("192.0.2.1", () => later().then(refuse))),
+  );
+  const reasons = bad.map((result) => (result.status === "rejected" ? result.reason.message : "none"));
+  t.equal(reasons.filter((reason) => reason === "refused").length, 5);
+  t.equal(reasons.filter((reason) => /too many/.test(reason)).length, 195);
+});
+
+t.test("an IPv6 network counts as one address", async (t) => {
+  const { attempt } = createLimiter(1);
+  await t.rejects(attempt("2001:db8:0:1::1", refuse), { message: "refused" });
+  await t.rejects(attempt("2001:db8::1:ffff:ffff:ffff:ffff", refuse), { code: "too_many_refusals" });
+  await t.rejects(attempt("2001:db8:0:2::1", refuse), { message: "refused" });
+});
+
+t.test("0 is no bound; many addresses are forgotten, the oldest first", async (t) => {
+  const unbounded = createLimiter(0);
+  for (let i = 0; i < 10; i++) await t.rejects(unbounded.attempt("192.0.2.1", refuse), { message: "refused" });
+  const { attempt } = createLimiter(1);
+  for (let i = 0; i <= 10_000; i++) await attempt(`10.0.${i >> 8}.${i & 255}`, refuse).catch(() => {});
+  await t.rejects(attempt("10.0.0.0", refuse), { message: "refused" }, "forgotten");
+  await t.rejects(attempt("10.0.39.16", refuse), { code: "too_many_refusals" }, "still known");
+});
