@@ -7,15 +7,17 @@ import { NewKeys } from "./enrolment/new-keys.js";
 import { RefusalLimiter } from "./enrolment/refusal-limiter.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { CertificateRenewal } from "./enrolment/renewal.js";
+import { CertificateMover, type CertificateMoverTiming } from "./heartbeat/certificate-mover.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
 import { Sessions } from "./heartbeat/sessions.js";
-import { loadAgentCa } from "./identity/agent-ca.js";
+import { type AgentCaTiming, openAgentCa } from "./identity/agent-ca.js";
 import { ClientCertificates } from "./identity/client-certificates.js";
+import { watchExpiry } from "./identity/expiry-watch.js";
 import { KeyEvents } from "./identity/key-events.js";
-import { readServerCertificate, watchServerCertificate } from "./identity/server-certificate-files.js";
+import { readServerCertificate, ServerCertificateWatch } from "./identity/server-certificate-files.js";
 import { openSigningKeys, type SigningKeysTiming } from "./identity/signing-keys.js";
 import { createId } from "./lib/ids.js";
 import { Lifetime } from "./lib/lifetime.js";
@@ -44,6 +46,8 @@ export interface App {
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
 export interface AppTiming {
   signingKeys?: Partial<SigningKeysTiming>;
+  agentCa?: Partial<AgentCaTiming>;
+  certificateMover?: Partial<CertificateMoverTiming>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
 }
@@ -86,7 +90,8 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     timing: timing.signingKeys,
   });
   lifetime.register("signing keys", () => signingKeys.close());
-  const agentCa = await loadAgentCa(database, config.agentCa);
+  const agentCa = await openAgentCa({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa });
+  lifetime.register("agent CA", () => agentCa.close());
   const health = new DatabaseHealth(database.db);
   lifetime.register("database health", () => health.stop());
 
@@ -121,14 +126,19 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
         identityWatch.checkAgent(change.agentId);
         certificateUpkeep.checkAgent(change.agentId);
       } else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
+      else void agentCa.refresh();
     },
     onListening: () => {
       identityWatch.checkEverything();
       certificateUpkeep.checkEverything();
+      void agentCa.refresh();
     },
     onDisconnected: (event) => events.listenerDisconnected(event),
   });
   lifetime.register("database listener", () => listener.close());
+
+  const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
+  lifetime.register("certificate mover", () => mover.stop());
 
   const plainListener = await startPlainListener({
     port: config.httpPort,
@@ -154,7 +164,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     }),
   });
   lifetime.register("rpc listener", () => rpcListener.close());
-  const certificateWatch = watchServerCertificate({
+  const certificateWatch = new ServerCertificateWatch({
     paths: config.tls,
     inUse: serverCertificate,
     onChange: (pair) => rpcListener.replaceCertificate(pair),
@@ -162,6 +172,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     fileWatchMs: timing.serverCertificateMs,
   });
   lifetime.register("server certificate", () => certificateWatch.stop());
+  const stopExpiryWatch = watchExpiry(
+    () => [
+      { name: "server certificate", notAfter: certificateWatch.current.notAfter },
+      { name: "agent CA", notAfter: agentCa.current.notAfter },
+    ],
+    keyEvents,
+  );
+  lifetime.register("expiry watch", stopExpiryWatch);
   lifetime.register("heartbeat sessions", () => sessions.drain(), DRAIN_TIMEOUT_MS);
 
   const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };

@@ -15,6 +15,8 @@ export type IngestErrorCode =
   | "too_many_refusals"
   /** No client certificate, or one that does not stand up to verification. */
   | "client_certificate_invalid"
+  /** The client certificate is of an agent CA that no longer signs, and the agent has to move to the one that does. */
+  | "certificate_outdated"
   /** The access token (JWT) does not stand up to verification. */
   | "access_token_invalid"
   /** Two credentials of one call name different agents, or a key that is not the one on record. */

@@ -21,6 +21,11 @@ export class HeartbeatEvents {
     this.logger.info(event, "heartbeat stream ended");
   }
 
+  /** A stream was ended so that its agent takes a certificate of the agent CA that signs now. */
+  sessionMoved(event: AgentRef & { epoch: number; issuerFingerprintSha256: string }): void {
+    this.logger.info(event, "heartbeat stream ended to move its agent to the current agent CA");
+  }
+
   /** An agent's status changed by what its stream did. */
   statusChanged(event: { agentId: string; status: AgentStatus; reason: string }): void {
     this.logger.info(event, "agent status changed");

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { IngestError } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
+import type { CertificateReference } from "../identity/certificate-verification.js";
 import { createId } from "../lib/ids.js";
 import { openAgentSession, type SessionKey } from "../store/agent-sessions.js";
 import { type Database, toDatabaseError } from "../store/database.js";
@@ -58,7 +59,7 @@ export class Sessions {
     if (current !== undefined && current.key.epoch > epoch) throw displacedError();
     const key = { agentId, hostId, organisationId, epoch };
     const credentials = { agentId, hostId, publicKey: caller.publicKey, serial: caller.certificate.serial };
-    const session = new Session(key, credentials, this.options, end, () => this.#forget(session));
+    const session = new Session(key, credentials, caller.certificate, this.options, end, () => this.#forget(session));
     this.#open.add(session);
     this.#current.set(agentId, session);
     current?.end(displacedError());
@@ -112,10 +113,17 @@ export class Session {
   constructor(
     readonly key: SessionKey,
     readonly credentials: SessionCredentials,
+    /** What it was opened with. */
+    readonly certificate: CertificateReference,
     private readonly options: Pick<SessionsOptions, "writer" | "offlineWriter" | "events" | "now">,
     readonly end: (error: IngestError) => void,
     private readonly onClose: () => void,
   ) {}
+
+  /** How long ago it was opened, in milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.#openedAt;
+  }
 
   /**
    * Stores one heartbeat; resolves when it is committed.

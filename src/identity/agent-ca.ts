@@ -1,199 +1,135 @@
-import { createHash, generateKeyPairSync, type KeyObject, webcrypto, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { IngestError } from "../errors.js";
-import {
-  findActiveAgentCa,
-  insertAgentCa,
-  listTrustedAgentCaPems,
-  type NewCertificateAuthority,
-} from "../store/certificate-authorities.js";
-import { type Database, lockInTransaction, type Queryable } from "../store/database.js";
-import { type CertificateSigner, readCertificateSigner } from "./certificate-signer.js";
-import { sealKey, unsealKey } from "./sealed-key.js";
-import {
-  BasicConstraintsExtension,
-  X509Certificate as CertificateAsn1,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from "./x509.js";
+import { X509Certificate } from "node:crypto";
+import { Refresher } from "../lib/refresher.js";
+import type { WatchedFiles } from "../lib/watched-files.js";
+import { listTrustedAgentCas, type TrustedAgentCa } from "../store/certificate-authorities.js";
+import type { Database } from "../store/database.js";
+import type { KeyEvents } from "./key-events.js";
+import { openOwnCa } from "./own-ca.js";
+import { fingerprintOf, type SigningCa, type SigningCaSource } from "./signing-ca.js";
+import { openStoredCa } from "./stored-ca.js";
 
-const SUBJECT = "O=ct-ops, CN=ct-ops Agent CA";
-const LIFETIME_MS = 10 * 365 * 24 * 60 * 60 * 1000;
-const BACKDATE_MS = 60 * 1000;
-
-/** A CA that signs client certificates. */
-export interface SigningCa {
-  certificatePem: string;
-  /** As in `certificate_authorities`: lower-case hex of the certificate's DER. */
-  fingerprintSha256: string;
-  subject: string;
-  publicKey: webcrypto.CryptoKey;
-  signer: CertificateSigner;
+/** How often {@link AgentCa} looks at what, in milliseconds. */
+export interface AgentCaTiming {
+  /** Between two looks at own CA files. */
+  fileWatchMs: number;
+  /** Between two readings of the table, whatever was notified. */
+  readMs: number;
 }
 
-/** The agent CAs. Both change while the service runs: read them for each call, and each only once. */
-export interface AgentCa {
-  /** The one that signs. */
-  readonly current: SigningCa;
-  /** Those whose certificates are good: the one that signs, and every earlier one that is still in date. */
-  readonly trusted: readonly X509Certificate[];
-}
+const TIMING: AgentCaTiming = { fileWatchMs: 2_000, readMs: 5_000 };
 
-/** Where the agent CA comes from. */
+/** What {@link openAgentCa} needs. */
 export interface AgentCaOptions {
-  /** The operator's own CA; without it the newest one in the database is used, and one is made if there is none. */
-  files?: { certFile: string; keyFile: string };
-  /** Encrypts the key at rest; required without own files. */
-  encryptionSecret?: string;
+  database: Database;
+  /** The operator's own CA; without it the newest one in the database signs, and one is made if there is none. */
+  files?: { certFile: string; keyFile: string } | undefined;
+  /** Encrypts the CA's key at rest; required without own files. */
+  encryptionSecret?: string | undefined;
+  events: KeyEvents;
+  timing?: Partial<AgentCaTiming> | undefined;
 }
 
 /**
- * Loads the agent CA, or makes it the first time. Instances that start at the same moment end up with the same one.
+ * Opens the agent CAs; one is made where there is none. Instances that do so at the same moment end up with the same
+ * one.
  *
- * @throws IngestError `unusable_configuration`
+ * @throws IngestError `unusable_configuration` when none can sign
  */
-export async function loadAgentCa(database: Database, options: AgentCaOptions): Promise<AgentCa> {
-  const { certificatePem, keyPem, source } = options.files
-    ? await loadOwnCa(database.db, options.files, options.encryptionSecret)
-    : await loadOrCreateStoredCa(database, requireSecret(options.encryptionSecret));
+export async function openAgentCa(options: AgentCaOptions): Promise<AgentCa> {
+  const source = await (options.files === undefined ? openStoredCa(options) : openOwnCa(options, options.files));
+  const rows = await listTrustedAgentCas(options.database.db);
+  return new AgentCa(options, source, await source.choose(rows, undefined), rows);
+}
 
-  const certificate = readCaCertificate(certificatePem, source);
-  const { key, ...signer } = await readCertificateSigner(keyPem, `the key of ${source}`);
-  if (!certificate.checkPrivateKey(key)) {
-    throw new IngestError("unusable_configuration", `the key of ${source} does not belong to its certificate`);
+/** The agent CAs. What is trusted and what signs change while the service runs: read them for each call. */
+export class AgentCa {
+  readonly #refresher: Refresher;
+  readonly #watch: WatchedFiles | undefined;
+  #current: SigningCa;
+  #trusted: ReadonlyMap<string, X509Certificate> = new Map();
+  readonly #unreadable = new Set<string>();
+  #trustedList: readonly X509Certificate[] = [];
+
+  constructor(
+    private readonly options: AgentCaOptions,
+    private readonly source: SigningCaSource,
+    current: SigningCa,
+    rows: readonly TrustedAgentCa[],
+  ) {
+    const { fileWatchMs, readMs } = { ...TIMING, ...options.timing };
+    this.#current = current;
+    this.#trust(rows);
+    this.#refresher = new Refresher({
+      work: () => this.#refresh(),
+      intervalMs: readMs,
+      onError: (error) => options.events.agentCasNotRefreshed(error),
+    });
+    this.#watch = source.watch?.(() => void this.refresh(), fileWatchMs);
   }
-  if (Date.parse(certificate.validTo) < Date.now()) {
-    throw new IngestError("unusable_configuration", `${source} expired on ${certificate.validTo}`);
+
+  /** The one that signs. One call uses one: the certificate and the CA that it hands out belong together. */
+  get current(): SigningCa {
+    return this.#current;
   }
-  const asn1 = new CertificateAsn1(certificatePem);
-  const stored = await listTrustedAgentCaPems(database.db, new Date());
-  return {
-    current: {
-      certificatePem: certificate.toString(),
-      fingerprintSha256: fingerprintOf(certificate),
-      subject: asn1.subject,
-      publicKey: await asn1.publicKey.export(),
-      signer,
-    },
-    trusted: [certificate, ...stored.map((pem) => new X509Certificate(pem))],
-  };
-}
 
-interface CaMaterial {
-  certificatePem: string;
-  keyPem: string;
-  /** What it is, for errors. */
-  source: string;
-}
-
-async function loadOwnCa(
-  db: Queryable,
-  { certFile, keyFile }: { certFile: string; keyFile: string },
-  secret: string | undefined,
-): Promise<CaMaterial> {
-  const [certificatePem, keyPem] = await Promise.all([readPem(certFile), readPem(keyFile)]);
-  const source = `the agent CA in ${certFile}`;
-  const certificate = readCaCertificate(certificatePem, source);
-  // Mirrored so that the web app can show it; without a secret the key stays in its file alone.
-  const keyPemEncrypted = secret === undefined ? "" : await sealKey(keyPem, secret);
-  await insertAgentCa(db, toRow(certificate, keyPemEncrypted, "byo"));
-  return { certificatePem, keyPem, source };
-}
-
-async function loadOrCreateStoredCa(database: Database, secret: string): Promise<CaMaterial> {
-  const row = (await findActiveAgentCa(database.db)) ?? (await createStoredCa(database, secret));
-  return {
-    certificatePem: row.certPem,
-    keyPem: await unsealKey(row.keyPemEncrypted, secret),
-    source: "the agent CA in the database",
-  };
-}
-
-async function createStoredCa(database: Database, secret: string): Promise<NewCertificateAuthority> {
-  const { certificate, key } = await makeCa();
-  const made = toRow(certificate, await sealKey(exportSec1(key), secret), "auto");
-  return database.transaction(async (tx) => {
-    await lockInTransaction(tx, "agent-ca");
-    const existing = await findActiveAgentCa(tx);
-    if (existing !== undefined) return existing;
-    await insertAgentCa(tx, made);
-    return made;
-  });
-}
-
-async function makeCa(): Promise<{ certificate: X509Certificate; key: KeyObject }> {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const { subtle } = webcrypto;
-  const keys = {
-    privateKey: await subtle.importKey("pkcs8", privateKey.export({ format: "der", type: "pkcs8" }), algorithm, true, [
-      "sign",
-    ]),
-    publicKey: await subtle.importKey("spki", publicKey.export({ format: "der", type: "spki" }), algorithm, true, [
-      "verify",
-    ]),
-  };
-  const now = Math.floor(Date.now() / 1000) * 1000;
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    name: SUBJECT,
-    keys,
-    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-    notBefore: new Date(now - BACKDATE_MS),
-    notAfter: new Date(now + LIFETIME_MS),
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return { certificate: new X509Certificate(certificate.toString("pem")), key: privateKey };
-}
-
-/** The form the earlier service writes, and reads. */
-function exportSec1(key: KeyObject): string {
-  return key.export({ format: "pem", type: "sec1" }).toString();
-}
-
-function toRow(certificate: X509Certificate, keyPemEncrypted: string, source: string): NewCertificateAuthority {
-  return {
-    certPem: certificate.toString(),
-    keyPemEncrypted,
-    source,
-    fingerprintSha256: fingerprintOf(certificate),
-    notBefore: new Date(certificate.validFrom),
-    notAfter: new Date(certificate.validTo),
-  };
-}
-
-function fingerprintOf(certificate: X509Certificate): string {
-  return createHash("sha256").update(certificate.raw).digest("hex");
-}
-
-function readCaCertificate(pem: string, source: string): X509Certificate {
-  let certificate: X509Certificate;
-  try {
-    certificate = new X509Certificate(pem);
-  } catch (cause) {
-    throw new IngestError("unusable_configuration", `${source} is not a certificate in PEM`, { cause });
+  /**
+   * Those whose certificates are good: the one that signs, and every earlier one that is neither expired nor retired.
+   * Another array whenever that changes.
+   */
+  get trusted(): readonly X509Certificate[] {
+    return this.#trustedList;
   }
-  if (!certificate.ca) throw new IngestError("unusable_configuration", `${source} is not a CA certificate`);
-  return certificate;
-}
 
-async function readPem(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new IngestError("unusable_configuration", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  /** Until when certificates of the CA with this fingerprint are good; undefined when it is not trusted. */
+  trustedUntil(fingerprintSha256: string): Date | undefined {
+    const certificate = this.#trusted.get(fingerprintSha256);
+    return certificate && new Date(certificate.validTo);
   }
-}
 
-function requireSecret(secret: string | undefined): string {
-  if (secret !== undefined) return secret;
-  throw new IngestError(
-    "unusable_configuration",
-    "the agent CA's key needs LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET to be stored",
-  );
+  /** Reads the table again; what is notified is only a hint. */
+  async refresh(): Promise<void> {
+    // What fails is reported, and tried again by itself.
+    await this.#refresher.now().catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    await this.#watch?.stop();
+    await this.#refresher.stop();
+  }
+
+  async #refresh(): Promise<void> {
+    const rows = await listTrustedAgentCas(this.options.database.db);
+    const chosen = await this.source.choose(rows, this.#current);
+    if (chosen.fingerprintSha256 !== this.#current.fingerprintSha256) {
+      this.#current = chosen;
+      const { fingerprintSha256, subject, notAfter } = chosen;
+      this.options.events.agentCaChanged({ fingerprintSha256, subject, notAfter });
+    }
+    this.#trust(rows);
+  }
+
+  #trust(rows: readonly TrustedAgentCa[]): void {
+    const pems = new Map(rows.map(({ fingerprintSha256, certPem }) => [fingerprintSha256, certPem]));
+    pems.set(this.#current.fingerprintSha256, this.#current.certificatePem);
+    const isSame = pems.size === this.#trusted.size && [...pems.keys()].every((key) => this.#trusted.has(key));
+    if (isSame) return;
+    const trusted = new Map<string, X509Certificate>();
+    for (const [fingerprint, pem] of pems) {
+      const certificate = this.#trusted.get(fingerprint) ?? this.#read(fingerprint, pem);
+      // By what the certificate is, not by what its row says: the fingerprint is what decides who has to move.
+      if (certificate !== undefined) trusted.set(fingerprintOf(certificate), certificate);
+    }
+    this.#trusted = trusted;
+    this.#trustedList = [...trusted.values()];
+  }
+
+  #read(fingerprint: string, pem: string): X509Certificate | undefined {
+    try {
+      return new X509Certificate(pem);
+    } catch (error) {
+      if (!this.#unreadable.has(fingerprint)) this.options.events.agentCaRefused(error);
+      this.#unreadable.add(fingerprint);
+      return undefined;
+    }
+  }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { SigningCa } from "./agent-ca.js";
 import { type AgentPublicKey, agentPublicKeyToSpki } from "./agent-key.js";
+import type { SigningCa } from "./signing-ca.js";
 import { formatSpiffeId, type SpiffeIdentity } from "./spiffe-id.js";
 import {
   AuthorityKeyIdentifierExtension,
@@ -30,7 +30,10 @@ export interface IssuedCertificate {
   agentCaCertificatePem: string;
 }
 
-/** Issues the client certificate of an agent: 90 days, its Ed25519 key, its SPIFFE id (wire contract). */
+/**
+ * Issues the client certificate of an agent: 90 days, but no longer than its CA, its Ed25519 key, its SPIFFE id (wire
+ * contract).
+ */
 export async function issueClientCertificate(
   ca: SigningCa,
   identity: SpiffeIdentity,
@@ -40,7 +43,8 @@ export async function issueClientCertificate(
   // X.509 counts in seconds.
   const issuedAtMs = Math.floor(Date.now() / 1000) * 1000;
   const notBefore = new Date(issuedAtMs - BACKDATE_MS);
-  const notAfter = new Date(issuedAtMs + LIFETIME_MS);
+  // Agents renew by what is left of their own certificate: one that outlived its CA would be renewed too late.
+  const notAfter = new Date(Math.min(issuedAtMs + LIFETIME_MS, ca.notAfter.getTime()));
   const certificate = await X509CertificateGenerator.create({
     serialNumber: serialBytes.toString("hex"),
     subject: [{ O: [identity.organisationId] }, { CN: [identity.agentId] }],

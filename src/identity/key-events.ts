@@ -29,6 +29,34 @@ export class KeyEvents {
     this.logger.warn({ err: error }, "the published signing keys could not be refreshed");
   }
 
+  /** Another agent CA signs client certificates from now on. */
+  agentCaChanged(event: { fingerprintSha256: string; subject: string; notAfter: Date }): void {
+    this.logger.info(event, "signing client certificates with another agent CA");
+  }
+
+  /** An agent CA cannot be used; the one that signed goes on. */
+  agentCaRefused(error: unknown): void {
+    this.logger.error({ reason: messageOf(error) }, "an agent CA cannot be used, the one that signed goes on");
+  }
+
+  /** The database has another agent CA that would sign, but own files are configured. */
+  agentCaIgnored(event: { id: string; certFile: string }): void {
+    this.logger.warn(event, "another agent CA was made active, but INGEST_AGENT_CA_CERT is set and goes on signing");
+  }
+
+  /** The agent CAs could not be read; what was read last goes on. */
+  agentCasNotRefreshed(error: unknown): void {
+    this.logger.warn({ err: error }, "the agent CAs could not be read again");
+  }
+
+  /** A certificate that somebody has to renew expires soon, or did. */
+  certificateExpires(event: { certificate: string; notAfter: Date }): void {
+    this.logger.warn(
+      event,
+      event.notAfter.getTime() < Date.now() ? "a certificate expired" : "a certificate expires soon",
+    );
+  }
+
   /** New connections get another server certificate. */
   serverCertificateChanged(event: { subject: string; notAfter: Date }): void {
     this.logger.info(event, "the server certificate was replaced");

@@ -37,7 +37,7 @@ export async function readServerCertificate({ certFile, keyFile }: ServerCertifi
   return parse(contents);
 }
 
-/** How {@link watchServerCertificate} works. */
+/** What a {@link ServerCertificateWatch} needs. */
 export interface ServerCertificateWatchOptions {
   paths: ServerCertificatePaths;
   /** The pair that is in use. */
@@ -50,21 +50,38 @@ export interface ServerCertificateWatchOptions {
 }
 
 /** Hands on the pair in the files whenever it was replaced by one that can be used. */
-export function watchServerCertificate(options: ServerCertificateWatchOptions): WatchedFiles {
-  const { paths, inUse, onChange, events, fileWatchMs = FILE_WATCH_MS } = options;
-  return new WatchedFiles({
-    paths: [paths.certFile, paths.keyFile],
-    inUse: [inUse.cert, inUse.key],
-    apply: (contents) => {
-      const certificate = parse(contents);
-      const { subject, notAfter } = certificate;
-      if (notAfter.getTime() < Date.now()) throw unusable(`the certificate expired on ${notAfter.toISOString()}`);
-      onChange(certificate);
-      events.serverCertificateChanged({ subject, notAfter });
-    },
-    onProblem: (error) => events.serverCertificateRefused(error),
-    intervalMs: fileWatchMs,
-  });
+export class ServerCertificateWatch {
+  readonly #files: WatchedFiles;
+  #current: ServerCertificate;
+
+  constructor(private readonly options: ServerCertificateWatchOptions) {
+    const { paths, inUse, events, fileWatchMs = FILE_WATCH_MS } = options;
+    this.#current = inUse;
+    this.#files = new WatchedFiles({
+      paths: [paths.certFile, paths.keyFile],
+      inUse: [inUse.cert, inUse.key],
+      apply: (contents) => this.#replace(parse(contents)),
+      onProblem: (error) => events.serverCertificateRefused(error),
+      intervalMs: fileWatchMs,
+    });
+  }
+
+  /** The pair that is in use. */
+  get current(): ServerCertificate {
+    return this.#current;
+  }
+
+  stop(): Promise<void> {
+    return this.#files.stop();
+  }
+
+  #replace(certificate: ServerCertificate): void {
+    const { subject, notAfter } = certificate;
+    if (notAfter.getTime() < Date.now()) throw unusable(`the certificate expired on ${notAfter.toISOString()}`);
+    this.options.onChange(certificate);
+    this.#current = certificate;
+    this.options.events.serverCertificateChanged({ subject, notAfter });
+  }
 }
 
 function parse([cert = "", key = ""]: readonly string[]): ServerCertificate {

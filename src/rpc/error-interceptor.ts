@@ -13,7 +13,7 @@ import { callerKey, claimKey, peerKey } from "./context.js";
 import { isRefusal, toConnectError } from "./error-status.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
-const EXPECTED: readonly IngestErrorCode[] = ["session_displaced", "draining"];
+const EXPECTED: readonly IngestErrorCode[] = ["session_displaced", "certificate_outdated", "draining"];
 
 /** Tells callers what {@link toConnectError} says, and the log and the record of refusals the rest. */
 export function createErrorInterceptor(logger: Logger, refusals: Pick<RefusalRecorder, "record">): Interceptor {
@@ -32,11 +32,12 @@ export function createErrorInterceptor(logger: Logger, refusals: Pick<RefusalRec
         logger.error({ ...fields, err: error }, "call failed");
         return new ConnectError("internal error; the service's log has the cause", Code.Internal);
       }
-      // Agents that go away, or are told to go to another instance, are not news.
-      const level = error instanceof IngestError && !EXPECTED.includes(error.code) ? "warn" : "debug";
+      // Agents that go away, or are told to come back, are not news.
+      const isExpected = error instanceof IngestError && EXPECTED.includes(error.code);
+      const level = error instanceof IngestError && !isExpected ? "warn" : "debug";
       const cause = error instanceof Error ? error.cause : undefined;
       logger[level]({ ...fields, code: Code[told.code], reason: told.rawMessage, err: cause }, "call refused");
-      if (isRefusal(told)) {
+      if (isRefusal(told) && !isExpected) {
         const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
         refusals.record({ ...fields, reason, message: told.rawMessage, claim: request.contextValues.get(claimKey) });
       }

@@ -12,6 +12,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   host_exists: Code.AlreadyExists,
   too_many_refusals: Code.ResourceExhausted,
   client_certificate_invalid: Code.Unauthenticated,
+  certificate_outdated: Code.Unauthenticated,
   access_token_invalid: Code.Unauthenticated,
   identity_mismatch: Code.Unauthenticated,
   agent_not_found: Code.NotFound,

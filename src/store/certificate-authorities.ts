@@ -1,6 +1,7 @@
-import { and, desc, eq, gt, isNull } from "drizzle-orm";
+import { and, desc, eq, gt, isNull, ne, notExists, sql } from "drizzle-orm";
 import { createId } from "../lib/ids.js";
 import type { Queryable } from "./database.js";
+import { retiredAgentCas } from "./schema/ingest.js";
 import { certificateAuthorities } from "./schema/platform.js";
 
 const AGENT_CA = "agent_ca";
@@ -14,30 +15,125 @@ export type NewCertificateAuthority = Pick<
   "certPem" | "keyPemEncrypted" | "source" | "fingerprintSha256" | "notBefore" | "notAfter"
 >;
 
-/** The agent CA that signs: the newest one that is not deleted. */
-export async function findActiveAgentCa(db: Queryable): Promise<CertificateAuthorityRow | undefined> {
+/** An agent CA whose leaves are good: in date and not retired. */
+export interface TrustedAgentCa {
+  id: string;
+  certPem: string;
+  fingerprintSha256: string;
+  updatedAt: Date;
+  /** Its row is not deleted: of those that are active the newest one signs. */
+  active: boolean;
+}
+
+const isRetired = (db: Queryable) =>
+  db
+    .select({ one: sql`1` })
+    .from(retiredAgentCas)
+    .where(eq(retiredAgentCas.fingerprintSha256, certificateAuthorities.fingerprintSha256));
+
+/** The agent CAs whose leaves are good, in the order in which they are to sign: active ones first, newest first. */
+export async function listTrustedAgentCas(db: Queryable): Promise<TrustedAgentCa[]> {
+  return db
+    .select({
+      id: certificateAuthorities.id,
+      certPem: certificateAuthorities.certPem,
+      fingerprintSha256: certificateAuthorities.fingerprintSha256,
+      updatedAt: certificateAuthorities.updatedAt,
+      active: sql<boolean>`${isNull(certificateAuthorities.deletedAt)}`,
+    })
+    .from(certificateAuthorities)
+    .where(
+      and(
+        eq(certificateAuthorities.purpose, AGENT_CA),
+        gt(certificateAuthorities.notAfter, sql`now()`),
+        notExists(isRetired(db)),
+      ),
+    )
+    .orderBy(
+      sql`${certificateAuthorities.deletedAt} desc nulls first`,
+      desc(certificateAuthorities.createdAt),
+      desc(certificateAuthorities.id),
+    );
+}
+
+/** An agent CA as an operator sees it. */
+export interface AgentCaRecord {
+  id: string;
+  certPem: string;
+  fingerprintSha256: string;
+  source: string;
+  createdAt: Date;
+  notAfter: Date;
+  deletedAt: Date | null;
+  retiredAt: Date | null;
+  expired: boolean;
+}
+
+/** Every agent CA there ever was, newest first. */
+export async function listAgentCaRecords(db: Queryable): Promise<AgentCaRecord[]> {
+  return db
+    .select({
+      id: certificateAuthorities.id,
+      certPem: certificateAuthorities.certPem,
+      fingerprintSha256: certificateAuthorities.fingerprintSha256,
+      source: certificateAuthorities.source,
+      createdAt: certificateAuthorities.createdAt,
+      notAfter: certificateAuthorities.notAfter,
+      deletedAt: certificateAuthorities.deletedAt,
+      retiredAt: retiredAgentCas.retiredAt,
+      expired: sql<boolean>`${certificateAuthorities.notAfter} <= now()`,
+    })
+    .from(certificateAuthorities)
+    .leftJoin(retiredAgentCas, eq(retiredAgentCas.fingerprintSha256, certificateAuthorities.fingerprintSha256))
+    .where(eq(certificateAuthorities.purpose, AGENT_CA))
+    .orderBy(desc(certificateAuthorities.createdAt), desc(certificateAuthorities.id));
+}
+
+/** The encrypted private key of an agent CA; undefined when the row is gone. */
+export async function findAgentCaKey(db: Queryable, id: string): Promise<string | undefined> {
   const [row] = await db
-    .select()
+    .select({ keyPemEncrypted: certificateAuthorities.keyPemEncrypted })
     .from(certificateAuthorities)
-    .where(and(eq(certificateAuthorities.purpose, AGENT_CA), isNull(certificateAuthorities.deletedAt)))
-    .orderBy(desc(certificateAuthorities.createdAt), desc(certificateAuthorities.id))
-    .limit(1);
-  return row;
+    .where(eq(certificateAuthorities.id, id));
+  return row?.keyPemEncrypted;
 }
 
-/** The certificates (PEM) of every agent CA that is in date, deleted ones included: their leaves stay good. */
-export async function listTrustedAgentCaPems(db: Queryable, now: Date): Promise<string[]> {
-  const rows = await db
-    .select({ certPem: certificateAuthorities.certPem })
-    .from(certificateAuthorities)
-    .where(and(eq(certificateAuthorities.purpose, AGENT_CA), gt(certificateAuthorities.notAfter, now)));
-  return rows.map(({ certPem }) => certPem);
-}
-
-/** Stores an agent CA; one that is stored already (by fingerprint) stays as it is. */
-export async function insertAgentCa(db: Queryable, ca: NewCertificateAuthority): Promise<void> {
-  await db
+/**
+ * Stores an agent CA as the one that signs; one that is stored already (by fingerprint) becomes active again. Those
+ * that were active are soft-deleted, and stay trusted until they expire.
+ */
+export async function activateAgentCa(tx: Queryable, ca: NewCertificateAuthority): Promise<void> {
+  await tx
+    .update(certificateAuthorities)
+    .set({ deletedAt: sql`now()`, updatedAt: sql`now()` })
+    .where(
+      and(
+        eq(certificateAuthorities.purpose, AGENT_CA),
+        isNull(certificateAuthorities.deletedAt),
+        ne(certificateAuthorities.fingerprintSha256, ca.fingerprintSha256),
+      ),
+    );
+  await tx
     .insert(certificateAuthorities)
     .values({ id: createId(), purpose: AGENT_CA, ...ca })
-    .onConflictDoNothing({ target: certificateAuthorities.fingerprintSha256 });
+    .onConflictDoUpdate({
+      target: certificateAuthorities.fingerprintSha256,
+      set: { deletedAt: null, updatedAt: sql`now()` },
+      setWhere: sql`${certificateAuthorities.deletedAt} is not null`,
+    });
+}
+
+/** Stops trusting an agent CA, and tells every instance. */
+export async function insertRetiredAgentCa(tx: Queryable, fingerprintSha256: string): Promise<void> {
+  await tx.insert(retiredAgentCas).values({ fingerprintSha256 }).onConflictDoNothing();
+  await tx.execute(sql`select pg_notify('ct_ops_ingest', 'agent_cas')`);
+}
+
+/** Whether an operator stopped trusting the agent CA with this fingerprint. */
+export async function isAgentCaRetired(db: Queryable, fingerprintSha256: string): Promise<boolean> {
+  const rows = await db
+    .select({ retiredAt: retiredAgentCas.retiredAt })
+    .from(retiredAgentCas)
+    .where(eq(retiredAgentCas.fingerprintSha256, fingerprintSha256));
+  return rows.length > 0;
 }

@@ -8,7 +8,7 @@ import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
 
-/** The certificate that a new connection is shown, and whether it may be resumed. */
+/** The certificate that a new connection is shown. */
 async function shownBy({ grpcPort }: TestService): Promise<string> {
   const socket = connect({ host: "localhost", port: grpcPort, ALPNProtocols: ["h2"], rejectUnauthorized: false });
   await new Promise<void>((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));

@@ -1,0 +1,241 @@
+import { createHash, X509Certificate } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { status as Code } from "@grpc/grpc-js";
+import t from "tap";
+import { describeAgentCas } from "../../dist/identity/agent-ca-overview.js";
+import { retireAgentCa, rotateAgentCa } from "../../dist/identity/agent-ca-rotation.js";
+import { sealKey } from "../../dist/identity/sealed-key.js";
+import { createAgentCa } from "../../dist/identity/signing-ca.js";
+import { createOperatorCa } from "../support/agent-cas.js";
+import { eventually } from "../support/eventually.js";
+import {
+  enrol,
+  heartbeat,
+  openLiveStream,
+  openStream,
+  register,
+  registration,
+  type TestIdentity,
+} from "../support/field-agent.js";
+import { createTestLog } from "../support/log.js";
+import { ENCRYPTION_SECRET, makeDirectory, startTestService, type TestService } from "../support/service.js";
+
+const HOUR_MS = 60 * 60 * 1000;
+const noForce = { force: false, onDependants: () => {} };
+
+function fingerprint(pem: string): string {
+  return createHash("sha256").update(new X509Certificate(pem).raw).digest("hex");
+}
+
+/** The CA that the service signs with, as an agent that registers again gets to know it. */
+async function signs(service: TestService, { key }: TestIdentity): Promise<string> {
+  const reply = await register(service, await registration(key, ""));
+  const leaf = new X509Certificate(reply.clientCertPem);
+  const ca = new X509Certificate(reply.agentCaCertPem);
+  if (!leaf.verify(ca.publicKey)) throw new Error("the certificate is not of the CA that came with it");
+  return fingerprint(reply.agentCaCertPem);
+}
+
+/** Registers again, with the key it has. */
+async function registerAgain(service: TestService, identity: TestIdentity): Promise<TestIdentity> {
+  const reply = await register(service, await registration(identity.key, ""));
+  return { ...identity, jwt: reply.jwtToken, certificatePem: reply.clientCertPem };
+}
+
+async function opens(service: TestService, identity: TestIdentity): Promise<void> {
+  const stream = await openLiveStream(service, identity);
+  stream.end();
+  await stream.ended;
+}
+
+/** Stores a CA as the web app does when one is uploaded: a new row, the old one soft-deleted. */
+async function upload(service: TestService, ca: { certificatePem: string; sealedKey: string }): Promise<string> {
+  const { notBefore, notAfter } = { notBefore: new Date(), notAfter: new Date(Date.now() + 1000 * HOUR_MS) };
+  await service.database.query(
+    `with old as (update certificate_authorities set deleted_at = now() where deleted_at is null)
+     insert into certificate_authorities
+       (id, purpose, cert_pem, key_pem_encrypted, source, fingerprint_sha256, not_before, not_after)
+     values ('ca-' || substr($3, 1, 10), 'agent_ca', $1, $2, 'byo', $3, $4, $5)`,
+    [ca.certificatePem, ca.sealedKey, fingerprint(ca.certificatePem), notBefore, notAfter],
+  );
+  return fingerprint(ca.certificatePem);
+}
+
+t.test("a new CA signs on every instance at once, and certificates of the old one stay good", async (t) => {
+  const timing = { agentCa: { readMs: HOUR_MS } };
+  const one = await startTestService(t, { timing });
+  const two = await startTestService(t, { of: one, timing });
+  const agent = await enrol(one, await one.createToken());
+  const old = await signs(one, agent);
+  const { fingerprintSha256: next } = await rotateAgentCa(one.store, { secret: ENCRYPTION_SECRET, force: false });
+  for (const service of [one, two]) {
+    await eventually(
+      () => signs(service, agent),
+      (ca) => ca === next,
+    );
+    await opens(service, agent);
+  }
+  t.not(next, old);
+  const cas = await describeAgentCas(one.store.db);
+  t.match(cas, [
+    { fingerprintSha256: next, state: "signs", source: "auto" },
+    { fingerprintSha256: old, state: "trusted", source: "auto" },
+  ]);
+  const restarted = await startTestService(t, { of: one });
+  await opens(restarted, agent);
+  t.equal(await signs(restarted, agent), next);
+});
+
+t.test("a secret that does not open the current key makes no new CA, unless forced", async (t) => {
+  const service = await startTestService(t);
+  await t.rejects(rotateAgentCa(service.store, { secret: "another", force: false }), {
+    code: "operation_refused",
+    message: /cannot be decrypted.*--force/s,
+  });
+  t.equal((await describeAgentCas(service.store.db)).length, 1);
+  await rotateAgentCa(service.store, { secret: "another", force: true });
+  t.equal((await describeAgentCas(service.store.db)).length, 2);
+});
+
+t.test(
+  "a CA that the web app uploads signs; one that cannot be used is one line, and the old one goes on",
+  async (t) => {
+    const { logger, lines } = createTestLog();
+    const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 20 } } });
+    const agent = await enrol(service, await service.createToken());
+    const refused = () => lines.filter(({ msg }) => msg.includes("an agent CA cannot be used"));
+    const [uploaded, broken, other] = [await createAgentCa(), await createAgentCa(), await createAgentCa()];
+    const sealed = (keyPem: string, secret = ENCRYPTION_SECRET) => sealKey(keyPem, secret);
+
+    const next = await upload(service, { ...uploaded, sealedKey: await sealed(uploaded.keyPem) });
+    await eventually(
+      () => signs(service, agent),
+      (ca) => ca === next,
+    );
+    await opens(service, agent);
+
+    await upload(service, { ...broken, sealedKey: await sealed(broken.keyPem, "another secret") });
+    await eventually(
+      async () => refused().length,
+      (count) => count === 1,
+    );
+    t.match(refused()[0], { level: "error", reason: /cannot be decrypted/ });
+    await upload(service, { ...other, sealedKey: await sealed(broken.keyPem) });
+    await eventually(
+      async () => refused().length,
+      (count) => count === 2,
+    );
+    t.match(refused()[1], { reason: /has a key that does not belong to its certificate/ });
+    t.equal(await signs(service, agent), next);
+    await opens(service, await registerAgain(service, agent));
+    t.equal(refused().length, 2, "one line each, however often they were read");
+
+    const restarted = await startTestService(t, { of: service });
+    t.equal(await signs(restarted, agent), next, "also after a restart");
+  },
+);
+
+t.test("own CA files that are replaced sign without a restart", async (t) => {
+  const directory = await makeDirectory(t);
+  const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
+  const write = (ca: { certificatePem: string; keyPem: string }) =>
+    Promise.all([writeFile(certFile, ca.certificatePem), writeFile(keyFile, ca.keyPem)]);
+  const [first, second, third] = [await createAgentCa(), await createAgentCa(), await createAgentCa()];
+  await write(first);
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, {
+    logger,
+    env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile },
+    timing: { agentCa: { fileWatchMs: 10, readMs: 20 } },
+  });
+  const agent = await enrol(service, await service.createToken());
+  t.equal(await signs(service, agent), fingerprint(first.certificatePem));
+
+  await writeFile(certFile, third.certificatePem);
+  await eventually(
+    async () => lines.filter(({ msg }) => msg.includes("an agent CA cannot be used")),
+    (refused) => refused.length === 1,
+  );
+  await write(second);
+  await eventually(
+    () => signs(service, agent),
+    (ca) => ca === fingerprint(second.certificatePem),
+  );
+  await opens(service, agent);
+  t.match(await describeAgentCas(service.store.db), [
+    { fingerprintSha256: fingerprint(second.certificatePem), state: "signs", source: "byo" },
+    { fingerprintSha256: fingerprint(first.certificatePem), state: "trusted", source: "byo" },
+  ]);
+  await rotateAgentCa(service.store, { secret: ENCRYPTION_SECRET, force: false });
+  await eventually(
+    async () => lines.filter(({ msg }) => msg.includes("another agent CA was made active")),
+    (warned) => warned.length === 1,
+  );
+  t.equal(await signs(service, agent), fingerprint(second.certificatePem), "the files decide");
+});
+
+t.test("a CA is retired only when nobody depends on it, or by force; its agents come back by themselves", async (t) => {
+  const service = await startTestService(t, { timing: { certificateMover: { paceMs: 10, scanMs: 10 } } });
+  const token = await service.createToken();
+  const [a, b] = [
+    await enrol(service, token, { agentInfo: { hostname: "a" } }),
+    await enrol(service, token, { agentInfo: { hostname: "b" } }),
+  ];
+  const [ca] = await describeAgentCas(service.store.db);
+  const id = ca?.id ?? "";
+  t.equal(ca?.agents, 2);
+  await t.rejects(retireAgentCa(service.store, id, noForce), { code: "operation_refused", message: /signs/ });
+  const stream = await openLiveStream(service, a);
+  const { fingerprintSha256: next } = await rotateAgentCa(service.store, { secret: ENCRYPTION_SECRET, force: false });
+  await eventually(
+    () => signs(service, b),
+    (signing) => signing === next,
+  );
+  stream.send(heartbeat(a.agentId));
+  t.match(await stream.next(), { ok: true }, "nobody is hurried while the old CA is good for years");
+  t.match(
+    (await describeAgentCas(service.store.db)).map(({ state, agents }) => ({ state, agents })),
+    [
+      { state: "signs", agents: 1 },
+      { state: "trusted", agents: 1 },
+    ],
+  );
+  let told: number | undefined;
+  const onDependants = ({ agents }: { agents: number }) => {
+    told = agents;
+  };
+  await t.rejects(retireAgentCa(service.store, id, { force: false, onDependants }), {
+    code: "operation_refused",
+    message: /1 agents depend on it, until 20/,
+  });
+  t.equal(told, 1);
+  await retireAgentCa(service.store, id, { force: true, onDependants });
+  t.match(await stream.ended, { code: Code.UNAUTHENTICATED, details: /register again/ });
+  const refused = openStream(service, a);
+  refused.send(heartbeat(a.jwt));
+  t.match(await refused.ended, { code: Code.UNAUTHENTICATED, details: /not issued by a trusted agent CA/ });
+  await opens(service, await registerAgain(service, a));
+  await t.rejects(retireAgentCa(service.store, id, noForce), { message: /retired already/ });
+  await t.rejects(retireAgentCa(service.store, "nobody", noForce), { message: /there is no agent CA/ });
+  t.match(
+    (await describeAgentCas(service.store.db)).map(({ state, agents }) => ({ state, agents })),
+    [
+      { state: "signs", agents: 2 },
+      { state: "retired", agents: 0 },
+    ],
+  );
+});
+
+t.test("a client certificate does not outlive its CA", async (t) => {
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const agent = await enrol(service, await service.createToken());
+  const short = await createOperatorCa(HOUR_MS);
+  const next = await upload(service, { ...short, sealedKey: await sealKey(short.keyPem, ENCRYPTION_SECRET) });
+  await eventually(
+    () => signs(service, agent),
+    (ca) => ca === next,
+  );
+  const { certificatePem } = await registerAgain(service, agent);
+  t.equal(new X509Certificate(certificatePem).validTo, new X509Certificate(short.certificatePem).validTo);
+});
