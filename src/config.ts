@@ -2,6 +2,9 @@ import { z } from "zod";
 import { parseCidr } from "./lib/cidr.js";
 import { LOG_LEVELS } from "./observe/logger.js";
 
+/** Where the signing key is unless told otherwise. */
+export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
+
 const LARGEST_PORT = 65_535;
 
 const port = z.coerce
@@ -14,7 +17,7 @@ const variables = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" }),
   INGEST_TLS_CERT: z.string({ error: "the path of a PEM certificate (chain)" }),
   INGEST_TLS_KEY: z.string({ error: "the path of that certificate's PEM key" }),
-  INGEST_JWT_KEY_FILE: z.string().default("/var/lib/ct-ops/jwt_key.pem"),
+  INGEST_JWT_KEY_FILE: z.string().default(DEFAULT_JWT_KEY_FILE),
   INGEST_GRPC_PORT: port.default(9443),
   INGEST_HTTP_PORT: port.default(8080),
   INGEST_AGENT_DOWNLOAD_BASE_URL: z

@@ -11,6 +11,8 @@ const schema = z.object({
   grpcAddress: z.string(),
   caFile: z.string(),
   token: z.string(),
+  jwtKeyFile: z.string(),
+  encryptionSecret: z.string().optional(),
 });
 
 /** What other commands need to know of the `dev` instance that runs in this checkout. */

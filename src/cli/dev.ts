@@ -55,7 +55,15 @@ async function runWithDatabase(context: CommandContext, dataDir: string, databas
     await runService(config, createLogger(config.logLevel), signal, async ({ grpcPort, httpPort }) => {
       const grpcAddress = `localhost:${grpcPort}`;
       const caFile = config.tls.certFile;
-      await writeDevInstance(dataDir, { pid: process.pid, databaseUrl, grpcAddress, caFile, token });
+      await writeDevInstance(dataDir, {
+        pid: process.pid,
+        databaseUrl,
+        grpcAddress,
+        caFile,
+        token,
+        jwtKeyFile: resolve(config.jwtKeyFile),
+        encryptionSecret: config.agentCa.encryptionSecret,
+      });
       context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
     });
   } finally {

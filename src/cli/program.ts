@@ -1,10 +1,12 @@
 import { Command, CommanderError } from "commander";
 import { agentCommand } from "./agent.js";
+import { caCommand } from "./ca.js";
 import { completionCommand } from "./completion.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
 import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
+import { keysCommand } from "./keys.js";
 import { migrateCommand } from "./migrate.js";
 import { orgCommand } from "./org.js";
 import { serveCommand } from "./serve.js";
@@ -31,6 +33,8 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(tokenCommand(context))
     .addCommand(agentCommand(context))
     .addCommand(orgCommand(context))
+    .addCommand(caCommand(context))
+    .addCommand(keysCommand(context))
     .addCommand(simulateCommand(context));
   program.addCommand(completionCommand(context, program));
   throwInsteadOfExit(program);

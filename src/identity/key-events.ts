@@ -1,3 +1,4 @@
+import { IngestError } from "../errors.js";
 import type { Logger } from "../observe/logger.js";
 
 /** What happens to the keys and certificates of the service: each writes what is to be known of it, in one place. */
@@ -68,7 +69,8 @@ export class KeyEvents {
   }
 }
 
-/** One line; a file system or database error says enough by its message. */
+/** One line. Of a statement that failed, what the database said: the ORM's own message holds the statement's values. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const told = error instanceof Error && !(error instanceof IngestError) && error.cause ? error.cause : error;
+  return told instanceof Error ? told.message : String(told);
 }

@@ -15,12 +15,18 @@ import { createSigningKeyFile, readSigningKeyFile } from "./signing-key-file.js"
 
 const MINUTE_MS = 60 * 1000;
 /** Where the earlier service keeps its key. It is only read, so that going back to that service works. */
-const EARLIER_KEY = "jwt_private_key";
+export const EARLIER_KEY = "jwt_private_key";
 const EARLIER_KEY_SOURCE = `system_config.${EARLIER_KEY}`;
 /** How often a key's end is put off by whoever signs with it. */
-const PUT_OFF_INTERVAL_MS = 10 * MINUTE_MS;
+export const PUT_OFF_INTERVAL_MS = 10 * MINUTE_MS;
 /** A token's 24 hours, and more than the tolerance for clocks and what passes until the end is put off again. */
 export const PUBLISH_FOR_MS = (24 + 1) * 60 * MINUTE_MS;
+
+/**
+ * How long a new key is published before it signs: the reading interval of the other instances, and the five minutes for
+ * which whoever verifies tokens keeps the key set.
+ */
+export const ANNOUNCE_MS = 6 * MINUTE_MS;
 
 /** A key that verifies access tokens. */
 export interface VerificationKey {
@@ -46,14 +52,11 @@ export interface SigningKeysTiming {
   readMs: number;
   /** Shortest time between two readings that tokens with an unknown `kid` ask for. */
   readPaceMs: number;
-  /**
-   * How long a new key is published before it signs: the reading interval of the other instances, and the five minutes
-   * for which whoever verifies tokens keeps the key set.
-   */
+  /** How long a new key is published before it signs. */
   announceMs: number;
 }
 
-const TIMING: SigningKeysTiming = { fileWatchMs: 2_000, readMs: 20_000, readPaceMs: 1_000, announceMs: 6 * MINUTE_MS };
+const TIMING: SigningKeysTiming = { fileWatchMs: 2_000, readMs: 20_000, readPaceMs: 1_000, announceMs: ANNOUNCE_MS };
 
 /** What {@link openSigningKeys} needs. */
 export interface SigningKeysOptions {

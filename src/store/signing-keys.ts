@@ -13,8 +13,10 @@ export interface PublicSigningKey {
 export interface PublishedSigningKey extends PublicSigningKey {
   createdAt: Date;
   publishedUntil: Date;
-  /** By the database's clock. */
+  /** By the database's clock, as is the next one. */
   ageMs: number;
+  /** Until it is not published any more. */
+  remainingMs: number;
 }
 
 /** Publishes keys for this long from now on, or puts off the end of those that are published already. */
@@ -46,6 +48,7 @@ export async function listPublishedSigningKeys(db: Queryable): Promise<Published
       createdAt: signingKeys.createdAt,
       publishedUntil: signingKeys.publishedUntil,
       ageMs: sql<number>`(extract(epoch from now() - ${signingKeys.createdAt}) * 1000)::float8`,
+      remainingMs: sql<number>`(extract(epoch from ${signingKeys.publishedUntil} - now()) * 1000)::float8`,
     })
     .from(signingKeys)
     .where(sql`${signingKeys.publishedUntil} > now()`)

@@ -17,6 +17,25 @@ async function shownBy({ grpcPort }: TestService): Promise<string> {
   return fingerprint;
 }
 
+/** Connects twice, the second time with the session of the first; whether the server took it. */
+async function resumes({ grpcPort }: TestService, maxVersion: "TLSv1.2" | "TLSv1.3"): Promise<boolean> {
+  let session: Buffer | undefined;
+  for (const isLast of [false, true]) {
+    const options = { ALPNProtocols: ["h2"], rejectUnauthorized: false, maxVersion, ...(session && { session }) };
+    const socket = connect({ host: "localhost", port: grpcPort, ...options });
+    socket.on("session", (offered: Buffer) => {
+      session = offered;
+    });
+    // A ticket of TLS 1.3 comes with the first bytes after the handshake: the server's HTTP/2 settings.
+    await new Promise<void>((resolve, reject) => socket.once("data", () => resolve()).once("error", reject));
+    session ??= socket.getSession();
+    const isReused = socket.isSessionReused();
+    socket.destroy();
+    if (isLast) return isReused;
+  }
+  return false;
+}
+
 t.test("a replaced server certificate is shown to new connections, and no stream ends", async (t) => {
   const { logger, lines } = createTestLog();
   const service = await startTestService(t, { logger, timing: { serverCertificateMs: 10 } });
@@ -59,7 +78,9 @@ t.test("a replaced server certificate is shown to new connections, and no stream
   stream.end();
   await stream.ended;
 
-  // The rules of the listener hold for the new certificate as well: it asks for a client certificate.
+  // The rules of the listener hold for the new certificate as well.
+  t.notOk(await resumes(service, "TLSv1.2"), "a session without a client certificate cannot be resumed");
+  t.notOk(await resumes(service, "TLSv1.3"));
   const again = await openLiveStream({ ...service, ca: next.cert }, agent);
   again.end();
   await again.ended;

@@ -1,0 +1,61 @@
+import t from "tap";
+import { runCommand } from "../support/cli.js";
+import { enrol } from "../support/field-agent.js";
+import { startTestService } from "../support/service.js";
+
+t.test("ca rotate, ca list and ca retire, as an operator sees them", async (t) => {
+  const service = await startTestService(t);
+  const { env } = service;
+  const token = await service.createToken();
+  for (const hostname of ["a", "b", "c"]) await enrol(service, token, { agentInfo: { hostname } });
+  // One whose certificate only its own row knows: the earlier service issued it.
+  await service.database.query(
+    "delete from ingest.client_certificates where agent_id = (select id from agents where hostname = 'a')",
+  );
+  const list = async () => JSON.parse((await runCommand(env, ["ca", "list", "--json"])).output);
+  const [{ id }] = await list();
+  t.match(await list(), [{ id, state: "signs", source: "auto", agents: 3 }]);
+
+  t.match(await runCommand({ ...env, LDAP_ENCRYPTION_KEY: "" }, ["ca", "rotate"]), {
+    exitCode: 1,
+    errors: /set LDAP_ENCRYPTION_KEY/,
+  });
+  t.match(await runCommand({ ...env, INGEST_AGENT_CA_CERT: "/own/ca.crt" }, ["ca", "rotate"]), {
+    exitCode: 1,
+    errors: /your own CA in \/own\/ca\.crt/,
+  });
+  t.match(await runCommand(env, ["ca", "retire", id]), { exitCode: 1, errors: /signs/ });
+  t.match(await runCommand(env, ["ca", "rotate"]), { exitCode: 0, output: /^agent CA \w{16} signs from now on/ });
+  const { output } = await runCommand(env, ["ca", "list"]);
+  t.match(output, /0 of 3 agents have moved to the CA that signs, 3 are left until 20\d\d-\d\d-\d\d$/);
+  t.match(await runCommand(env, ["ca", "retire", id]), {
+    exitCode: 1,
+    output: `3 agents depend on agent CA ${id}`,
+    errors: /3 agents depend on it, until .*--force/,
+  });
+  t.match(await runCommand(env, ["ca", "retire", id, "--force"]), {
+    exitCode: 0,
+    output: new RegExp(`^3 agents depend on agent CA ${id}\nretired ${id}`),
+  });
+  t.match(await list(), [
+    { state: "signs", agents: 0 },
+    { id, state: "retired", agents: 3 },
+  ]);
+});
+
+t.test("agents that only the earlier service's record tells of are counted by their certificate", async (t) => {
+  const service = await startTestService(t);
+  const agent = await enrol(service, await service.createToken());
+  await service.database.query(
+    `insert into agents (id, organisation_id, hostname, public_key, status, client_cert_pem, client_cert_serial,
+       client_cert_issued_at, client_cert_not_after)
+     select 'earlier-' || n, organisation_id, 'h' || n, 'k' || n,
+       case n % 5 when 0 then 'revoked' when 1 then 'offline' else 'active' end, client_cert_pem, 's' || n,
+       client_cert_issued_at, client_cert_not_after
+     from agents, generate_series(1, 2500) n where id = $1`,
+    [agent.agentId],
+  );
+  await service.database.query("update agents set client_cert_pem = 'damaged' where hostname = 'h1'");
+  const { output } = await runCommand(service.env, ["ca", "list", "--json"]);
+  t.match(JSON.parse(output), [{ state: "signs", agents: 1 + 2000 - 1 }]);
+});
