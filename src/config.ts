@@ -74,10 +74,21 @@ export interface Config {
 /** A configuration, or every problem it has, one line each; and what looks like a mistake. */
 export type ConfigResult = { warnings: string[] } & ({ config: Config } | { problems: string[] });
 
+/** The name that the earlier service knew `DATABASE_URL` by, too; as there, `DATABASE_URL` wins. */
+const EARLIER_DATABASE_URL = "INGEST_DATABASE_URL";
+
+/** The database that an environment names, if it does. */
+export function databaseUrlIn(environment: Readonly<Record<string, string | undefined>>): string | undefined {
+  return environment.DATABASE_URL || environment[EARLIER_DATABASE_URL] || undefined;
+}
+
 /** Reads the configuration from environment variables. An empty value counts as not set. */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
+  const { [EARLIER_DATABASE_URL]: _, ...others } = environment;
   const env = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
+    Object.entries({ ...others, DATABASE_URL: databaseUrlIn(environment) }).filter(
+      ([, value]) => value !== undefined && value !== "",
+    ),
   );
   const warnings = Object.keys(env)
     .filter((name) => name.startsWith("INGEST_") && !(name in variables.shape))

@@ -1,10 +1,11 @@
+import { databaseUrlIn } from "../config.js";
 import { type Database, openDatabase } from "../store/database.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev-instance.js";
 
 /** The database a command works on: `DATABASE_URL`, or that of the `dev` instance that runs in this checkout. */
 export async function findDatabaseUrl(env: CommandContext["env"]): Promise<string> {
-  const url = env.DATABASE_URL || (await findDevInstance())?.databaseUrl;
+  const url = databaseUrlIn(env) ?? (await findDevInstance())?.databaseUrl;
   if (url === undefined) {
     throw new Error("no database: set DATABASE_URL, or start a service in this directory with `npm start`");
   }

@@ -38,6 +38,13 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(simulateCommand(context));
   program.addCommand(completionCommand(context, program));
   throwInsteadOfExit(program);
+  if (args.some((arg) => /^--?config(=|$)/.test(arg))) {
+    context.warn(
+      "error: the YAML file of the earlier service is not read: leave out -config, and set the environment variables " +
+        "that docs/upgrade.md lists for its keys",
+    );
+    return USAGE;
+  }
   try {
     await program.parseAsync([...args], { from: "user" });
     return SUCCESS;
