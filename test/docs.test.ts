@@ -1,0 +1,102 @@
+import { execFile } from "node:child_process";
+import { access, readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import t from "tap";
+import { parseConfig } from "../dist/config.js";
+import { migrateIngest } from "../dist/store/migrate.js";
+import { createPlatformDatabase, dumpCatalogue } from "./support/platform-database.js";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const run = promisify(execFile);
+
+const documents = new Map<string, string>();
+for (const path of ["README.md", ...(await readdir(join(ROOT, "docs"))).map((name) => `docs/${name}`)]) {
+  documents.set(path, await readFile(join(ROOT, path), "utf8"));
+}
+
+/** The blocks of code in a document that are in this language. */
+function codeBlocks(path: string, language: string): string[] {
+  const pattern = new RegExp(`^ *\`\`\`${language}\\n(.*?)^ *\`\`\``, "gms");
+  return [...(documents.get(path) ?? "").matchAll(pattern)].map(([, code]) => code as string);
+}
+
+/** The cells of the rows of the table that begins with these headings. */
+function tableRows(path: string, firstHeading: string): string[][] {
+  const [, table = ""] =
+    new RegExp(`^\\| ${firstHeading} \\|.*\\n\\|[ -|]*\\n((?:\\|.*\\n)+)`, "m").exec(documents.get(path) ?? "") ?? [];
+  return table
+    .trim()
+    .split("\n")
+    .map((row) =>
+      row
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+function codeWords(cell = ""): string[] {
+  return [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word as string);
+}
+
+t.test("every command that is named exists", async (t) => {
+  const named = new Set<string>();
+  for (const text of documents.values()) {
+    for (const [, words] of text.matchAll(
+      /(?:`ct-ops-ingest|ingest ct-ops-ingest|npm run cli --) ([a-z-]+(?: [a-z]+)?)/g,
+    )) {
+      const [command, sub] = (words as string).split(" ");
+      if (["agent", "token", "org", "ca", "keys"].includes(command as string)) named.add(`${command} ${sub}`);
+      else named.add(command as string);
+    }
+  }
+  t.ok(named.has("serve") && named.has("agent list"), [...named].join(", "));
+  await Promise.all(
+    [...named].map(async (command) => {
+      const { stdout } = await run(process.execPath, [join(ROOT, "dist/main.js"), ...command.split(" "), "--help"]);
+      t.ok(stdout.includes(`Usage: ct-ops-ingest ${command}`), command);
+    }),
+  );
+});
+
+t.test("every link into the repository leads somewhere", async (t) => {
+  for (const [path, text] of documents) {
+    for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
+      await t.resolves(access(join(ROOT, dirname(path), target as string)), `${path}: ${target}`);
+    }
+  }
+});
+
+t.test("every log line that is explained is one that is written", async (t) => {
+  const files = (await readdir(join(ROOT, "dist"), { recursive: true })).filter((name) => name.endsWith(".js"));
+  const sources = (await Promise.all(files.map((name) => readFile(join(ROOT, "dist", name), "utf8")))).join("\n");
+  const messages = tableRows("docs/operations.md", "`msg`").flatMap(([cell]) => codeWords(cell));
+  t.ok(messages.length > 10);
+  for (const message of messages) t.ok(sources.includes(`"${message}"`), message);
+});
+
+t.test("the variables of the earlier service mean what is said of them", async (t) => {
+  const rows = tableRows("docs/upgrade.md", "YAML key");
+  t.ok(rows.length > 10);
+  for (const [, before, here] of rows) {
+    for (const variable of codeWords(before)) {
+      const { warnings } = parseConfig({ [variable]: "1" });
+      t.equal(warnings.length > 0, here?.includes("a warning says so"), `${variable}: ${here}`);
+    }
+  }
+  const { problems } = parseConfig({}) as { problems: string[] };
+  const readme = tableRows("README.md", "variable").flatMap(([cell]) => codeWords(cell));
+  for (const problem of problems) t.ok(readme.includes(problem.split(" ")[0] as string), problem);
+});
+
+t.test("the way back leaves a platform's database as it was", async (t) => {
+  const database = await createPlatformDatabase(t);
+  const before = await dumpCatalogue(database);
+  await migrateIngest(database.url);
+  t.not((await dumpCatalogue(database)).length, before.length);
+  for (const block of codeBlocks("docs/upgrade.md", "sql")) await database.query(block);
+  t.same(await dumpCatalogue(database), before);
+  t.match(await database.query("select to_regnamespace('ingest') as schema"), [{ schema: null }]);
+});
