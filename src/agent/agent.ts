@@ -5,6 +5,7 @@ import type { AgentKey } from "./agent-key.js";
 import type { ClientCredentials, ServiceAddress } from "./connection.js";
 import { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";
 import { type AgentDescription, type AgentIdentity, AgentRevokedError, enrol } from "./register.js";
+import { isRenewalDue, renewCertificate } from "./renew.js";
 
 const RECONNECT = { baseMs: 1_000, maxMs: 60_000 };
 /** A stream that lived this long was a good one: the next failure starts the backoff anew. */
@@ -15,6 +16,8 @@ const IDENTITY_REFUSED: readonly Code[] = [Code.NotFound, Code.PermissionDenied,
 /** What an {@link Agent} tells of what it does. */
 export interface AgentObserver {
   onEnrolled?(identity: AgentIdentity): void;
+  /** The client certificate was renewed. */
+  onRenewed?(identity: AgentIdentity): void;
   onStreamOpened?(): void;
   onStreamClosed?(): void;
   onHeartbeatSent?(): void;
@@ -32,6 +35,8 @@ export interface AgentOptions extends ServiceAddress {
   /** Reads what the next heartbeat reports. */
   readVitals: () => Vitals;
   heartbeatIntervalMs: number;
+  /** What it was given before it was stopped; without, it registers. */
+  identity?: AgentIdentity;
   observer?: AgentObserver;
 }
 
@@ -46,7 +51,10 @@ export class Agent {
   #openedAt: number | undefined;
   #running: Promise<void> | undefined;
 
-  constructor(private readonly options: AgentOptions) {}
+  constructor(private readonly options: AgentOptions) {
+    this.#identity = options.identity;
+    this.#credentials = options.identity;
+  }
 
   /** Starts the agent. */
   start(): void {
@@ -71,6 +79,7 @@ export class Agent {
       this.#openedAt = undefined;
       try {
         this.#identity ??= await this.#enrol();
+        this.#identity = await this.#renewIfDue(this.#identity);
         onStream = true;
         await this.#holdStream(this.#identity);
       } catch (error) {
@@ -99,6 +108,22 @@ export class Agent {
     this.#credentials = identity;
     this.options.observer?.onEnrolled?.(identity);
     return identity;
+  }
+
+  /** Only before a stream is opened. A renewal that fails costs nothing: the certificate is good for a while yet. */
+  async #renewIfDue(identity: AgentIdentity): Promise<AgentIdentity> {
+    if (!isRenewalDue(identity.certificatePem)) return identity;
+    const { signal } = this.#stopping;
+    try {
+      const renewed = await renewCertificate({ ...this.options, identity, signal });
+      this.#credentials = renewed;
+      this.options.observer?.onRenewed?.(renewed);
+      return renewed;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.options.observer?.onError?.(error);
+      return identity;
+    }
   }
 
   async #holdStream(identity: AgentIdentity): Promise<void> {

@@ -16,3 +16,4 @@ export {
   type RegisterResult,
   register,
 } from "./register.js";
+export { isRenewalDue, type RenewOptions, renewCertificate } from "./renew.js";
