@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { rename, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -55,4 +56,34 @@ t.test("a change is taken once it stands, a bad one is reported once, and what i
   );
   t.same(applied[1], "a3,b1", "a link that is switched counts as well");
   t.equal(problems.length, 2);
+});
+
+t.test("what is still being written is not taken", async (t) => {
+  const path = join(await makeDirectory(t), "a");
+  writeFileSync(path, "a");
+  const applied: string[] = [];
+  const watched = new WatchedFiles({
+    paths: [path],
+    inUse: ["a"],
+    apply: ([contents = ""]) => void applied.push(contents),
+    onProblem: (error) => t.fail(String(error)),
+    intervalMs: 50,
+  });
+  t.teardown(() => watched.stop());
+  // In this thread, so that no two looks pass without a write between them.
+  let writes = 0;
+  await new Promise<void>((resolve) => {
+    const writing = setInterval(() => {
+      writes += 1;
+      writeFileSync(path, `a${writes}`);
+      if (writes < 100) return;
+      clearInterval(writing);
+      resolve();
+    }, 5);
+  });
+  await eventually(
+    async () => applied.length,
+    (count) => count > 0,
+  );
+  t.same(applied, ["a100"]);
 });
