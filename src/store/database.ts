@@ -39,6 +39,8 @@ export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} 
     options: "-c lock_timeout=5s -c statement_timeout=30s",
   });
   pool.on("error", onIdleError);
+  // Between two statements of a transaction nobody else listens, and the process would end; the next statement fails.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const db: NodePgDatabase = drizzle(pool);
   return {
     db,
