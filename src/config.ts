@@ -46,7 +46,10 @@ const variables = z.object({
   INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
 });
 
-type Variable = keyof typeof variables.shape;
+/** The variables as they are read. */
+export type Variables = z.infer<typeof variables>;
+
+type Variable = keyof Variables;
 
 /** Variables whose value is, or may contain, a secret: a report never shows it. */
 const SECRET: ReadonlySet<string> = new Set(["DATABASE_URL", "LDAP_ENCRYPTION_KEY", "BETTER_AUTH_SECRET"]);
@@ -84,12 +87,7 @@ export function databaseUrlIn(environment: Readonly<Record<string, string | unde
 
 /** Reads the configuration from environment variables. An empty value counts as not set. */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
-  const { [EARLIER_DATABASE_URL]: _, ...others } = environment;
-  const env = Object.fromEntries(
-    Object.entries({ ...others, DATABASE_URL: databaseUrlIn(environment) }).filter(
-      ([, value]) => value !== undefined && value !== "",
-    ),
-  );
+  const env = namedVariables(environment);
   const warnings = Object.keys(env)
     .filter((name) => name.startsWith("INGEST_") && !(name in variables.shape))
     .map((name) => `${name} is not a variable this service knows; it is ignored`);
@@ -127,6 +125,26 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       logLevel: v.INGEST_LOG_LEVEL,
     },
   };
+}
+
+/** The variables that are valid by themselves, defaults included, whatever is wrong with the others. */
+export function readValidVariables(environment: Readonly<Record<string, string | undefined>>): Partial<Variables> {
+  const env = namedVariables(environment);
+  const valid = Object.entries(variables.shape).flatMap(([name, schema]) => {
+    const parsed = schema.safeParse(env[name]);
+    return parsed.success && parsed.data !== undefined ? [[name, parsed.data]] : [];
+  });
+  return Object.fromEntries(valid);
+}
+
+/** The variables that are set, each under the one name it is known by here. */
+function namedVariables(environment: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+  const { [EARLIER_DATABASE_URL]: _, ...others } = environment;
+  return Object.fromEntries(
+    Object.entries({ ...others, DATABASE_URL: databaseUrlIn(environment) }).filter(
+      ([, value]) => value !== undefined && value !== "",
+    ),
+  );
 }
 
 function describe(issue: z.core.$ZodIssue, env: Record<string, string | undefined>): string {

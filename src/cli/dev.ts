@@ -1,5 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { access, mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
 import { hashEnrolmentToken } from "../enrolment/enrolment-token.js";
@@ -11,8 +10,8 @@ import { tryLockInstance } from "../store/instance-lock.js";
 import { migrateStandalone } from "../store/migrate.js";
 import { insertOrganisation, listOrganisations } from "../store/organisations.js";
 import type { CommandContext } from "./context.js";
+import { developmentEnvironment, readOptional } from "./dev-environment.js";
 import { DEFAULT_DATA_DIR, removeDevInstance, writeDevInstance } from "./dev-instance.js";
-import { devTlsFilesIn, writeDevTls } from "./dev-tls.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
 import { requireConfig, runService } from "./run-service.js";
 
@@ -98,41 +97,6 @@ function shorten(path: string): string {
   return fromHere.length < path.length ? fromHere : path;
 }
 
-/** What the user set, and for the rest files in the data directory. */
-async function developmentEnvironment(
-  env: CommandContext["env"],
-  dataDir: string,
-  databaseUrl: string,
-): Promise<Record<string, string | undefined>> {
-  const tls = env.INGEST_TLS_CERT || env.INGEST_TLS_KEY ? undefined : await loadServerCertificate(join(dataDir, "tls"));
-  const hasSecret = env.LDAP_ENCRYPTION_KEY || env.BETTER_AUTH_SECRET;
-  return {
-    INGEST_LOG_LEVEL: "warn",
-    INGEST_JWT_KEY_FILE: join(dataDir, "jwt_key.pem"),
-    ...env,
-    DATABASE_URL: databaseUrl,
-    ...(tls && { INGEST_TLS_CERT: tls.certFile, INGEST_TLS_KEY: tls.keyFile }),
-    ...(!hasSecret && { LDAP_ENCRYPTION_KEY: await loadSecret(join(dataDir, "encryption-key")) }),
-  };
-}
-
-async function loadServerCertificate(directory: string): Promise<{ certFile: string; keyFile: string }> {
-  const files = devTlsFilesIn(directory);
-  const exists = await access(files.certFile).then(
-    () => true,
-    () => false,
-  );
-  return exists ? files : writeDevTls(directory);
-}
-
-async function loadSecret(path: string): Promise<string> {
-  const stored = await readOptional(path);
-  if (stored !== undefined) return stored;
-  const made = randomBytes(32).toString("base64url");
-  await writeFile(path, `${made}\n`, { mode: 0o600, flag: "wx" });
-  return made;
-}
-
 /** The token that was made the first time; a new one when this database does not know it, or it was revoked. */
 async function loadToken(db: Queryable, dataDir: string): Promise<string> {
   const path = join(dataDir, "enrolment-token");
@@ -164,14 +128,5 @@ async function makeDataDir(dataDir: string): Promise<void> {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new Error(`the data directory ${dataDir} cannot be used: ${(cause as Error).message}`, { cause });
-  }
-}
-
-async function readOptional(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
   }
 }

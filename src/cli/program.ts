@@ -6,6 +6,7 @@ import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
 import { devCommand } from "./dev.js";
 import { devTlsCommand } from "./dev-tls.js";
+import { doctorCommand } from "./doctor/doctor.js";
 import { keysCommand } from "./keys.js";
 import { migrateCommand } from "./migrate.js";
 import { orgCommand } from "./org.js";
@@ -35,6 +36,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(orgCommand(context))
     .addCommand(caCommand(context))
     .addCommand(keysCommand(context))
+    .addCommand(doctorCommand(context))
     .addCommand(simulateCommand(context));
   program.addCommand(completionCommand(context, program));
   throwInsteadOfExit(program);

@@ -77,6 +77,11 @@ export function toDatabaseError(cause: unknown): unknown {
     : cause;
 }
 
+/** Whether a statement failed for a table, or a schema, that is not there. */
+export function isMissingRelation(error: unknown): boolean {
+  return /^(42P01|3F000)$/.test(sqlState(error) ?? "");
+}
+
 function databaseErrors(error: unknown): unknown[] {
   const chain: unknown[] = [];
   for (let e = error; e instanceof Error && chain.length < 5; e = e.cause) {

@@ -8,11 +8,12 @@ import { IngestError } from "../errors.js";
 import * as platform from "./schema/platform.js";
 
 const OWN_SCHEMA = "ingest";
-const MIGRATIONS = fileURLToPath(new URL("../../drizzle", import.meta.url));
+/** Where the migrations are, a folder for each set. */
+export const MIGRATIONS = fileURLToPath(new URL("../../drizzle", import.meta.url));
 /** Tables without which the service cannot do anything. */
 const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "hosts"];
 /** All tables of the platform that the service knows: what the baseline makes. */
-const BASELINE_TABLES = Object.values(platform)
+export const BASELINE_TABLES = Object.values(platform)
   .filter((value) => is(value, PgTable))
   .map((table) => getTableName(table));
 

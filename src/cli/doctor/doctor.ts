@@ -1,0 +1,77 @@
+import { Command } from "commander";
+import { databaseUrlIn, parseConfig, readValidVariables } from "../../config.js";
+import { type Database, openDatabase } from "../../store/database.js";
+import { readServerVersion } from "../../store/inspection.js";
+import type { CommandContext } from "../context.js";
+import { developmentEnvironment } from "../dev-environment.js";
+import { DEFAULT_DATA_DIR, findDevInstance } from "../dev-instance.js";
+import { agentCaCheck } from "./agent-ca.js";
+import { agentsCheck } from "./agents.js";
+import type { Check } from "./check.js";
+import { clockCheck } from "./clock.js";
+import { configurationCheck } from "./configuration.js";
+import { databaseReachableCheck } from "./database.js";
+import { descriptorsCheck } from "./descriptors.js";
+import { jwtKeyCheck } from "./jwt-key.js";
+import { migrationsCheck } from "./migrations.js";
+import { portsCheck } from "./ports.js";
+import { formatReport } from "./report-text.js";
+import { isWrong, runChecks } from "./run-checks.js";
+import { serverCertificateCheck } from "./server-certificate.js";
+import { unsupportedFeaturesCheck } from "./unsupported-features.js";
+
+/** `doctor`: what is wrong, and what to do about it. */
+export function doctorCommand(context: CommandContext): Command {
+  return new Command("doctor")
+    .description("look at configuration, files and database, and say what is wrong and what to do; nothing is changed")
+    .option("--json", "print JSON only")
+    .action(async ({ json }: { json?: true }) => {
+      const env = await findEnvironment(context.env);
+      const variables = readValidVariables(env);
+      const { database, problem } = await connect(variables.DATABASE_URL);
+      try {
+        const subject = { configuration: parseConfig(env), variables, db: database?.db };
+        const findings = await runChecks(checks(problem), subject);
+        context.print(json ? JSON.stringify(findings) : formatReport(findings, context.terminal));
+        const wrong = findings.filter(isWrong).length;
+        if (wrong > 0)
+          throw new Error(wrong === 1 ? "one thing is to be looked at" : `${wrong} things are to be looked at`);
+      } finally {
+        await database?.close();
+      }
+    });
+}
+
+function checks(databaseProblem: unknown): Check[] {
+  return [
+    configurationCheck,
+    serverCertificateCheck,
+    portsCheck,
+    databaseReachableCheck(databaseProblem),
+    migrationsCheck,
+    clockCheck,
+    agentCaCheck,
+    jwtKeyCheck,
+    agentsCheck,
+    descriptorsCheck,
+    unsupportedFeaturesCheck,
+  ];
+}
+
+/** The environment of `serve`, or that of the `dev` instance that runs in this directory. */
+async function findEnvironment(env: CommandContext["env"]): Promise<CommandContext["env"]> {
+  const dev = databaseUrlIn(env) !== undefined ? undefined : await findDevInstance();
+  return dev === undefined ? env : developmentEnvironment(env, DEFAULT_DATA_DIR, dev.databaseUrl);
+}
+
+async function connect(url: string | undefined): Promise<{ database?: Database; problem?: unknown }> {
+  if (url === undefined) return { problem: new Error("DATABASE_URL is not set, or not valid") };
+  const database = openDatabase({ url, maxConnections: 2 });
+  try {
+    await readServerVersion(database.db);
+    return { database };
+  } catch (problem) {
+    await database.close();
+    return { problem };
+  }
+}

@@ -1,0 +1,242 @@
+import { generateKeyPairSync } from "node:crypto";
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { clockCheck } from "../../dist/cli/doctor/clock.js";
+import { checkDates } from "../../dist/cli/doctor/dates.js";
+import type { Queryable } from "../../dist/store/database.js";
+import { runCommand } from "../support/cli.js";
+import { createEmptyDatabase, createTestDatabase } from "../support/database.js";
+import { enrol } from "../support/field-agent.js";
+import { makeDirectory, startTestService, type TestService } from "../support/service.js";
+
+interface Finding {
+  check: string;
+  verdict: string;
+  message: string;
+  remedy?: string;
+}
+
+type Env = Record<string, string | undefined>;
+
+async function examine(env: Env): Promise<{ exitCode: number; findings: Finding[]; wrong: Finding[] }> {
+  const { exitCode, output } = await runCommand(env, ["doctor", "--json"]);
+  const findings = JSON.parse(output) as Finding[];
+  return { exitCode, findings, wrong: findings.filter(({ verdict }) => ["warning", "error"].includes(verdict)) };
+}
+
+/** The environment of a service, with the ports it really listens on. */
+function environmentOf(service: TestService): Env {
+  return { ...service.env, INGEST_GRPC_PORT: `${service.grpcPort}`, INGEST_HTTP_PORT: `${service.httpPort}` };
+}
+
+/** What the doctor finds wrong once `broken` is so, and nothing else is. */
+async function findsOnly(t: Test, env: Env, expected: object[]): Promise<void> {
+  const { wrong, exitCode } = await examine(env);
+  t.match(wrong, expected);
+  t.equal(wrong.length, expected.length, JSON.stringify(wrong));
+  t.equal(exitCode, expected.length > 0 ? 1 : 0);
+}
+
+t.test("nothing is wrong with a service that runs, nor with one that is about to", async (t) => {
+  const service = await startTestService(t);
+  await enrol(service, await service.createToken());
+  const running = await examine(environmentOf(service));
+  t.same(running.wrong, []);
+  t.equal(running.exitCode, 0);
+  const messages = running.findings.map(({ check, message }) => `${check}: ${message}`).join("\n");
+  t.match(
+    messages,
+    /ports: INGEST_GRPC_PORT: the service answers on \d+\nports: INGEST_HTTP_PORT: the service answers/,
+  );
+  t.match(messages, /server certificate: it is good for localhost/);
+  t.match(messages, /published keys: 1, this one included/);
+
+  const { url } = await createTestDatabase(t);
+  const directory = await makeDirectory(t);
+  const fresh = { ...service.env, DATABASE_URL: url, INGEST_JWT_KEY_FILE: join(directory, "none.pem") };
+  await findsOnly(t, fresh, []);
+});
+
+t.test("each broken thing is found, with what to do", async (t) => {
+  const service = await startTestService(t);
+  const { agentId } = await enrol(service, await service.createToken());
+  const env = environmentOf(service);
+  const { query } = service.database;
+  const file = async (name: string, content: string) => {
+    const path = join(service.directory, name);
+    await writeFile(path, content);
+    return path;
+  };
+  const otherKey = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
+    format: "pem",
+    type: "pkcs8",
+  });
+  const rsaKey = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({
+    format: "pem",
+    type: "pkcs1",
+  });
+
+  await t.test("server certificate", async (t) => {
+    await findsOnly(t, { ...env, INGEST_TLS_KEY: await file("other.key", `${otherKey}`) }, [
+      { check: "server certificate", verdict: "error", message: /key does not belong/, remedy: String },
+    ]);
+  });
+  await t.test("agent CA", async (t) => {
+    await findsOnly(t, { ...env, LDAP_ENCRYPTION_KEY: "wrong" }, [
+      { check: "agent CA", verdict: "error", message: /cannot be decrypted/, remedy: /LDAP_ENCRYPTION_KEY/ },
+    ]);
+    const [ca] = await query("select cert_pem from certificate_authorities");
+    const files = {
+      INGEST_AGENT_CA_CERT: await file("ca.crt", ca?.cert_pem),
+      INGEST_AGENT_CA_KEY: await file("ca.key", `${otherKey}`),
+    };
+    await findsOnly(t, { ...env, ...files }, [{ check: "agent CA", verdict: "error", message: /does not belong/ }]);
+  });
+  await t.test("JWT key", async (t) => {
+    const path = await file("jwt-other.pem", `${rsaKey}`);
+    await chmod(path, 0o644);
+    await findsOnly(t, { ...env, INGEST_JWT_KEY_FILE: path }, [
+      { check: "JWT key", verdict: "warning", message: /every user/, remedy: /^chmod 600/ },
+      { check: "JWT key", verdict: "warning", message: /not published/ },
+    ]);
+    await query("insert into system_config (key, value) values ('jwt_private_key', 'garbage')");
+    await findsOnly(t, env, [{ check: "JWT key", verdict: "warning", message: /system_config.jwt_private_key/ }]);
+    await query("update system_config set value = $1", [await readFile(service.env.INGEST_JWT_KEY_FILE ?? "", "utf8")]);
+    const { findings } = await examine(env);
+    t.ok(findings.some(({ message }) => /earlier service's key as well/.test(message)));
+    await query("delete from system_config");
+  });
+  await t.test("ports", async (t) => {
+    const squatter = createServer((socket) => socket.end("no TLS")).listen(0);
+    t.teardown(() => squatter.close());
+    const port = String((squatter.address() as { port: number }).port);
+    await findsOnly(t, { ...env, INGEST_GRPC_PORT: port, INGEST_HTTP_PORT: port }, [
+      { check: "ports", verdict: "error", message: `INGEST_GRPC_PORT: another process listens on ${port}` },
+      { check: "ports", verdict: "error", message: `INGEST_HTTP_PORT: another process listens on ${port}` },
+    ]);
+  });
+  await t.test("migrations", async (t) => {
+    const [{ id } = { id: 0 }] = await query("select max(id) as id from ingest.migrations");
+    await query("update ingest.migrations set created_at = created_at + 1 where id = $1", [id]);
+    await findsOnly(t, env, [{ check: "migrations", verdict: "warning", message: /newer version/ }]);
+    await query("delete from ingest.migrations where id = $1", [id]);
+    await findsOnly(t, env, [{ check: "migrations", verdict: "warning", message: /^1 migrations/, remedy: /migrate/ }]);
+    await query("alter table tags rename to labels");
+    const { wrong } = await examine(env);
+    t.match(wrong[0], { check: "migrations", verdict: "error", message: /missing: tags/ });
+    await query("alter table labels rename to tags");
+  });
+  await t.test("agents", async (t) => {
+    await query("delete from ingest.migrations");
+    await query("insert into ingest.migrations (hash, created_at) select 'x', $1::bigint", [await newestMigration()]);
+    await query("update agents set client_cert_not_after = now() + interval '13 days'");
+    await findsOnly(t, env, [{ check: "agents", verdict: "warning", message: /within 14 days: 1 \(web-01\)/ }]);
+    await query("update agents set client_cert_serial = null, client_cert_not_after = null, status = 'offline'");
+    await findsOnly(t, env, [{ check: "agents", verdict: "warning", message: /without a client certificate: 1/ }]);
+    await query("update agents set status = 'revoked' where id = $1", [agentId]);
+    await findsOnly(t, env, []);
+  });
+  await t.test("descriptor limit", async (t) => {
+    await query("alter table agents rename to real_agents");
+    await query(`create view agents as select 'active' as status, null::timestamptz as deleted_at, 'h' as hostname, 'i' as id,
+                 's' as client_cert_serial, null::timestamptz as client_cert_not_after from generate_series(1, 2000000)`);
+    const { findings } = await examine(env);
+    t.match(
+      findings.find(({ check }) => check === "descriptor limit"),
+      { verdict: "error", message: /2000000 agents/, remedy: /LimitNOFILE/ },
+    );
+    await query("drop view agents");
+    await query("alter table real_agents rename to agents");
+  });
+  await t.test("features in use", async (t) => {
+    await query(`create table alert_rules (id text, enabled boolean, deleted_at timestamptz);
+                 create table certificates (id text);
+                 insert into alert_rules values ('on', true, null), ('off', false, null), ('gone', true, now());
+                 insert into checks (id, organisation_id, name, check_type, config)
+                   select 'c', id, 'c', 'x', '{}' from organisations`);
+    await findsOnly(t, env, [
+      { check: "features in use", verdict: "warning", message: /alert rules.*\(alert_rules: 1 in use\)/ },
+      { check: "features in use", verdict: "warning", message: /checks are not sent/ },
+    ]);
+  });
+});
+
+t.test("a database that cannot be reached, or has nothing in it, hides nothing else", async (t) => {
+  const service = await startTestService(t);
+  const env = { ...environmentOf(service), INGEST_TLS_CERT: "/nowhere/server.crt", INGEST_PORTS: "x" };
+  const gone = await examine({ ...env, DATABASE_URL: "postgres://nobody@127.0.0.1:1/nothing" });
+  t.match(gone.wrong, [
+    { check: "configuration", message: /INGEST_PORTS/ },
+    { check: "server certificate", message: /nowhere/ },
+    { check: "ports", message: /INGEST_GRPC_PORT/ },
+    { check: "database", verdict: "error", message: /ECONNREFUSED/ },
+  ]);
+  t.ok(gone.findings.some(({ check, verdict }) => check === "JWT key" && verdict === "ok"));
+  t.match(
+    gone.findings.filter(({ verdict }) => verdict === "skipped").map(({ check }) => check),
+    ["migrations", "clock", "agent CA", "agents", "descriptor limit", "features in use"],
+  );
+
+  const empty = await createEmptyDatabase(t);
+  const { wrong, findings } = await examine({ ...environmentOf(service), DATABASE_URL: empty.url });
+  t.match(wrong, [
+    { check: "migrations", verdict: "error", message: /missing: agent_enrolment_tokens, / },
+    { check: "migrations", verdict: "warning" },
+  ]);
+  t.match(
+    findings.filter(({ verdict }) => verdict === "skipped").map(({ check }) => check),
+    ["agent CA", "JWT key", "agents", "descriptor limit"],
+  );
+
+  const nothing = await runCommand({ DATABASE_URL: "", PATH: "/nowhere" }, ["doctor", "--json"]);
+  t.equal(nothing.exitCode, 1);
+  t.match(JSON.parse(nothing.output)[0], { check: "configuration", verdict: "error", message: /DATABASE_URL/ });
+});
+
+t.test("for people: a line for each, wrapped to the terminal, never a secret", async (t) => {
+  const service = await startTestService(t);
+  const env = { ...environmentOf(service), LDAP_ENCRYPTION_KEY: "a wrong secret" };
+  const { output, errors, exitCode } = await runCommand(env, ["doctor"]);
+  t.equal(exitCode, 1);
+  t.match(output, /^ok +configuration +every variable can be used\n/);
+  t.match(output, /\nerror +agent CA +the key of .*\n +→ set LDAP_ENCRYPTION_KEY/);
+  t.equal(errors, "error: one thing is to be looked at");
+  t.notMatch(output, /a wrong secret|-----BEGIN/);
+  const wrapped = (await runCommand(env, ["doctor"], { columns: 72, hasColours: true })).output;
+  t.match(wrapped, "\x1b[31merror\x1b[0m");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours have no width
+  for (const line of wrapped.replace(/\x1b\[\d+m/g, "").split("\n")) t.ok(line.length <= 72, line);
+});
+
+t.test("clocks that disagree", async (t) => {
+  const ahead = (ms: number) => ({
+    db: { execute: async () => ({ rows: [{ ms: Date.now() + ms }] }) } as unknown as Queryable,
+    configuration: { warnings: [], problems: [] },
+    variables: {},
+  });
+  t.match(await clockCheck.run(ahead(1_000)), [{ verdict: "ok", message: /s behind the database's/ }]);
+  t.match(await clockCheck.run(ahead(-30_000)), [{ verdict: "warning", message: /s ahead of/, remedy: /NTP/ }]);
+  t.match(await clockCheck.run(ahead(90_000)), [{ verdict: "error" }]);
+});
+
+t.test("dates of a certificate", async (t) => {
+  const day = 24 * 60 * 60 * 1000;
+  const check = (fromDays: number, toDays: number) =>
+    checkDates(
+      "it",
+      { notBefore: new Date(Date.now() + fromDays * day), notAfter: new Date(Date.now() + toDays * day) },
+      "x",
+    );
+  t.match(check(-1, 31), { verdict: "ok" });
+  t.match(check(-1, 29.5), { verdict: "warning", message: "it expires in 29 days" });
+  t.match(check(-2, -1), { verdict: "error", message: /expired on/ });
+  t.match(check(1, 90), { verdict: "error", message: /not valid before/ });
+});
+
+async function newestMigration(): Promise<number> {
+  const journal = await readFile(new URL("../../drizzle/ingest/meta/_journal.json", import.meta.url), "utf8");
+  const { entries } = JSON.parse(journal) as { entries: { when: number }[] };
+  return Math.max(...entries.map(({ when }) => when));
+}
