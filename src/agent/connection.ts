@@ -1,6 +1,11 @@
 import type { ClientHttp2Session } from "node:http2";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 
 type SessionManager = NonNullable<Parameters<typeof createGrpcTransport>[0]["sessionManager"]>;
@@ -23,7 +28,12 @@ export interface ClientCredentials {
   privateKeyPem: string;
 }
 
-/** One TLS connection to the service, speaking gRPC. */
+const TRANSPORTS = { grpc: createGrpcTransport, "grpc-web": createGrpcWebTransport, connect: createConnectTransport };
+
+/** What can be spoken over a connection. */
+export type Protocol = keyof typeof TRANSPORTS;
+
+/** One TLS connection to the service. */
 export interface Connection {
   client: Client<typeof IngestService>;
   /** Cuts the connection; calls under way fail. */
@@ -31,7 +41,11 @@ export interface Connection {
 }
 
 /** Prepares a connection, which is made with the first call. Each has its own, as each installed agent has. */
-export function openConnection({ address, ca }: ServiceAddress, credentials?: ClientCredentials): Connection {
+export function openConnection(
+  { address, ca }: ServiceAddress,
+  credentials?: ClientCredentials,
+  protocol: Protocol = "grpc",
+): Connection {
   const baseUrl = `https://${address}`;
   const manager = new Http2SessionManager(baseUrl, undefined, {
     ...(ca !== undefined && { ca }),
@@ -51,7 +65,7 @@ export function openConnection({ address, ca }: ServiceAddress, credentials?: Cl
     },
     notifyResponseByteRead: (stream) => manager.notifyResponseByteRead(stream),
   };
-  const transport = createGrpcTransport({ baseUrl, sessionManager });
+  const transport = TRANSPORTS[protocol]({ baseUrl, httpVersion: "2", sessionManager });
   return { client: createClient(IngestService, transport), close: () => manager.abort() };
 }
 

@@ -1,0 +1,131 @@
+import { execFile } from "node:child_process";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Code } from "@connectrpc/connect";
+import t, { type Test } from "tap";
+import { createIngestClient } from "../dist/agent/client.js";
+import { createTestCsr, createTestKey, enrol, heartbeat } from "./support/field-agent.js";
+import { makeDirectory, startTestService } from "./support/service.js";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const run = promisify(execFile);
+
+/** A project that has the packed package, with what it depends on, in its `node_modules`. */
+async function makeConsumer(t: Test): Promise<string> {
+  const directory = await makeDirectory(t);
+  // Without scripts: `prepare` would build what other tests are running.
+  const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", directory], {
+    cwd: ROOT,
+  });
+  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
+  const modules = join(directory, "node_modules");
+  const installed = join(modules, "ct-ops-ingest");
+  await mkdir(installed, { recursive: true });
+  await run("tar", ["-xzf", join(directory, filename), "--strip-components=1", "-C", installed]);
+  const { dependencies } = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+  for (const name of [...Object.keys(dependencies), "@types/node"]) {
+    await mkdir(dirname(join(modules, name)), { recursive: true });
+    await symlink(join(ROOT, "node_modules", name), join(modules, name));
+  }
+  await writeFile(join(directory, "package.json"), '{"type":"module"}');
+  return directory;
+}
+
+/** Types that did not resolve would be `any`, in which nothing is wrong: so something in it has to be. */
+const CLIENT_PROGRAM = `import { create } from "@bufbuild/protobuf";
+import { Agent } from "ct-ops-ingest/agent";
+import { type IngestClient, createIngestClient } from "ct-ops-ingest/client";
+import { type HeartbeatRequest, HeartbeatRequestSchema } from "ct-ops-ingest/gen/agent/v1/heartbeat_pb.js";
+import { IngestService } from "ct-ops-ingest/gen/agent/v1/ingest_pb.js";
+
+const request: HeartbeatRequest = create(HeartbeatRequestSchema, { cpuPercent: 1 });
+// @ts-expect-error a number is no text
+const wrong: string = request.cpuPercent;
+// @ts-expect-error there is no such method
+const missing = (client: IngestClient) => client.enrol;
+// @ts-expect-error the id is a text: #gen resolves from inside the package too
+const id = async (client: IngestClient): Promise<number> => (await client.register({})).agentId;
+// @ts-expect-error a certificate without its key
+const half = () => createIngestClient({ address: "x", certificate: "x" });
+console.log(IngestService.typeName, Agent.name, createIngestClient.name, typeof wrong, missing, id, half);
+`;
+
+/** Compiles as a user of the package would, strictly, its declarations included. */
+async function compile(directory: string, files: string[], ...options: string[]): Promise<void> {
+  const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
+  const common = ["--strict", "--target", "ES2023", "--module", "NodeNext", "--types", "node"];
+  await run(process.execPath, [tsc, ...common, ...options, ...files], { cwd: directory }).catch(({ stdout }) => {
+    throw new Error(`${files}: ${String(stdout).slice(0, 2_000)}`);
+  });
+}
+
+t.test("in a project that has the package", async (t) => {
+  const directory = await makeConsumer(t);
+  const [, example] = /```ts\n(.*?)```/s.exec(await readFile(join(ROOT, "docs/client.md"), "utf8")) ?? [];
+  await writeFile(join(directory, "example.ts"), example ?? "");
+  await writeFile(join(directory, "client.ts"), CLIENT_PROGRAM);
+  await compile(directory, ["example.ts", "client.ts"]);
+
+  await t.test("the example of docs/client.md runs", async (t) => {
+    const service = await startTestService(t);
+    await writeFile(join(directory, "ca.pem"), service.ca);
+    const { stdout } = await run(process.execPath, ["example.js"], {
+      cwd: directory,
+      env: {
+        ...process.env,
+        INGEST_ADDRESS: service.address,
+        INGEST_CA: "ca.pem",
+        INGEST_TOKEN: await service.createToken(),
+      },
+      timeout: 30_000,
+    });
+    t.match(stdout, /^active [a-z0-9]{24}\nacknowledged: true\n$/);
+  });
+
+  await t.test("what a client needs can be imported, with its types", async (t) => {
+    const { stdout } = await run(process.execPath, ["client.js"], { cwd: directory });
+    t.match(stdout, /^agent\.v1\.IngestService Agent createIngestClient number/);
+  });
+
+  await t.test("the service can be imported, with its types", async (t) => {
+    await writeFile(
+      join(directory, "service.ts"),
+      `import { type Config, parseConfig, startApp } from "ct-ops-ingest";
+       // @ts-expect-error ports are numbers
+       const port = (config: Config): string => config.grpcPort;
+       console.log(parseConfig.name, startApp.name, typeof port);`,
+    );
+    // drizzle-orm's own declarations name drivers that nobody has installed.
+    await compile(directory, ["service.ts"], "--skipLibCheck");
+    const { stdout } = await run(process.execPath, ["service.js"], { cwd: directory });
+    t.equal(stdout, "parseConfig startApp function\n");
+  });
+});
+
+for (const protocol of ["grpc", "grpc-web", "connect"] as const) {
+  t.test(`createIngestClient over ${protocol}`, async (t) => {
+    const service = await startTestService(t);
+    const key = createTestKey();
+    const client = createIngestClient({ ...service, protocol });
+    t.teardown(() => client.close());
+    const request = { publicKey: key.rawPem, csrDer: await createTestCsr(key), agentInfo: { hostname: protocol } };
+    const answer = await client.register({ ...request, orgToken: await service.createToken() });
+    t.match(answer, { status: "active", clientCertPem: /^-----BEGIN CERTIFICATE/ });
+    await t.rejects(client.register({ ...request, csrDer: new Uint8Array() }), { code: Code.InvalidArgument });
+    await t.rejects(client.renewCertificate({ agentId: answer.agentId }), { code: Code.Unauthenticated });
+
+    const { certificatePem, privateKeyPem, jwt } = await enrol(service, await service.createToken(), {
+      agentInfo: { hostname: "other", version: "" },
+    });
+    const agent = createIngestClient({ ...service, protocol, certificate: certificatePem, key: privateKeyPem });
+    t.teardown(() => agent.close());
+    async function* heartbeats() {
+      yield heartbeat(jwt, { timestampUnix: 0n, uptimeSeconds: 0n, disks: [] }) as { agentId: string };
+    }
+    const acknowledgements: boolean[] = [];
+    for await (const { ok } of agent.heartbeat(heartbeats())) acknowledgements.push(ok);
+    t.same(acknowledgements, [true]);
+  });
+}
