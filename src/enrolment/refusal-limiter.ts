@@ -98,15 +98,19 @@ export class RefusalLimiter {
     // One for the place that became free; all of them to hear that there will be none.
     const resumed = source.refusals < this.options.perMinute ? 1 : source.waiting.length;
     for (const resume of source.waiting.splice(0, resumed)) resume();
-    this.#forget();
+    // Only a refusal leaves anything to be forgotten later.
+    if (refused) this.#forget();
   }
 
-  /** Forgets windows that have ended, and the oldest ones when there are too many. */
+  /**
+   * Forgets windows that have ended, and the oldest ones when there are too many. Never a source that somebody waits
+   * at: nobody else would tell them to go on.
+   */
   #forget(): void {
-    for (const [key, { endsAt, underWay }] of this.#sources) {
+    for (const [key, { endsAt, underWay, waiting }] of this.#sources) {
       const isOver = endsAt <= this.#now();
       if (!isOver && this.#sources.size <= MAX_SOURCES) return;
-      if (underWay === 0) this.#sources.delete(key);
+      if (underWay === 0 && waiting.length === 0) this.#sources.delete(key);
     }
   }
 

@@ -60,6 +60,23 @@ t.test("the bound is exact for attempts at the same moment, and none that succee
   t.equal(reasons.filter((reason) => /too many/.test(reason)).length, 195);
 });
 
+t.test("those that wait all go on, however few may be under way and whenever the minute ends", async (t) => {
+  const alone = createLimiter(1);
+  t.same(await Promise.all([1, 2, 3].map((n) => alone.attempt("192.0.2.1", async () => n))), [1, 2, 3]);
+
+  const { attempt, pass } = createLimiter(2);
+  await t.rejects(attempt("192.0.2.1", refuse), { message: "refused" });
+  let resolve = (_: number) => {};
+  const promise = new Promise<number>((settle) => {
+    resolve = settle;
+  });
+  const first = attempt("192.0.2.1", () => promise);
+  const others = [1, 2, 3].map((n) => attempt("192.0.2.1", async () => n));
+  pass(60_000);
+  resolve(0);
+  t.same(await Promise.all([first, ...others]), [0, 1, 2, 3]);
+});
+
 t.test("an IPv6 network counts as one address", async (t) => {
   const { attempt } = createLimiter(1);
   await t.rejects(attempt("2001:db8:0:1::1", refuse), { message: "refused" });
