@@ -74,11 +74,12 @@ export async function startApp(config: Config, logger: Logger, timing: AppTiming
 async function start(config: Config, logger: Logger, timing: AppTiming, lifetime: Lifetime): Promise<App> {
   const serverCertificate = await readServerCertificate(config.tls);
   await migrateIngest(config.databaseUrl);
-  const database = openDatabase({
-    url: config.databaseUrl,
-    onIdleError: (error) => logger.warn({ err: error }, "a database connection broke"),
-  });
+  const onIdleError = (error: Error) => logger.warn({ err: error }, "a database connection broke");
+  const database = openDatabase({ url: config.databaseUrl, maxConnections: 10, onIdleError });
   lifetime.register("database", () => database.close());
+  // Registrations wait for each other's locks: streams have connections that those cannot take.
+  const streamDatabase = openDatabase({ url: config.databaseUrl, maxConnections: 5, onIdleError });
+  lifetime.register("database of streams", () => streamDatabase.close());
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
 
@@ -92,7 +93,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("signing keys", () => signingKeys.close());
   const agentCa = await openAgentCa({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa });
   lifetime.register("agent CA", () => agentCa.close());
-  const health = new DatabaseHealth(database.db);
+  const health = new DatabaseHealth(streamDatabase.db);
   lifetime.register("database health", () => health.stop());
 
   const enrolmentEvents = new EnrolmentEvents(logger);
@@ -110,14 +111,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
   const events = new HeartbeatEvents(logger);
   const sessions = new Sessions({
-    database,
-    writer: new HeartbeatWriter({ database, events }),
-    offlineWriter: new OfflineWriter({ database, events }),
+    database: streamDatabase,
+    writer: new HeartbeatWriter({ database: streamDatabase, events }),
+    offlineWriter: new OfflineWriter({ database: streamDatabase, events }),
     events,
     instanceId: createId(),
   });
 
-  const identityWatch = new IdentityWatch({ db: database.db, sessions, events });
+  const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
   lifetime.register("identity watch", () => identityWatch.stop());
   const listener = new Listener({
     url: config.databaseUrl,
@@ -152,7 +153,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     cert: serverCertificate.cert,
     key: serverCertificate.key,
     handler: createServiceHandler({
-      db: database.db,
+      db: streamDatabase.db,
       trustedCas: () => agentCa.trusted,
       registrar,
       renewal,

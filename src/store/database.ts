@@ -33,7 +33,8 @@ export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} 
   const pool = new pg.Pool({
     connectionString: url,
     max: maxConnections,
-    connectionTimeoutMillis: 5_000,
+    // Covers the wait for a connection that is in use, too: a storm of registrations takes longer than it takes to connect.
+    connectionTimeoutMillis: 15_000,
     application_name: "ct-ops-ingest",
     // A lock that somebody holds for longer must not hold a connection, and the agent behind it, for ever.
     options: "-c lock_timeout=5s -c statement_timeout=30s",
