@@ -1,6 +1,7 @@
 import type { IssuedCertificate } from "../identity/client-certificate.js";
 import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { createId } from "../lib/ids.js";
+import { forgetAdoption } from "../store/adoptions.js";
 import { certificateColumns, insertAgent, insertStatusHistory, type NewAgent, renewAgent } from "../store/agents.js";
 import { rememberClientCertificate } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
@@ -48,8 +49,11 @@ export async function writeEnrolment(tx: Queryable, enrolment: Enrolment, revive
 
 /** @throws KeyTaken */
 export async function putAgent(tx: Queryable, enrolment: Enrolment, revives: boolean): Promise<void> {
-  if (revives) await renewAgent(tx, agentOf(enrolment));
-  else if (!(await insertAgent(tx, agentOf(enrolment)))) throw new KeyTaken();
+  if (revives) {
+    await renewAgent(tx, agentOf(enrolment));
+    // Otherwise the key from which it was claimed before it was deleted could take back what was enrolled anew.
+    await forgetAdoption(tx, enrolment.identity.agentId);
+  } else if (!(await insertAgent(tx, agentOf(enrolment)))) throw new KeyTaken();
 }
 
 /** The row of the agent. */

@@ -317,6 +317,24 @@ t.test("the key of a deleted agent may adopt another one", async (t) => {
   t.match(await claim(service, token, machine("web-01"), second.key), { status: "active", agentId: second.agentId });
 });
 
+t.test("a claimed agent that was deleted and enrolled anew is not the old key's to take back", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const token = await service.createToken();
+  const web = machine("web-01");
+  const before = await enrol(service, token, web);
+  await passTime(service);
+  const claimant = createTestKey();
+  t.match(await claim(service, token, web, claimant), { status: "pending", agentId: before.agentId });
+  await query("update agents set deleted_at = now()");
+  await query("update hosts set deleted_at = now()");
+  const waiting = await service.createToken({ autoApprove: false });
+  t.match(await claim(service, waiting, web, claimant), { status: "pending", agentId: before.agentId });
+  await t.rejects(claim(service, "", web, before.key), { code: Code.INVALID_ARGUMENT }, "it needs a token of its own");
+  await t.rejects(claim(service, token, web, before.key), { code: Code.ALREADY_EXISTS });
+  t.match(await query("select status, public_key from agents"), [{ status: "pending", public_key: claimant.rawPem }]);
+});
+
 t.test("INGEST_ADOPT_AUTO_APPROVE makes a token that approves by itself approve an adoption too", async (t) => {
   const service = await startTestService(t, { env: { INGEST_ADOPT_AUTO_APPROVE: "true" } });
   const { query } = service.database;
