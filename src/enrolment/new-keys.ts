@@ -75,11 +75,9 @@ export class NewKeys {
     const { organisationId } = token;
     const machine = { organisationId, hostname: identifyingHostname(hostname), addresses: identifyingAddresses };
     await lockRegistration(tx, publicKey.pem, machine);
-    if (goneId !== undefined) {
-      const current = await findKnownAgent(tx, publicKey.pem);
-      if (current?.id !== goneId || !isGone(current)) throw new KeyTaken();
-    }
-    const decision = await decide(tx, machine, publicKey.pem, goneId);
+    const decision = await decide(tx, machine, goneId);
+    // Making a new agent shows by itself whether another request with the same key was faster.
+    if (goneId !== undefined || decision.kind !== "new") await requireKeyStillFree(tx, publicKey.pem, goneId);
     if (decision.kind === "refuse" || decision.kind === "ambiguous") throw duplicateRefusal(decision);
 
     const adopted = decision.kind === "adopt" ? decision.host : undefined;
@@ -117,22 +115,24 @@ interface NewKey {
   goneId: string | undefined;
 }
 
+/** @throws KeyTaken when the key became known after it was looked up, whichever machine the other request described */
+async function requireKeyStillFree(tx: Queryable, publicKey: string, goneId: string | undefined): Promise<void> {
+  const current = await findKnownAgent(tx, publicKey);
+  if (current?.id !== goneId || (current && !isGone(current))) throw new KeyTaken();
+}
+
 /**
  * What becomes of a new key. A host that is to be adopted is locked, and was looked at again since: its agent may have
  * come back in the meantime.
- *
- * @throws KeyTaken
  */
 async function decide(
   tx: Queryable,
   machine: MachineDescription,
-  publicKey: string,
   goneId: string | undefined,
 ): Promise<DuplicateDecision> {
   let lockedId: string | undefined;
   for (;;) {
     const matching = await findMatchingHosts(tx, machine, { exceptOfAgent: goneId });
-    if (matching.some(({ agent }) => agent?.publicKey === publicKey)) throw new KeyTaken();
     const decision = decideDuplicate(matching);
     if (decision.kind !== "adopt" || decision.host.hostId === lockedId) return decision;
     await lockHostNow(tx, decision.host.hostId, decision.host.agent?.id);

@@ -28,7 +28,6 @@ export interface MatchingHost {
 /** The agent of a {@link MatchingHost}. */
 export interface MatchingAgent {
   id: string;
-  publicKey: string;
   status: string;
   /** Its session is not closed, and it said something less than {@link PRESENCE_S} ago. */
   isStreaming: boolean;
@@ -57,7 +56,6 @@ export async function findMatchingHosts(
     hostname_matches: boolean;
     addresses: string[] | null;
     agent_id: string | null;
-    public_key: string;
     agent_status: string;
     is_streaming: boolean;
     has_just_registered: boolean;
@@ -76,7 +74,7 @@ export async function findMatchingHosts(
     select h.id, h.hostname, h.status,
            coalesce(lower(h.hostname) = lower(${hostname ?? null}::text), false) as hostname_matches,
            coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)) as addresses,
-           a.id as agent_id, a.public_key, a.status as agent_status,
+           a.id as agent_id, a.status as agent_status,
            coalesce(s.agent_id is not null and s.closed_at is null
              and greatest(s.opened_at, a.last_heartbeat_at) > now() - make_interval(secs => ${PRESENCE_S}), false)
              as is_streaming,
@@ -104,7 +102,6 @@ export async function findMatchingHosts(
         ? undefined
         : {
             id: row.agent_id,
-            publicKey: row.public_key,
             status: row.agent_status,
             isStreaming: row.is_streaming,
             hasJustRegistered: row.has_just_registered,

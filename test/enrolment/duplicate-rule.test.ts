@@ -5,7 +5,6 @@ import type { MatchingAgent, MatchingHost } from "../../dist/store/matching-host
 
 const silent: MatchingAgent = {
   id: "agent",
-  publicKey: "key",
   status: "offline",
   isStreaming: false,
   hasJustRegistered: false,

@@ -335,6 +335,22 @@ t.test("a claimed agent that was deleted and enrolled anew is not the old key's 
   t.match(await query("select status, public_key from agents"), [{ status: "pending", public_key: claimant.rawPem }]);
 });
 
+t.test("one key at the same moment with two descriptions of its machine is one agent", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const token = await service.createToken();
+  for (let round = 1; round <= 5; round++) {
+    await enrol(service, token, machine(`gone-${round}`));
+    await passTime(service);
+    const key = createTestKey();
+    const replies = await Promise.all(
+      ["new", "gone", "new", "gone"].map((name) => claim(service, token, machine(`${name}-${round}`), key)),
+    );
+    t.equal(new Set(replies.map(({ agentId }) => agentId)).size, 1);
+    t.equal((await query("select from agents where public_key = $1", [key.rawPem])).length, 1);
+  }
+});
+
 t.test("INGEST_ADOPT_AUTO_APPROVE makes a token that approves by itself approve an adoption too", async (t) => {
   const service = await startTestService(t, { env: { INGEST_ADOPT_AUTO_APPROVE: "true" } });
   const { query } = service.database;
