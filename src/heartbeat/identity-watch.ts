@@ -1,6 +1,6 @@
-import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
+import { findObjection } from "../identity/standing.js";
 import type { Queryable } from "../store/database.js";
-import { findInvalidSessions, type InvalidSession } from "../store/session-validity.js";
+import { findDoubtfulSessions } from "../store/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import type { Session, Sessions } from "./sessions.js";
 
@@ -57,13 +57,14 @@ export class IdentityWatch {
     this.#checking = true;
     for (let sessions = this.#take(); sessions.length > 0; sessions = this.#take()) {
       try {
-        const invalid = await findInvalidSessions(
+        const found = await findDoubtfulSessions(
           this.options.db,
           sessions.map((session) => session.credentials),
         );
-        for (const found of invalid) {
-          const session = sessions[found.index];
-          session?.end(toError(session.key.agentId, found));
+        for (const { index, ...standing } of found) {
+          const session = sessions[index];
+          const objection = session && findObjection(session.key.agentId, standing);
+          if (objection !== undefined) session?.end(objection);
         }
       } catch (error) {
         // The next scan looks at all of them again.
@@ -83,12 +84,4 @@ export class IdentityWatch {
     this.#serials.clear();
     return due;
   }
-}
-
-function toError(agentId: string, { status, certificateRevoked }: InvalidSession): IngestError {
-  if (status === null) return agentNotFound(agentId);
-  if (status !== "active" && status !== "offline") return agentNotAllowed(agentId, status);
-  return certificateRevoked
-    ? new IngestError("client_certificate_invalid", "the client certificate was revoked; register again")
-    : new IngestError("identity_mismatch", "another key than this stream's is on record for its agent now");
 }

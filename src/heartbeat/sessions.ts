@@ -58,8 +58,9 @@ export class Sessions {
     // Two openings of one agent may come back from the database in either order: the higher epoch is the agent's.
     if (current !== undefined && current.key.epoch > epoch) throw displacedError();
     const key = { agentId, hostId, organisationId, epoch };
-    const credentials = { agentId, hostId, publicKey: caller.publicKey, serial: caller.certificate.serial };
-    const session = new Session(key, credentials, caller.certificate, this.options, end, () => this.#forget(session));
+    const { publicKey, certificate } = caller;
+    const credentials = { agentId, organisationId, hostId, publicKey, serial: certificate.serial };
+    const session = new Session(key, credentials, certificate, this.options, end, () => this.#forget(session));
     this.#open.add(session);
     this.#current.set(agentId, session);
     current?.end(displacedError());

@@ -1,16 +1,13 @@
 import type { X509Certificate } from "node:crypto";
-import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
+import { agentNotFound, IngestError } from "../errors.js";
 import { findCallerRecord } from "../store/agents.js";
 import { rememberClientCertificate } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
 import { verifyAccessToken } from "./access-token.js";
 import { agentKeyThumbprint, isStoredKey, parseAgentPublicKey } from "./agent-key.js";
-import {
-  type CertificateIdentity,
-  type CertificateReference,
-  verifyClientCertificate,
-} from "./certificate-verification.js";
+import { type CertificateReference, verifyClientCertificate } from "./certificate-verification.js";
 import type { SigningKeys } from "./signing-keys.js";
+import { findObjection } from "./standing.js";
 
 /** An agent that proved who it is by its client certificate. */
 export interface Caller {
@@ -18,7 +15,6 @@ export interface Caller {
   organisationId: string;
   hostId: string;
   hostname: string;
-  status: "active" | "offline";
   /** The key on record, which is the certificate's, in its stored form. */
   publicKey: string;
   /** The certificate it presented. */
@@ -46,20 +42,17 @@ export async function identifyCaller(
   const { agentId, organisationId, certificate } = identity;
   const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
   if (record === undefined) throw agentNotFound(agentId);
-  requireAgreement(identity, record);
-  const { hostId, hostname, status, publicKey } = record;
-  if (status !== "active" && status !== "offline") {
-    throw agentNotAllowed(agentId, status);
-  }
-  if (record.certificateRevoked) {
-    throw new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
-      reason: "client_certificate_revoked",
-      agentId,
-    });
-  }
+  const objection = findObjection(agentId, {
+    status: record.status,
+    organisationAgrees: record.organisationId === organisationId,
+    keyAgrees: isStoredKey(record.publicKey, identity.publicKey),
+    certificateRevoked: record.certificateRevoked,
+  });
+  if (objection !== undefined) throw objection;
   // The earlier service remembered only the newest of an agent's certificates.
   if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
-  return { agentId, organisationId, hostId, hostname, status, publicKey, certificate };
+  const { hostId, hostname, publicKey } = record;
+  return { agentId, organisationId, hostId, hostname, publicKey, certificate };
 }
 
 /**
@@ -75,14 +68,5 @@ export async function requireAccessToken(keys: SigningKeys, token: string, calle
   // Tokens that the earlier service issued are bound to no key.
   if (keyThumbprint !== undefined && keyThumbprint !== agentKeyThumbprint(parseAgentPublicKey(caller.publicKey))) {
     throw new IngestError("identity_mismatch", "the access token was issued for another key than the certificate's");
-  }
-}
-
-function requireAgreement(identity: CertificateIdentity, record: { organisationId: string; publicKey: string }): void {
-  const mismatch = (what: string) =>
-    new IngestError("identity_mismatch", `the client certificate ${what}`, { agentId: identity.agentId });
-  if (record.organisationId !== identity.organisationId) throw mismatch("names another organisation than the agent's");
-  if (!isStoredKey(record.publicKey, identity.publicKey)) {
-    throw mismatch("carries another key than the one on record");
   }
 }

@@ -3,7 +3,15 @@ import t from "tap";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/approval.js";
 import { deleteHost } from "../support/delete-host.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream, register, registration } from "../support/field-agent.js";
+import {
+  createTestKey,
+  enrol,
+  heartbeat,
+  openLiveStream,
+  openStream,
+  register,
+  registration,
+} from "../support/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const SCAN_INTERVAL_MS = 5_000;
@@ -57,15 +65,40 @@ t.test("a stream ends at once when its agent may not hold it any more, with the 
       Code.UNAUTHENTICATED,
       /certificate was revoked; register again/,
     ],
+    [
+      "claimed by another key, which waits for approval",
+      (id) =>
+        query("update agents set status = 'pending', public_key = $2 where id = $1", [id, createTestKey().rawPem]),
+      Code.UNAUTHENTICATED,
+      /carries another key than the one on record/,
+    ],
+    [
+      "moved to another organisation, and pending there",
+      (id) =>
+        query(
+          `with other as (insert into organisations (id, name, slug) values ('other', 'Other', 'other') returning id)
+           update agents set status = 'pending', organisation_id = other.id from other where agents.id = $1`,
+          [id],
+        ),
+      Code.UNAUTHENTICATED,
+      /names another organisation than the agent's/,
+    ],
   ];
   const agents = await enrolMany(service, cases.length + 1);
   const [bystander, ...victims] = await Promise.all(agents.map((agent) => openLiveStream(service, agent)));
+  const answers: (string | undefined)[] = [];
   const startedAt = performance.now();
   for (const [index, [name, act, code, details]] of cases.entries()) {
     await act(agents[index + 1]?.agentId as string);
-    t.match(await victims[index]?.ended, { code, details }, name);
+    const ended = await victims[index]?.ended;
+    t.match(ended, { code, details }, name);
+    answers.push(ended?.details);
   }
   t.ok(performance.now() - startedAt < SCAN_INTERVAL_MS, "all of them before one scan could have found them");
+  for (const [index, [name, , code]] of cases.entries()) {
+    const call = openStream(service, agents[index + 1]);
+    t.match(await call.ended, { code, details: answers[index] }, `${name}: a new call is answered alike`);
+  }
 
   bystander?.send(heartbeat(agents[0]?.agentId as string));
   t.match(await bystander?.next(), { ok: true }, "other streams go on");
