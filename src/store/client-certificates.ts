@@ -147,8 +147,11 @@ async function listUnrevoked(db: Queryable, condition: ReturnType<typeof and>): 
 
 async function revokeSerials(db: Queryable, held: readonly HeldSerial[], reason: string): Promise<void> {
   if (held.length === 0) return;
-  await db
-    .insert(revokedCertificates)
-    .values(held.map((serial) => ({ id: createId(), ...serial, reason })))
-    .onConflictDoNothing({ target: revokedCertificates.serial });
+  const column = (of: (held: HeldSerial) => string) => sql`${sql.param(held.map(of))}::text[]`;
+  await db.execute(sql`
+    insert into revoked_certificates (id, organisation_id, serial, reason)
+    select w.id, w.organisation_id, w.serial, ${reason}
+    from unnest(${column(createId)}, ${column((h) => h.organisationId)}, ${column((h) => h.serial)})
+      as w(id, organisation_id, serial)
+    on conflict (serial) do nothing`);
 }

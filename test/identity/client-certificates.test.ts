@@ -5,6 +5,7 @@ import {
   forgetExpiredCertificates,
   rememberClientCertificate,
   replaceClientCertificate,
+  revokeCertificatesOfRevokedAgents,
 } from "../../dist/store/client-certificates.js";
 import { agentCaKey, forgeCertificate, putOnRecord, serialOf, spiffeIdOf } from "../support/certificates.js";
 import { eventually } from "../support/eventually.js";
@@ -164,6 +165,26 @@ for (const [name, change] of [
     t.notOk(held.includes(serialOf(again.clientCertPem)), "let in again, it gets another one");
   });
 }
+
+t.test(
+  "twenty thousand agents that were revoked before this service came are no more than it can revoke",
+  async (t) => {
+    const service = await startTestService(t);
+    const { query } = service.database;
+    const { agentId } = await enrol(service, await service.createToken());
+    await query(
+      `insert into agents (id, organisation_id, hostname, public_key, status, client_cert_serial)
+     select 'earlier-' || n, organisation_id, 'h' || n, 'k' || n, 'revoked', 's' || n
+     from agents, generate_series(1, 20000) n where id = $1`,
+      [agentId],
+    );
+    const revoked = await revokeCertificatesOfRevokedAgents(service.store.db, { reason: "gone" });
+    t.equal(revoked.length, 20_000);
+    t.same(await query("select count(*)::int as serials, count(distinct id)::int as ids from revoked_certificates"), [
+      { serials: 20_000, ids: 20_000 },
+    ]);
+  },
+);
 
 t.test("expired certificates are forgotten", async (t) => {
   const service = await startTestService(t);
