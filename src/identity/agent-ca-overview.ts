@@ -41,10 +41,10 @@ async function countDependants(db: Queryable, records: readonly AgentCaRecord[])
   for (const { issuerFingerprintSha256, agents, until } of await countAgentsByIssuer(db)) {
     add(issuerFingerprintSha256, agents, until);
   }
-  const issuers = records.map(({ certPem, fingerprintSha256 }) => ({
-    certificate: new X509Certificate(certPem),
-    fingerprintSha256,
-  }));
+  const issuers = records.flatMap(({ certPem, fingerprintSha256 }) => {
+    const certificate = read(certPem);
+    return certificate === undefined ? [] : [{ certificate, fingerprintSha256 }];
+  });
   let after = "";
   for (;;) {
     const page = await listUnlistedCertificates(db, { after, limit: PAGE_SIZE });
@@ -62,12 +62,15 @@ function findIssuer(
   certPem: string,
   issuers: readonly { certificate: X509Certificate; fingerprintSha256: string }[],
 ): string | undefined {
+  const leaf = read(certPem);
+  return issuers.find(({ certificate }) => leaf?.checkIssued(certificate) && leaf.verify(certificate.publicKey))
+    ?.fingerprintSha256;
+}
+
+/** The platform's rows may hold anything, and one that is damaged must not hide the others. */
+function read(certPem: string): X509Certificate | undefined {
   try {
-    const leaf = new X509Certificate(certPem);
-    const issuer = issuers.find(
-      ({ certificate }) => leaf.checkIssued(certificate) && leaf.verify(certificate.publicKey),
-    );
-    return issuer?.fingerprintSha256;
+    return new X509Certificate(certPem);
   } catch {
     return undefined;
   }

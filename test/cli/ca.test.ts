@@ -56,6 +56,14 @@ t.test("agents that only the earlier service's record tells of are counted by th
     [agent.agentId],
   );
   await service.database.query("update agents set client_cert_pem = 'damaged' where hostname = 'h1'");
+  await service.database.query(
+    `insert into certificate_authorities
+       (id, purpose, cert_pem, key_pem_encrypted, source, fingerprint_sha256, not_before, not_after, deleted_at)
+     values ('damaged', 'agent_ca', 'damaged', '', 'byo', 'damaged', now(), now() + interval '1 day', now())`,
+  );
   const { output } = await runCommand(service.env, ["ca", "list", "--json"]);
-  t.match(JSON.parse(output), [{ state: "signs", agents: 1 + 2000 - 1 }]);
+  t.match(JSON.parse(output), [
+    { id: "damaged", state: "trusted", agents: 0 },
+    { state: "signs", agents: 1 + 2000 - 1 },
+  ]);
 });
