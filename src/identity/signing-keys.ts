@@ -146,8 +146,13 @@ export class SigningKeys {
   /** Reads the published keys; puts off the end of ours when that is due, and takes the next key when its time came. */
   async refresh(): Promise<void> {
     const { db } = this.options;
-    if (performance.now() - this.#putOffAt >= PUT_OFF_INTERVAL_MS) await this.#putOff();
-    const rows = await listPublishedSigningKeys(db);
+    const isDue = performance.now() - this.#putOffAt >= PUT_OFF_INTERVAL_MS;
+    let rows = isDue ? [] : await listPublishedSigningKeys(db);
+    // Also gone when the database is restored from a backup: agents would be refused with every token they were given.
+    if (!rows.some(({ kid }) => kid === this.#current.kid)) {
+      await this.#putOff();
+      rows = await listPublishedSigningKeys(db);
+    }
     this.#published = new Map(rows.map((row) => [row.kid, this.#published.get(row.kid) ?? toPublished(row)]));
     const next = this.#next;
     const age = rows.find(({ kid }) => kid === next?.kid)?.ageMs ?? 0;

@@ -93,6 +93,19 @@ t.test("a lost key file invalidates nothing", async (t) => {
   );
 });
 
+t.test("a key that signs is published again when its row is gone, as after a backup was put back", async (t) => {
+  const service = await startTestService(t, { timing: { signingKeys: QUICK } });
+  const agent = await enrol(service, await service.createToken());
+  const before = await publishedBy(service);
+  await service.database.query("delete from ingest.signing_keys");
+  await eventually(
+    () => service.database.query("select kid from ingest.signing_keys"),
+    (rows) => rows.length === 1,
+  );
+  await opens(service, agent);
+  t.same(await publishedBy(service), before);
+});
+
 t.test("a changed key file is published at once and signs when every verifier has seen it", async (t) => {
   const { logger, lines } = createTestLog();
   const timing = { signingKeys: { ...QUICK, announceMs: 60 * 60 * 1000 } };
