@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { IngestError } from "../errors.js";
 import { type AgentPublicKey, agentPublicKeyToSpki } from "./agent-key.js";
-import type { SigningCa } from "./signing-ca.js";
+import { isExpired, type SigningCa } from "./signing-ca.js";
 import { formatSpiffeId, type SpiffeIdentity } from "./spiffe-id.js";
 import {
   AuthorityKeyIdentifierExtension,
@@ -33,12 +34,18 @@ export interface IssuedCertificate {
 /**
  * Issues the client certificate of an agent: 90 days, but no longer than its CA, its Ed25519 key, its SPIFFE id (wire
  * contract).
+ *
+ * @throws IngestError `unusable_configuration` when the CA has expired: its agent would be refused with what it was given,
+ * and would ask again at once, for ever
  */
 export async function issueClientCertificate(
   ca: SigningCa,
   identity: SpiffeIdentity,
   publicKey: AgentPublicKey,
 ): Promise<IssuedCertificate> {
+  if (isExpired(ca)) {
+    throw new IngestError("unusable_configuration", `the agent CA expired on ${ca.notAfter.toISOString()}`);
+  }
   const serialBytes = randomSerial();
   // X.509 counts in seconds.
   const issuedAtMs = Math.floor(Date.now() / 1000) * 1000;

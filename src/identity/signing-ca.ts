@@ -114,6 +114,11 @@ export function toCertificateAuthority(
   return { certPem, keyPemEncrypted, source, fingerprintSha256, notBefore, notAfter };
 }
 
+/** Whether a CA is past its end: what it signs is good for nothing. */
+export function isExpired({ notAfter }: Pick<SigningCa, "notAfter">): boolean {
+  return notAfter.getTime() <= Date.now();
+}
+
 /** The fingerprint of a certificate as in `certificate_authorities`. */
 export function fingerprintOf(certificate: X509Certificate): string {
   return createHash("sha256").update(certificate.raw).digest("hex");

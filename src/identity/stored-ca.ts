@@ -10,6 +10,7 @@ import type { KeyEvents } from "./key-events.js";
 import { sealKey, unsealKey } from "./sealed-key.js";
 import {
   createAgentCa,
+  isExpired,
   readSigningCa,
   type SigningCa,
   type SigningCaSource,
@@ -17,7 +18,7 @@ import {
 } from "./signing-ca.js";
 
 /**
- * Signs with the newest CA in the database, and makes one if there is none.
+ * Signs with the newest CA in the database, and makes one if there is none, also when the last one expired.
  *
  * @throws IngestError `unusable_configuration`
  */
@@ -33,15 +34,21 @@ export async function openStoredCa(options: {
       "the agent CA's key needs LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET to be stored",
     );
   }
-  if (!(await hasActiveCa(database.db))) {
-    await activateNewCa(database, secret, async (tx) => !(await hasActiveCa(tx)));
-  }
+  const makeWhereNone = () => activateNewCa(database, secret, async (tx) => !(await hasActiveCa(tx)));
+  if (!(await hasActiveCa(database.db))) await makeWhereNone();
   const refused = new Set<string>();
   return {
     choose: async (trusted, current) => {
+      const isOver = current !== undefined && isExpired(current);
+      let rows = trusted;
+      // Only then: somebody who replaces the active row may do so in two steps.
+      if (isOver && !rows.some(({ active }) => active)) {
+        await makeWhereNone();
+        rows = await listTrustedAgentCas(database.db);
+      }
       let problem: unknown;
-      for (const row of trusted) {
-        if (row.fingerprintSha256 === current?.fingerprintSha256) return current;
+      for (const row of rows) {
+        if (row.fingerprintSha256 === current?.fingerprintSha256 && !isOver) return current;
         const version = `${row.id} ${row.updatedAt.toISOString()}`;
         if (refused.has(version)) continue;
         try {

@@ -239,3 +239,50 @@ t.test("a client certificate does not outlive its CA", async (t) => {
   const { certificatePem } = await registerAgain(service, agent);
   t.equal(new X509Certificate(certificatePem).validTo, new X509Certificate(short.certificatePem).validTo);
 });
+
+t.test("when the CA that signs expires another one is made, and agents come back by themselves", async (t) => {
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const agent = await enrol(service, await service.createToken());
+  // A new CA and not the first one: that was replaced for a reason.
+  const first = await signs(service, agent);
+  const short = await createOperatorCa(3_000);
+  const next = await upload(service, { ...short, sealedKey: await sealKey(short.keyPem, ENCRYPTION_SECRET) });
+  await service.database.query("update certificate_authorities set not_after = $1 where deleted_at is null", [
+    new Date(new X509Certificate(short.certificatePem).validTo),
+  ]);
+  await eventually(
+    () => signs(service, agent),
+    (ca) => ca === next,
+  );
+  const made = await eventually(
+    // Refused, if it asks in the moment between.
+    () => signs(service, agent).catch(() => next),
+    (ca) => ca !== next,
+  );
+  t.not(made, first);
+  t.match(await describeAgentCas(service.store.db), [
+    { fingerprintSha256: made, state: "signs", source: "auto" },
+    { fingerprintSha256: next, state: "expired" },
+    { fingerprintSha256: first, state: "trusted" },
+  ]);
+  await opens(service, await registerAgain(service, agent));
+});
+
+t.test("an own CA that expired signs nothing: an agent would come back with it at once, for ever", async (t) => {
+  const directory = await makeDirectory(t);
+  const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
+  const short = await createOperatorCa(3_000);
+  await Promise.all([writeFile(certFile, short.certificatePem), writeFile(keyFile, short.keyPem)]);
+  const service = await startTestService(t, { env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile } });
+  const { key } = await enrol(service, await service.createToken());
+  const request = await registration(key, "");
+  const refusal = await eventually(
+    () =>
+      register(service, request).then(
+        () => undefined,
+        (error) => error,
+      ),
+    (error) => error !== undefined,
+  );
+  t.match(refusal, { code: Code.INTERNAL, details: /the agent CA expired on/ });
+});
