@@ -49,6 +49,7 @@ export async function findMatchingHosts(
 ): Promise<MatchingHost[]> {
   if (hostname === undefined && addresses.length === 0) return [];
   const anyAddress = sql.param(addresses);
+  // Arrays instead of joins: how many rows share an address is guessed far too high, and hosts would be read as a whole.
   const { rows } = await db.execute<{
     id: string;
     hostname: string;
@@ -61,16 +62,6 @@ export async function findMatchingHosts(
     has_just_registered: boolean;
     is_claimed: boolean;
   }>(sql`
-    with matching as (
-      select h.id from hosts h
-      where h.organisation_id = ${organisationId} and lower(h.hostname) = lower(${hostname ?? null}::text)
-      union
-      select h.id from hosts h
-      where h.ip_addresses ?| ${anyAddress}::text[]
-      union
-      select h.id from ingest.agent_registrations r join hosts h on h.agent_id = r.agent_id
-      where r.identifying_addresses && ${anyAddress}::text[] and h.ip_addresses is null
-    )
     select h.id, h.hostname, h.status,
            coalesce(lower(h.hostname) = lower(${hostname ?? null}::text), false) as hostname_matches,
            coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)) as addresses,
@@ -82,13 +73,22 @@ export async function findMatchingHosts(
              and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
              as has_just_registered,
            a.status = 'pending' and c.agent_id is not null as is_claimed
-    from matching m
-    join hosts h on h.id = m.id
+    from hosts h
     left join agents a on a.id = h.agent_id and a.deleted_at is null
     left join ingest.agent_sessions s on s.agent_id = a.id
     left join ingest.agent_registrations r on r.agent_id = a.id
     left join ingest.agent_adoptions c on c.agent_id = a.id
-    where h.organisation_id = ${organisationId} and h.deleted_at is null
+    where h.id = any(array(
+        select id from hosts
+        where organisation_id = ${organisationId} and lower(hostname) = lower(${hostname ?? null}::text)
+        union all
+        select id from hosts where ip_addresses ?| ${anyAddress}::text[]
+        union all
+        select id from hosts
+        where ip_addresses is null and agent_id = any(array(
+          select agent_id from ingest.agent_registrations where identifying_addresses && ${anyAddress}::text[]))
+      ))
+      and h.organisation_id = ${organisationId} and h.deleted_at is null
       and h.agent_id is distinct from ${exceptOfAgent ?? ""}
     order by h.id`);
   return rows.map((row) => ({
