@@ -18,7 +18,7 @@ import { writeDevTls } from "../dist/cli/dev-tls.js";
 import { startEmbeddedPostgres } from "../dist/cli/embedded-postgres.js";
 import { issueEnrolmentToken } from "../dist/enrolment/token-issue.js";
 import { issueAccessToken } from "../dist/identity/access-token.js";
-import { loadAgentCa } from "../dist/identity/agent-ca.js";
+import { openAgentCa } from "../dist/identity/agent-ca.js";
 import { parseAgentPublicKey } from "../dist/identity/agent-key.js";
 import { issueClientCertificate } from "../dist/identity/client-certificate.js";
 import { KeyEvents } from "../dist/identity/key-events.js";
@@ -74,10 +74,10 @@ async function measure(databaseUrl: string): Promise<void> {
     await insertOrganisation(database.db, { name: "Benchmark", slug: "bench" });
     const request = { label: "bench", autoApprove: true, tags: [{ key: "env", value: "bench" }] };
     const { token } = await issueEnrolmentToken(database.db, request);
-    const agentCa = await loadAgentCa(database, { encryptionSecret: ENCRYPTION_SECRET });
     const events = new KeyEvents(createLogger("silent"));
+    const agentCa = await openAgentCa({ database, encryptionSecret: ENCRYPTION_SECRET, events });
     const signingKeys = await openSigningKeys({ db: database.db, path: jwtKeyFile, events });
-    await signingKeys.close();
+    await Promise.all([agentCa.close(), signingKeys.close()]);
     await database.close();
 
     const requests = await prepareRequests(WARM_UP + registrations, token);

@@ -2,12 +2,11 @@ import type { IssuedCertificate } from "../identity/client-certificate.js";
 import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { createId } from "../lib/ids.js";
 import { forgetAdoption } from "../store/adoptions.js";
-import { certificateColumns, insertAgent, insertStatusHistory, type NewAgent, renewAgent } from "../store/agents.js";
-import { rememberClientCertificate } from "../store/client-certificates.js";
+import { certificateColumns, insertAgent, type NewAgent, renewAgent } from "../store/agents.js";
 import type { Queryable } from "../store/database.js";
 import { takeTokenUse, type UsableToken } from "../store/enrolment-tokens.js";
+import { recordEnrolment } from "../store/enrolments.js";
 import { deleteHostsOfAgent, insertHost } from "../store/hosts.js";
-import { insertRegistration } from "../store/registrations.js";
 import { linkHostTags, type Tag } from "../store/tags.js";
 import type { Registration } from "./registration-request.js";
 import { mergeTags, readTags } from "./tags.js";
@@ -95,13 +94,16 @@ export async function finishEnrolment(
 ): Promise<void> {
   const { identity, registration, token, certificate } = enrolment;
   const { agentId, organisationId } = identity;
-  if (certificate !== undefined) await rememberClientCertificate(tx, agentId, certificate);
-  await insertRegistration(tx, agentId, registration.identifyingAddresses);
-  const change = { agentId, organisationId };
-  await insertStatusHistory(tx, [
-    { ...change, status: "pending", reason },
-    ...(certificate ? [{ ...change, status: "active" as const, reason: "approved by the enrolment token" }] : []),
-  ]);
+  await recordEnrolment(tx, {
+    agentId,
+    organisationId,
+    identifyingAddresses: registration.identifyingAddresses,
+    certificate,
+    history: [
+      { status: "pending", reason },
+      ...(certificate ? [{ status: "active" as const, reason: "approved by the enrolment token" }] : []),
+    ],
+  });
   if (certificate !== undefined) {
     const defaultTags = readTags(token.organisationMetadata?.defaultTags);
     await linkHostTags(tx, { organisationId, hostId, wanted: mergeTags(defaultTags, ownTagsOf(enrolment)) });

@@ -1,7 +1,6 @@
 import { and, eq, getTableColumns, isNull, or, sql } from "drizzle-orm";
 import type { AgentRow } from "./agents.js";
 import type { Queryable } from "./database.js";
-import { agentRegistrations } from "./schema/ingest.js";
 import { agents } from "./schema/platform.js";
 
 /** An agent whose key is on record. */
@@ -40,21 +39,6 @@ export async function findKnownAgent(db: Queryable, publicKey: string): Promise<
 /** Deleted means gone: its key enrols anew. Only a revoked agent stays revoked when its host alone is deleted. */
 export function isGone({ deletedAt, hostState, status }: KnownAgent): boolean {
   return deletedAt !== null || (hostState === "deleted" && status !== "revoked");
-}
-
-/** Records the registration that made an agent, or gave it another key. */
-export async function insertRegistration(
-  tx: Queryable,
-  agentId: string,
-  identifyingAddresses: string[],
-): Promise<void> {
-  await tx
-    .insert(agentRegistrations)
-    .values({ agentId, identifyingAddresses })
-    .onConflictDoUpdate({
-      target: agentRegistrations.agentId,
-      set: { registeredAt: sql`now()`, identifyingAddresses },
-    });
 }
 
 /**

@@ -1,7 +1,7 @@
-import { and, eq, inArray, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import { createId } from "../lib/ids.js";
 import type { Queryable } from "./database.js";
-import { resourceTags, tags } from "./schema/platform.js";
+import { tags } from "./schema/platform.js";
 
 /** A tag of a resource. */
 export interface Tag {
@@ -17,43 +17,50 @@ export async function linkHostTags(
   { organisationId, hostId, wanted }: { organisationId: string; hostId: string; wanted: readonly Tag[] },
 ): Promise<void> {
   if (wanted.length === 0) return;
-  // One order for all, so that two registrations that make the same tags wait for each other instead of in a circle.
+  const scope = { organisationId, wanted };
+  let ids = await findTagIds(tx, scope);
+  if (ids.length < wanted.length) {
+    await insertTags(tx, scope);
+    ids = await findTagIds(tx, scope);
+  }
+  // Locked in one order before they are counted: the links alone would lock them in any.
+  await tx.execute(sql`
+    with locked as materialized (
+      select id from tags where id = any(${sql.param(ids)}::text[]) order by id for no key update
+    ), linked as (
+      insert into resource_tags (id, organisation_id, resource_id, resource_type, tag_id)
+      select l.id, ${organisationId}, ${hostId}, ${HOST}, locked.id
+      from locked join unnest(${sql.param(ids.map(() => createId()))}::text[], ${sql.param(ids)}::text[]) as l(id, tag_id)
+        on l.tag_id = locked.id
+      on conflict do nothing
+      returning tag_id
+    )
+    update tags set usage_count = usage_count + 1 from linked where tags.id = linked.tag_id`);
+}
+
+interface TagSet {
+  organisationId: string;
+  wanted: readonly Tag[];
+}
+
+async function findTagIds(tx: Queryable, { organisationId, wanted }: TagSet): Promise<string[]> {
+  const keys = sql.param(wanted.map(({ key }) => key));
+  const values = sql.param(wanted.map(({ value }) => value));
+  const { rows } = await tx.execute<{ id: string }>(sql`
+    select id from tags
+    where organisation_id = ${organisationId}
+      and (lower(key), lower(value)) in
+          (select lower(k), lower(v) from unnest(${keys}::text[], ${values}::text[]) as w(k, v))`);
+  return rows.map(({ id }) => id);
+}
+
+/** One order for all, so that two registrations that make the same tags wait for each other instead of in a circle. */
+async function insertTags(tx: Queryable, { organisationId, wanted }: TagSet): Promise<void> {
   const inOrder = wanted.map((tag) => ({ tag, order: identityOf(tag) })).sort((a, b) => (a.order < b.order ? -1 : 1));
   await tx
     .insert(tags)
     .values(inOrder.map(({ tag }) => ({ id: createId(), organisationId, ...tag })))
     .onConflictDoNothing();
-  const keys = sql.param(wanted.map(({ key }) => key));
-  const values = sql.param(wanted.map(({ value }) => value));
-  const rows = await tx
-    .select({ id: tags.id })
-    .from(tags)
-    .where(
-      and(
-        eq(tags.organisationId, organisationId),
-        sql`(lower(${tags.key}), lower(${tags.value})) in
-            (select lower(k), lower(v) from unnest(${keys}::text[], ${values}::text[]) as w(k, v))`,
-      ),
-    )
-    .orderBy(tags.id)
-    .for("no key update");
-  const linked = await tx
-    .insert(resourceTags)
-    .values(
-      rows.map(({ id }) => ({ id: createId(), organisationId, resourceId: hostId, resourceType: HOST, tagId: id })),
-    )
-    .onConflictDoNothing()
-    .returning({ tagId: resourceTags.tagId });
-  if (linked.length === 0) return;
-  await tx
-    .update(tags)
-    .set({ usageCount: sql`${tags.usageCount} + 1` })
-    .where(
-      inArray(
-        tags.id,
-        linked.map(({ tagId }) => tagId),
-      ),
-    );
 }
 
 function identityOf({ key, value }: Tag): string {

