@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { parse } from "yaml";
+import { parse, type ScalarTag } from "yaml";
 import { runCli } from "../../dist/cli/program.js";
 import { parseConfig } from "../../dist/config.js";
 import { readContainerfile, type Stage, valuesOf } from "../support/containerfile.js";
@@ -14,6 +14,7 @@ const PLATFORM = parse(`
 services:
   ingest:
     image: \${INGEST_IMAGE:-ghcr.io/carrtech-dev/ct-ops/ingest:latest}
+    build: { context: ., dockerfile: apps/ingest/Dockerfile }
     ports: ["9443:9443", "8080:8080"]
     environment:
       DATABASE_URL: postgresql://ctops:ctops@db:5432/ctops
@@ -28,8 +29,12 @@ services:
       test: ["CMD", "wget", "-qO-", "http://localhost:8080/healthz"]
 `);
 
+/** What compose takes out of the files before, rather than merging. */
+const RESET = "reset";
+const reset: ScalarTag = { tag: "!reset", resolve: () => RESET };
+
 async function readCompose(path: string) {
-  return parse(await readFile(join(ROOT, path), "utf8"));
+  return parse(await readFile(join(ROOT, path), "utf8"), { customTags: [reset] });
 }
 
 /** Puts the variables of an .env file into what a compose file says, as compose does. */
@@ -94,12 +99,15 @@ t.test("the platform's compose file runs this image with another image and the w
   const override = (await readCompose("deploy/compose.platform.yaml")).services;
   t.same(Object.keys(override), ["ingest"], "nothing else of the platform is touched");
   t.same(Object.keys(override.ingest).sort(), [
+    "build",
     "environment",
     "image",
     "pull_policy",
     "read_only",
     "stop_grace_period",
   ]);
+  t.ok(PLATFORM.services.ingest.build);
+  t.equal(override.ingest.build, RESET, "never is the earlier service built under this image's name");
   const before = PLATFORM.services.ingest.environment;
   for (const secret of ["LDAP_ENCRYPTION_KEY", "BETTER_AUTH_SECRET"]) {
     const environment = {
