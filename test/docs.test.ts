@@ -69,12 +69,18 @@ t.test("every link into the repository leads somewhere", async (t) => {
   }
 });
 
-t.test("every log line that is explained is one that is written", async (t) => {
+t.test("every log line that is explained is one that is written, and the other way round", async (t) => {
   const files = (await readdir(join(ROOT, "dist"), { recursive: true })).filter((name) => name.endsWith(".js"));
   const sources = (await Promise.all(files.map((name) => readFile(join(ROOT, "dist", name), "utf8")))).join("\n");
   const messages = tableRows("docs/operations.md", "`msg`").flatMap(([cell]) => codeWords(cell));
   t.ok(messages.length > 10);
   for (const message of messages) t.ok(sources.includes(`"${message}"`), message);
+  // The last arguments of a call: one text, or two of which one is chosen.
+  const written = [...sources.matchAll(/\blogger\.(?:info|warn|error)\(([^;]*)\);/g)].flatMap(([, call]) =>
+    [...(call as string).matchAll(/[,?:] "([^"]+)"(?=$| :)/g)].map(([, message]) => message as string),
+  );
+  t.ok(written.length > 30, `${written.length}`);
+  for (const message of written) t.ok(messages.includes(message), `explained: ${message}`);
 });
 
 t.test("the variables of the earlier service mean what is said of them", async (t) => {
