@@ -79,7 +79,7 @@ function agentLines({ agent, organisation, enrolmentToken, session, registeredAt
 
 function hostLines({ host, tags, networks }: AgentReport): Line[] {
   if (host === undefined) return [];
-  const percent = (value: number | null) => value && `${Math.round(value * 10) / 10} %`;
+  const percent = (value: number | null) => (value === null ? null : `${Math.round(value * 10) / 10} %`);
   return [
     ["id", host.id],
     ["hostname", host.hostname],
@@ -92,7 +92,7 @@ function hostLines({ host, tags, networks }: AgentReport): Line[] {
     ["cpu", percent(host.cpuPercent)],
     ["memory", percent(host.memoryPercent)],
     ["disk", percent(host.diskPercent)],
-    ["uptime", host.uptimeSeconds && `${host.uptimeSeconds} s`],
+    ["uptime", host.uptimeSeconds === null ? null : `${host.uptimeSeconds} s`],
     ["tags", tags.map(({ key, value }) => `${key}=${value}`).join(" ")],
     ["networks", networks.map(({ name, cidr }) => `${name} (${cidr})`).join(", ")],
   ];

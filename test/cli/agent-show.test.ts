@@ -61,6 +61,8 @@ t.test("agent show tells all that is known, refusals included, and no secret", a
     t.notMatch(shown, /-----BEGIN|ctops_|not ours to show/);
     t.notOk(shown.includes(identity.key.raw.toString("base64")));
   }
+  await query("update hosts set cpu_percent = 0, uptime_seconds = 0");
+  t.match((await runCommand(service.env, ["agent", "show", id])).output, /cpu +0 %\n(.*\n)*.*uptime +0 s\n/);
   const onTerminal = await runCommand(service.env, ["agent", "show", id], { columns: 70, hasColours: true });
   const tables = onTerminal.output.slice(onTerminal.output.indexOf("Client certificates"));
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours have no width
