@@ -43,8 +43,12 @@ export async function insertAdoption(tx: Queryable, { agentId, hostId }: AgentAn
     delete from ingest.agent_adoptions
     where agent_id = ${agentId} or previous_public_key = (select public_key from agents where id = ${agentId})`);
   await tx.execute(sql`
-    insert into ingest.agent_adoptions (agent_id, previous_public_key, previous)
-    select a.id, a.public_key, jsonb_build_object(
+    insert into ingest.agent_adoptions (agent_id, previous_public_key, previous_hostname, previous_addresses, previous)
+    select a.id, a.public_key, h.hostname,
+      case jsonb_typeof(h.ip_addresses)
+        when 'array' then array(select jsonb_array_elements_text(h.ip_addresses))
+        else coalesce(r.identifying_addresses, '{}') end,
+      jsonb_build_object(
       'agent', jsonb_build_object(
         'hostname', a.hostname, 'status', a.status, 'version', a.version, 'os', a.os, 'arch', a.arch,
         'approvedById', a.approved_by_id, 'approvedAt', a.approved_at, 'enrolmentTokenId', a.enrolment_token_id,
@@ -53,7 +57,7 @@ export async function insertAdoption(tx: Queryable, { agentId, hostId }: AgentAn
       'host', jsonb_build_object(
         'hostname', h.hostname, 'os', h.os, 'osVersion', h.os_version, 'arch', h.arch,
         'ipAddresses', h.ip_addresses, 'pendingTags', h.metadata -> 'pendingTags'))
-    from agents a, hosts h
+    from agents a left join ingest.agent_registrations r on r.agent_id = a.id, hosts h
     where a.id = ${agentId} and h.id = ${hostId}`);
 }
 

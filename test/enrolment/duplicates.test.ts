@@ -335,6 +335,36 @@ t.test("a claimed agent that was deleted and enrolled anew is not the old key's 
   t.match(await query("select status, public_key from agents"), [{ status: "pending", public_key: claimant.rawPem }]);
 });
 
+t.test("a host that is claimed under another name is still found by what it was", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const token = await service.createToken();
+  const web = machine("web-01", "192.0.2.10", "192.0.2.11");
+  const before = await enrol(service, token, web);
+  for (const seen of [false, true]) {
+    if (seen) await comeAndGo(service, before, ["192.0.2.10", "192.0.2.11"]);
+    await passTime(service);
+    t.match(await claim(service, token, machine("other", "192.0.2.10")), { status: "pending" });
+    for (const [of, matched] of [
+      [machine("WEB-01"), "host web-01 .*same hostname"],
+      [machine("db-01", "192.0.2.11"), "same address 192.0.2.11"],
+      [machine("other"), "host other .*same hostname"],
+    ] as const) {
+      const details = new RegExp(`${matched}.*claimed by another new key`);
+      await t.rejects(claim(service, token, of), { code: Code.ALREADY_EXISTS, details });
+    }
+    t.match(await claim(service, "", web, before.key), { status: "active", agentId: before.agentId });
+  }
+  t.match(await query("select hostname from hosts"), [{ hostname: "web-01" }]);
+
+  await passTime(service);
+  const other = createTestKey();
+  t.match(await claim(service, token, machine("other", "192.0.2.10"), other), { status: "pending" });
+  await query("update agents set status = 'active'");
+  const anew = await claim(service, token, machine("web-01", "192.0.2.11"));
+  t.not(anew.agentId, before.agentId, "once approved it is another machine");
+});
+
 t.test("one key at the same moment with two descriptions of its machine is one agent", async (t) => {
   const service = await startTestService(t);
   const { query } = service.database;
