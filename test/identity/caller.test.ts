@@ -14,7 +14,6 @@ t.test("a caller is known with the certificate it presented", async (t) => {
   t.match(await identifyCaller(service.store.db, trusted, raw), {
     agentId,
     organisationId: agent?.organisation_id,
-    status: "active",
     certificate: {
       serial: agent?.client_cert_serial,
       issuerFingerprintSha256: ca?.fingerprint_sha256,
