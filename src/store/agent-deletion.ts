@@ -55,8 +55,9 @@ export async function deleteMetricsChunk(tx: Queryable, host: DoomedHost): Promi
 
 /** Deletes a host whose metrics are deleted, with everything else that hangs on it. */
 export async function deleteHost(tx: Queryable, { id }: DoomedHost): Promise<void> {
-  await unlinkHostTags(tx, id);
   await deleteDependents(tx, "hosts", sql`id = ${id}`, ["host_metrics"]);
+  // Late, because enrolments with the same tags wait for their rows.
+  await unlinkHostTags(tx, id);
   await tx.delete(hosts).where(eq(hosts.id, id));
 }
 
