@@ -2,10 +2,11 @@ import { createHash } from "node:crypto";
 import { IngestError } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
 import type { CertificateReference } from "../identity/certificate-verification.js";
+import { findObjection } from "../identity/standing.js";
 import { createId } from "../lib/ids.js";
 import { openAgentSession, type SessionKey } from "../store/agent-sessions.js";
 import { type Database, toDatabaseError } from "../store/database.js";
-import type { SessionCredentials } from "../store/session-validity.js";
+import { findDoubtfulSessions, type SessionCredentials } from "../store/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";
@@ -43,7 +44,7 @@ export class Sessions {
   /**
    * Opens a session; one that the agent holds here already is ended.
    *
-   * @param end ends the stream with an error; called at most once
+   * @param end ends the stream with an error; of several calls the first one counts
    * @throws IngestError `draining`, `database_unavailable`
    */
   async start(caller: Caller, remoteAddress: string, end: (error: IngestError) => void): Promise<Session> {
@@ -116,7 +117,7 @@ export class Session {
     readonly credentials: SessionCredentials,
     /** What it was opened with. */
     readonly certificate: CertificateReference,
-    private readonly options: Pick<SessionsOptions, "writer" | "offlineWriter" | "events" | "now">,
+    private readonly options: Pick<SessionsOptions, "database" | "writer" | "offlineWriter" | "events" | "now">,
     readonly end: (error: IngestError) => void,
     private readonly onClose: () => void,
   ) {}
@@ -124,6 +125,21 @@ export class Session {
   /** How long ago it was opened, in milliseconds. */
   get ageMs(): number {
     return performance.now() - this.#openedAt;
+  }
+
+  /**
+   * Looks once more at what is on record of the agent: the caller may have been identified long before its first message,
+   * and who changes the record finds the session only from here on.
+   *
+   * @throws IngestError why the agent may not hold it, `database_unavailable`
+   */
+  async requireStanding(): Promise<void> {
+    const { agentId } = this.key;
+    const [found] = await findDoubtfulSessions(this.options.database.db, [this.credentials]).catch((error: unknown) => {
+      throw toDatabaseError(error);
+    });
+    const objection = found && findObjection(agentId, found);
+    if (objection !== undefined) throw objection;
   }
 
   /**

@@ -37,6 +37,7 @@ export function createHeartbeatHandler({
     const onAbort = () => incoming.interrupt(context.signal.reason);
     context.signal.addEventListener("abort", onAbort, { once: true });
     try {
+      await session.requireStanding();
       for (let next: IteratorResult<HeartbeatRequest> = first; !next.done; next = await incoming.next()) {
         if (next !== first && next.value.agentId !== caller.agentId) {
           throw new IngestError(

@@ -1,6 +1,12 @@
+import { X509Certificate } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/approval.js";
+import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
+import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";
+import { Sessions } from "../../dist/heartbeat/sessions.js";
+import { identifyCaller } from "../../dist/identity/caller.js";
 import { deleteHost } from "../support/delete-host.js";
 import { eventually } from "../support/eventually.js";
 import {
@@ -176,4 +182,29 @@ t.test("a revoked agent that is unrevoked is pending, and after an approval it g
   });
   stream.end();
   await stream.ended;
+});
+
+t.test("what was revoked between the opening of a stream and its first message is found", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const { certificatePem } = await enrol(service, await service.createToken());
+  const [ca] = await query("select cert_pem from certificate_authorities");
+  const { raw } = new X509Certificate(certificatePem);
+  const caller = await identifyCaller(service.store.db, [new X509Certificate(ca?.cert_pem)], raw);
+  await query(
+    `insert into revoked_certificates (id, organisation_id, serial)
+     select 'r', organisation_id, client_cert_serial from agents`,
+  );
+  const events = new HeartbeatEvents(createTestLog().logger);
+  const database = service.store;
+  const sessions = new Sessions({
+    database,
+    writer: new HeartbeatWriter({ database, events }),
+    offlineWriter: new OfflineWriter({ database, events }),
+    events,
+    instanceId: "test",
+  });
+  const session = await sessions.start(caller, "127.0.0.1", () => {});
+  await t.rejects(session.requireStanding(), { code: "client_certificate_invalid", message: /was revoked/ });
+  await session.close();
 });
