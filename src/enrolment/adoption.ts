@@ -2,7 +2,7 @@ import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { forgetAdoption, insertAdoption, restoreAdopted, takeAdoption } from "../store/adoptions.js";
 import { type AgentStatus, findAgent, insertStatusHistory, renewAgent } from "../store/agents.js";
 import type { Database, Queryable } from "../store/database.js";
-import { findHostId, lockHostNow, reassignHost } from "../store/hosts.js";
+import { findHostId, lockHostSoon, reassignHost } from "../store/hosts.js";
 import type { MatchingHost } from "../store/matching-hosts.js";
 import { describeMatch } from "./duplicate-refusal.js";
 import { agentOf, type Enrolment, finishEnrolment, pendingTagsOf, putAgent } from "./new-enrolment.js";
@@ -51,7 +51,7 @@ export async function undoAdoption(
   return database.transaction(async (tx) => {
     const hostId = await findHostId(tx, agentId);
     if (hostId === undefined) return false;
-    await lockHostNow(tx, hostId, agentId);
+    await lockHostSoon(tx, hostId, agentId);
     if ((await findAgent(tx, agentId))?.status !== "pending") return false;
     const before = await takeAdoption(tx, agentId, publicKey);
     if (before === undefined) return false;

@@ -19,7 +19,8 @@ export async function countAgentsByIssuer(db: Queryable): Promise<IssuerCount[]>
       from ingest.client_certificates c
       join agents a on a.id = c.agent_id
       where c.not_after > now() and a.deleted_at is null and a.status in ('active', 'offline')
-      order by c.agent_id, c.not_before desc, c.not_after desc
+      -- Certificates count in seconds: of two of one second the one on record is the newest.
+      order by c.agent_id, c.serial is not distinct from a.client_cert_serial desc, c.not_before desc
     )
     select issuer, count(*)::int as agents, max(not_after) as until from newest group by issuer`);
   return rows.map(({ issuer, agents, until }) => ({ issuerFingerprintSha256: issuer, agents, until: new Date(until) }));

@@ -39,14 +39,21 @@ export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} 
     // A lock that somebody holds for longer must not hold a connection, and the agent behind it, for ever.
     options: "-c lock_timeout=5s -c statement_timeout=30s",
   });
-  pool.on("error", onIdleError);
+  let isClosing = false;
+  pool.on("error", (error) => {
+    // A database that stops together with the service may be faster than the goodbye.
+    if (!isClosing) onIdleError(error);
+  });
   // Between two statements of a transaction nobody else listens, and the process would end; the next statement fails.
   pool.on("connect", (client) => client.on("error", () => {}));
   const db: NodePgDatabase = drizzle(pool);
   return {
     db,
     transaction: (work) => db.transaction(work),
-    close: () => pool.end(),
+    close: () => {
+      isClosing = true;
+      return pool.end();
+    },
   };
 }
 

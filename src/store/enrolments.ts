@@ -22,6 +22,10 @@ export async function recordEnrolment(
   tx: Queryable,
   { agentId, organisationId, identifyingAddresses, certificate, history }: EnrolmentRecord,
 ): Promise<void> {
+  // Each value a parameter of its own, of its column's type: the platform may make an enum of the status.
+  const lines = history.map(
+    ({ status, reason }) => sql`(${createId()}, ${agentId}, ${organisationId}, ${status}, ${reason})`,
+  );
   await tx.execute(sql`
     with registered as (
       insert into ingest.agent_registrations (agent_id, identifying_addresses)
@@ -35,9 +39,5 @@ export async function recordEnrolment(
       where ${certificate !== undefined}
     )
     insert into agent_status_history (id, agent_id, organisation_id, status, reason)
-    select id, ${agentId}, ${organisationId}, status, reason
-    from unnest(
-      ${sql.param(history.map(() => createId()))}::text[], ${sql.param(history.map(({ status }) => status))}::text[],
-      ${sql.param(history.map(({ reason }) => reason))}::text[]
-    ) as h(id, status, reason)`);
+    values ${sql.join(lines, sql`, `)}`);
 }

@@ -34,6 +34,18 @@ export async function lockHostNow(tx: Queryable, hostId: string, agentId: string
   await tx.execute(sql`select from agents where id = ${agentId} for no key update nowait`);
 }
 
+/**
+ * Does the same, but waits for three seconds: for an agent's own key, which is not to be refused because somebody claims
+ * the host at the same moment.
+ *
+ * @throws DatabaseError of a passing kind when somebody holds one of them for longer
+ */
+export async function lockHostSoon(tx: Queryable, hostId: string, agentId: string): Promise<void> {
+  await tx.execute(sql`set local lock_timeout = '3s'`);
+  await tx.execute(sql`select from hosts where id = ${hostId} for no key update`);
+  await tx.execute(sql`select from agents where id = ${agentId} for no key update`);
+}
+
 /** The id of an agent's host. */
 export async function findHostId(tx: Queryable, agentId: string): Promise<string | undefined> {
   const [row] = await tx

@@ -18,6 +18,7 @@ import {
   register,
   registration,
 } from "../support/field-agent.js";
+import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const SCAN_INTERVAL_MS = 5_000;
