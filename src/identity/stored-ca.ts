@@ -40,15 +40,20 @@ export async function openStoredCa(options: {
   return {
     choose: async (trusted, current) => {
       const isOver = current !== undefined && isExpired(current);
-      let rows = trusted;
+      // One that was replaced never takes the place of one that expired, however the clocks of the two compare.
+      const eligible = (found: readonly TrustedAgentCa[]) =>
+        isOver
+          ? found.filter(({ active, fingerprintSha256 }) => active && fingerprintSha256 !== current.fingerprintSha256)
+          : found;
+      let rows = eligible(trusted);
       // Only then: somebody who replaces the active row may do so in two steps.
-      if (isOver && !rows.some(({ active }) => active)) {
+      if (isOver && rows.length === 0) {
         await makeWhereNone();
-        rows = await listTrustedAgentCas(database.db);
+        rows = eligible(await listTrustedAgentCas(database.db));
       }
       let problem: unknown;
       for (const row of rows) {
-        if (row.fingerprintSha256 === current?.fingerprintSha256 && !isOver) return current;
+        if (row.fingerprintSha256 === current?.fingerprintSha256) return current;
         const version = `${row.id} ${row.updatedAt.toISOString()}`;
         if (refused.has(version)) continue;
         try {

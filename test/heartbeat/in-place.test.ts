@@ -21,6 +21,9 @@ t.test("heartbeats update hosts and agents in place: no index of theirs is writt
     await stream.next();
   }
   const after = await eventually(updates, (rows) => rows.every(({ all }, n) => all >= (before[n]?.all ?? 0) + 20));
-  for (const [n, { relname, elsewhere }] of after.entries()) t.equal(elsewhere, before[n]?.elsewhere, relname);
+  for (const [n, { relname, elsewhere }] of after.entries()) {
+    // A page that is full sends one elsewhere now and then; an index on what a heartbeat changes would send all twenty.
+    t.ok(elsewhere - (before[n]?.elsewhere ?? 0) <= 2, relname);
+  }
   stream.end();
 });
