@@ -2,7 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { identifyCaller } from "../identity/caller.js";
-import { type Queryable, toDatabaseError } from "../store/database.js";
+import type { Queryable } from "../store/database.js";
 import { callerKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
@@ -21,10 +21,7 @@ export function createAccessInterceptor(db: Queryable, trusted: () => readonly X
   return (next) => async (request) => {
     if (ACCESS[request.method.localName as MethodName] !== "anyone") {
       const { certificateDer } = request.contextValues.get(peerKey);
-      const caller = await identifyCaller(db, trusted(), certificateDer).catch((error: unknown) => {
-        throw toDatabaseError(error);
-      });
-      request.contextValues.set(callerKey, caller);
+      request.contextValues.set(callerKey, await identifyCaller(db, trusted(), certificateDer));
     }
     return next(request);
   };
