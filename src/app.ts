@@ -132,6 +132,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     onListening: () => {
       identityWatch.checkEverything();
       certificateUpkeep.checkEverything();
+      // What fails is reported, and tried again by itself.
       void agentCa.refresh();
     },
     onDisconnected: (event) => events.listenerDisconnected(event),
@@ -154,7 +155,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     key: serverCertificate.key,
     handler: createServiceHandler({
       db: streamDatabase.db,
-      trustedCas: () => agentCa.trusted,
+      agentCa,
       registrar,
       renewal,
       sessions,

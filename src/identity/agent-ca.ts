@@ -14,9 +14,11 @@ export interface AgentCaTiming {
   fileWatchMs: number;
   /** Between two readings of the table, whatever was notified. */
   readMs: number;
+  /** Shortest time between two readings, however many certificates of unknown CAs ask for one. */
+  readPaceMs: number;
 }
 
-const TIMING: AgentCaTiming = { fileWatchMs: 2_000, readMs: 5_000 };
+const TIMING: AgentCaTiming = { fileWatchMs: 2_000, readMs: 5_000, readPaceMs: 1_000 };
 
 /** What {@link openAgentCa} needs. */
 export interface AgentCaOptions {
@@ -56,12 +58,13 @@ export class AgentCa {
     current: SigningCa,
     rows: readonly TrustedAgentCa[],
   ) {
-    const { fileWatchMs, readMs } = { ...TIMING, ...options.timing };
+    const { fileWatchMs, readMs, readPaceMs } = { ...TIMING, ...options.timing };
     this.#current = current;
     this.#trust(rows);
     this.#refresher = new Refresher({
       work: () => this.#refresh(),
       intervalMs: readMs,
+      paceMs: readPaceMs,
       onError: (error) => options.events.agentCasNotRefreshed(error),
     });
     this.#watch = source.watch?.(() => void this.refresh(), fileWatchMs);
@@ -86,10 +89,9 @@ export class AgentCa {
     return certificate && new Date(certificate.validTo);
   }
 
-  /** Reads the table again; what is notified is only a hint. */
-  async refresh(): Promise<void> {
-    // What fails is reported, and tried again by itself.
-    await this.#refresher.now().catch(() => {});
+  /** Reads the table again; what is notified is only a hint. Rejects when it cannot be read; it is then tried again. */
+  refresh(): Promise<void> {
+    return this.#refresher.now();
   }
 
   async close(): Promise<void> {

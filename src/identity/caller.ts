@@ -1,11 +1,16 @@
-import type { X509Certificate } from "node:crypto";
 import { agentNotFound, IngestError } from "../errors.js";
 import { findCallerRecord } from "../store/agents.js";
 import { rememberClientCertificate } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
 import { verifyAccessToken } from "./access-token.js";
+import type { AgentCa } from "./agent-ca.js";
 import { agentKeyThumbprint, isStoredKey, parseAgentPublicKey } from "./agent-key.js";
-import { type CertificateReference, verifyClientCertificate } from "./certificate-verification.js";
+import {
+  type CertificateIdentity,
+  type CertificateReference,
+  ISSUER_UNKNOWN,
+  verifyClientCertificate,
+} from "./certificate-verification.js";
 import type { SigningKeys } from "./signing-keys.js";
 import { findObjection } from "./standing.js";
 
@@ -29,7 +34,7 @@ export interface Caller {
  */
 export async function identifyCaller(
   db: Queryable,
-  trusted: readonly X509Certificate[],
+  agentCa: Pick<AgentCa, "trusted" | "refresh">,
   certificateDer: Uint8Array | undefined,
 ): Promise<Caller> {
   if (certificateDer === undefined) {
@@ -38,7 +43,7 @@ export async function identifyCaller(
       "a client certificate is needed for this call and none was presented; register to obtain one",
     );
   }
-  const identity = verifyClientCertificate(certificateDer, trusted);
+  const identity = await verify(certificateDer, agentCa);
   const { agentId, organisationId, certificate } = identity;
   const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
   if (record === undefined) throw agentNotFound(agentId);
@@ -53,6 +58,19 @@ export async function identifyCaller(
   if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
   const { hostId, hostname, publicKey } = record;
   return { agentId, organisationId, hostId, hostname, publicKey, certificate };
+}
+
+/** Another instance may sign with a CA that this one has not read of yet: what is trusted is read again before a no. */
+async function verify(der: Uint8Array, agentCa: Pick<AgentCa, "trusted" | "refresh">): Promise<CertificateIdentity> {
+  const { trusted } = agentCa;
+  try {
+    return verifyClientCertificate(der, trusted);
+  } catch (error) {
+    if (!(error instanceof IngestError) || error.reason !== ISSUER_UNKNOWN) throw error;
+    await agentCa.refresh();
+    if (agentCa.trusted === trusted) throw error;
+    return verifyClientCertificate(der, agentCa.trusted);
+  }
 }
 
 /**

@@ -10,6 +10,9 @@ const CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
 /** An extension that is critical and not understood makes a certificate unusable (RFC 5280, section 4.2). */
 const UNDERSTOOD: readonly string[] = Object.values(EXTENSION_ID);
 
+/** The reason of a refusal that may be over when the agent CAs are read again. */
+export const ISSUER_UNKNOWN = "client_certificate_issuer_unknown";
+
 /** Which client certificate it is, and for how long it is good. */
 export interface CertificateReference {
   /** Lower-case hex without leading zeros. */
@@ -41,7 +44,13 @@ export function verifyClientCertificate(
 ): CertificateIdentity {
   const parsed = readable(() => new X509Certificate(certificate));
   const issuer = trusted.find((ca) => isInDate(ca, now) && parsed.checkIssued(ca) && parsed.verify(ca.publicKey));
-  if (issuer === undefined) throw refusal("was not issued by a trusted agent CA; register again to obtain a new one");
+  if (issuer === undefined) {
+    throw new IngestError(
+      "client_certificate_invalid",
+      "the client certificate was not issued by a trusted agent CA; register again to obtain a new one",
+      { reason: ISSUER_UNKNOWN },
+    );
+  }
 
   const { uri, keyUsage, hasUnknownCritical } = readable(() => readFacts(parsed.raw));
   const identity = uri === undefined ? undefined : parseSpiffeId(uri);

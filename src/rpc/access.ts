@@ -1,6 +1,6 @@
-import type { X509Certificate } from "node:crypto";
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import type { AgentCa } from "../identity/agent-ca.js";
 import { identifyCaller } from "../identity/caller.js";
 import type { Queryable } from "../store/database.js";
 import { callerKey, peerKey } from "./context.js";
@@ -17,11 +17,11 @@ const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
 };
 
 /** Identifies the caller of every method that needs a client certificate, before its handler runs. */
-export function createAccessInterceptor(db: Queryable, trusted: () => readonly X509Certificate[]): Interceptor {
+export function createAccessInterceptor(db: Queryable, agentCa: AgentCa): Interceptor {
   return (next) => async (request) => {
     if (ACCESS[request.method.localName as MethodName] !== "anyone") {
       const { certificateDer } = request.contextValues.get(peerKey);
-      request.contextValues.set(callerKey, await identifyCaller(db, trusted(), certificateDer));
+      request.contextValues.set(callerKey, await identifyCaller(db, agentCa, certificateDer));
     }
     return next(request);
   };

@@ -1,10 +1,10 @@
-import type { X509Certificate } from "node:crypto";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
 import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
+import type { AgentCa } from "../identity/agent-ca.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
@@ -23,7 +23,7 @@ type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 /** What the service is made of. */
 export interface ServiceOptions {
   db: Queryable;
-  trustedCas: () => readonly X509Certificate[];
+  agentCa: AgentCa;
   registrar: Registrar;
   renewal: CertificateRenewal;
   sessions: Sessions;
@@ -36,7 +36,7 @@ export interface ServiceOptions {
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
-  const { db, trustedCas, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
+  const { db, agentCa, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
   const implementation = {
     register: async (request, { values }) => {
       const registration = toRawRegistration(request);
@@ -58,7 +58,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   return connectNodeAdapter({
     routes: (router) => router.service(IngestService, implementation),
     // The first one sees the errors of those after it.
-    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, trustedCas)],
+    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, agentCa)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     readMaxBytes: MAX_MESSAGE_BYTES,
   });

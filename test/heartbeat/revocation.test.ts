@@ -191,7 +191,8 @@ t.test("what was revoked between the opening of a stream and its first message i
   const { certificatePem } = await enrol(service, await service.createToken());
   const [ca] = await query("select cert_pem from certificate_authorities");
   const { raw } = new X509Certificate(certificatePem);
-  const caller = await identifyCaller(service.store.db, [new X509Certificate(ca?.cert_pem)], raw);
+  const agentCa = { trusted: [new X509Certificate(ca?.cert_pem)], refresh: async () => {} };
+  const caller = await identifyCaller(service.store.db, agentCa, raw);
   await query(
     `insert into revoked_certificates (id, organisation_id, serial)
      select 'r', organisation_id, client_cert_serial from agents`,

@@ -24,6 +24,12 @@ import { ENCRYPTION_SECRET, makeDirectory, startTestService, type TestService } 
 const HOUR_MS = 60 * 60 * 1000;
 const noForce = { force: false, onDependants: () => {} };
 
+type OperatorCa = Awaited<ReturnType<typeof createOperatorCa>>;
+
+async function writeCa(files: { certFile: string; keyFile: string }, ca: OperatorCa): Promise<void> {
+  await Promise.all([writeFile(files.certFile, ca.certificatePem), writeFile(files.keyFile, ca.keyPem)]);
+}
+
 function fingerprint(pem: string): string {
   return createHash("sha256").update(new X509Certificate(pem).raw).digest("hex");
 }
@@ -87,6 +93,17 @@ t.test("a new CA signs on every instance at once, and certificates of the old on
   t.equal(await signs(restarted, agent), next);
 });
 
+t.test("an instance that was told nothing of a new CA takes its certificates all the same", async (t) => {
+  const unaware = await startTestService(t, { timing: { agentCa: { readMs: HOUR_MS } } });
+  const agent = await enrol(unaware, await unaware.createToken());
+  const old = await signs(unaware, agent);
+  await unaware.database.query("drop trigger ingest_agent_cas_changed on certificate_authorities");
+  await rotateAgentCa(unaware.store, { secret: ENCRYPTION_SECRET, force: false });
+  t.equal(await signs(unaware, agent), old);
+  const aware = await startTestService(t, { of: unaware });
+  await opens(unaware, await registerAgain(aware, agent));
+});
+
 t.test("a secret that does not open the current key makes no new CA, unless forced", async (t) => {
   const service = await startTestService(t);
   await t.rejects(rotateAgentCa(service.store, { secret: "another", force: false }), {
@@ -139,8 +156,7 @@ t.test(
 t.test("own CA files that are replaced sign without a restart", async (t) => {
   const directory = await makeDirectory(t);
   const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
-  const write = (ca: { certificatePem: string; keyPem: string }) =>
-    Promise.all([writeFile(certFile, ca.certificatePem), writeFile(keyFile, ca.keyPem)]);
+  const write = (ca: OperatorCa) => writeCa({ certFile, keyFile }, ca);
   const [first, second, third] = [await createAgentCa(), await createAgentCa(), await createAgentCa()];
   await write(first);
   const { logger, lines } = createTestLog();
@@ -271,11 +287,16 @@ t.test("when the CA that signs expires another one is made, and agents come back
 t.test("an own CA that expired signs nothing: an agent would come back with it at once, for ever", async (t) => {
   const directory = await makeDirectory(t);
   const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
-  const short = await createOperatorCa(3_000);
-  await Promise.all([writeFile(certFile, short.certificatePem), writeFile(keyFile, short.keyPem)]);
-  const service = await startTestService(t, { env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile } });
+  const write = (ca: OperatorCa) => writeCa({ certFile, keyFile }, ca);
+  await write(await createOperatorCa(HOUR_MS));
+  const service = await startTestService(t, {
+    env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile },
+    timing: { agentCa: { fileWatchMs: 20 } },
+  });
   const { key } = await enrol(service, await service.createToken());
   const request = await registration(key, "");
+  // Only now, so that however slow the start was it is read before it expires.
+  await write(await createOperatorCa(4_000));
   const refusal = await eventually(
     () =>
       register(service, request).then(

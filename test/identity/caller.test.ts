@@ -11,7 +11,7 @@ t.test("a caller is known with the certificate it presented", async (t) => {
   const trusted = [new X509Certificate(ca?.cert_pem)];
   const { raw } = new X509Certificate(certificatePem);
   const [agent] = await service.database.query("select * from agents");
-  t.match(await identifyCaller(service.store.db, trusted, raw), {
+  t.match(await identifyCaller(service.store.db, { trusted, refresh: async () => {} }, raw), {
     agentId,
     organisationId: agent?.organisation_id,
     certificate: {
