@@ -115,6 +115,7 @@ t.test("each broken thing is found, with what to do", async (t) => {
     await findsOnly(t, { ...env, INGEST_GRPC_PORT: port, INGEST_HTTP_PORT: port }, [
       { check: "ports", verdict: "error", message: `INGEST_GRPC_PORT: another process listens on ${port}` },
       { check: "ports", verdict: "error", message: `INGEST_HTTP_PORT: another process listens on ${port}` },
+      { check: "ports", verdict: "error", message: /both on/ },
     ]);
   });
   await t.test("migrations", async (t) => {
@@ -171,6 +172,20 @@ t.test("each broken thing is found, with what to do", async (t) => {
     await findsOnly(t, env, [
       { check: "features in use", verdict: "warning", message: /tasks.*\(task_run_hosts: 1 in use\)/ },
       { check: "features in use", verdict: "warning", message: /queries.*\(agent_queries: 1 in use\)/ },
+    ]);
+    await query(`delete from task_run_hosts; delete from agent_queries;
+                 create table terminal_sessions (id text, created_at timestamptz);
+                 insert into terminal_sessions values ('long ago', now() - interval '31 days')`);
+    await findsOnly(t, env, []);
+    await query("insert into terminal_sessions values ('lately', now() - interval '29 days')");
+    await findsOnly(t, env, [
+      { check: "features in use", verdict: "warning", message: /terminals.*\(terminal_sessions: 1 in use\)/ },
+    ]);
+    // One that cannot be read hides nothing of the others.
+    await query("create view alert_rules as select 1 / 0 as id");
+    await findsOnly(t, env, [
+      { check: "features in use", verdict: "error", message: /alert_rules.*division by zero/ },
+      { check: "features in use", verdict: "warning", message: /terminals/ },
     ]);
   });
 });

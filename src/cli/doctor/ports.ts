@@ -8,10 +8,17 @@ const ANSWER_TIMEOUT_MS = 2_000;
 /** The two ports: free, or this service's already. */
 export const portsCheck: Check = {
   name: "ports",
-  run: async ({ variables }) => [
-    await checkPort("INGEST_GRPC_PORT", variables.INGEST_GRPC_PORT, (port) => servesCertificate(port, variables)),
-    await checkPort("INGEST_HTTP_PORT", variables.INGEST_HTTP_PORT, servesKeySet),
-  ],
+  run: async ({ variables }) => {
+    const { INGEST_GRPC_PORT: grpcPort, INGEST_HTTP_PORT: httpPort } = variables;
+    const findings = [
+      await checkPort("INGEST_GRPC_PORT", grpcPort, (port) => servesCertificate(port, variables)),
+      await checkPort("INGEST_HTTP_PORT", httpPort, servesKeySet),
+    ];
+    if (grpcPort !== undefined && grpcPort !== 0 && grpcPort === httpPort) {
+      findings.push(error(`agents and plain HTTP are both on ${grpcPort}`, "set INGEST_HTTP_PORT to another port"));
+    }
+    return findings;
+  },
 };
 
 async function checkPort(
@@ -36,7 +43,16 @@ async function servesCertificate(port: number, { INGEST_TLS_CERT }: Subject["var
   const served = await readServedCertificate(port, ANSWER_TIMEOUT_MS);
   if (served === undefined || INGEST_TLS_CERT === undefined) return false;
   const configured = await readFile(INGEST_TLS_CERT, "utf8").catch(() => undefined);
-  return configured !== undefined && new X509Certificate(configured).raw.equals(served);
+  return configured !== undefined && isCertificate(configured, served);
+}
+
+/** A damaged file is the finding of another check. */
+function isCertificate(pem: string, der: Uint8Array): boolean {
+  try {
+    return new X509Certificate(pem).raw.equals(der);
+  } catch {
+    return false;
+  }
 }
 
 async function servesKeySet(port: number): Promise<boolean> {
