@@ -4,6 +4,9 @@ import type { Queryable } from "./database.js";
 /** How long an agent that said something is taken to be there. */
 export const PRESENCE_S = 90;
 
+/** Two that match are refused, and so are two thousand: of more than this the rest changes nothing. */
+const MAX_MATCHING = 100;
+
 /** What is looked for: the same organisation, and one of the other two. */
 export interface MachineDescription {
   organisationId: string;
@@ -38,7 +41,7 @@ export interface MatchingAgent {
 }
 
 /**
- * The hosts that match a machine, by id. One that is claimed also by what it was before, which undoing the claim gives
+ * The hosts that match a machine, at most a hundred, those that are online first. One that is claimed also by what it was before, which undoing the claim gives
  * back to it: otherwise a claim under another name would free its name for a second host.
  *
  * @param options.exceptOfAgent an agent whose hosts are passed over, whether it is deleted or not
@@ -101,7 +104,8 @@ export async function findMatchingHosts(
       ))
       and h.organisation_id = ${organisationId} and h.deleted_at is null
       and h.agent_id is distinct from ${exceptOfAgent ?? ""}
-    order by h.id`);
+    order by h.status = 'online' desc, h.id
+    limit ${MAX_MATCHING}`);
   return rows.map((row) => ({
     hostId: row.id,
     hostname: row.hostname,

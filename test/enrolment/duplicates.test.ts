@@ -2,6 +2,7 @@ import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t from "tap";
 import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
+import { findMatchingHosts } from "../../dist/store/matching-hosts.js";
 import { insertOrganisation } from "../../dist/store/organisations.js";
 import { deleteHost } from "../support/delete-host.js";
 import {
@@ -402,6 +403,24 @@ t.test("INGEST_ADOPT_AUTO_APPROVE makes a token that approves by itself approve 
 
   const manual = await service.createToken({ autoApprove: false });
   t.match(await claim(service, manual, web), { status: "pending", agentId: before.agentId });
+});
+
+t.test("of very many hosts that match no more are read than it takes to refuse, and one that is online", async (t) => {
+  const service = await startTestService(t);
+  const token = await service.createToken();
+  const [{ id: organisationId } = { id: "" }] = await service.database.query("select id from organisations");
+  await service.database.query(
+    `insert into hosts (id, organisation_id, hostname, status, ip_addresses)
+     select 'h' || i, $1, 'host-' || i, case i when 3000 then 'online' else 'offline' end, '["192.0.2.10"]'
+     from generate_series(1, 3000) i`,
+    [organisationId],
+  );
+  await t.rejects(claim(service, token, machine("new", "192.0.2.10")), {
+    code: Code.ALREADY_EXISTS,
+    details: /host-3000 \(h3000; same address 192\.0\.2\.10\), which is online/,
+  });
+  const shared = { organisationId, hostname: undefined, addresses: ["192.0.2.10"] };
+  t.equal((await findMatchingHosts(service.store.db, shared)).length, 100);
 });
 
 t.test("a host that the web app deletes is not waited for, and then is gone", async (t) => {
