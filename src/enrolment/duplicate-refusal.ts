@@ -21,7 +21,7 @@ const WHAT_TO_DO: Record<HostTaken, string> = {
   online: OTHER_MACHINE,
   streaming: OTHER_MACHINE,
   registered: OTHER_MACHINE,
-  claimed: "an operator can approve or reject that claim, or delete that host in CT-Ops",
+  claimed: "an operator can approve that claim, or delete that host in CT-Ops",
 };
 
 /** The refusal of a new key whose machine is taken to be one that exists: which, what matched, why, and what to do. */

@@ -1,5 +1,5 @@
 import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
-import { parseAgentPublicKey } from "../identity/agent-key.js";
+import { type AgentPublicKey, isStoredKey, parseAgentPublicKey } from "../identity/agent-key.js";
 import type { Caller } from "../identity/caller.js";
 import type { ClientCertificates, ObtainedCertificate } from "../identity/client-certificates.js";
 import { requirePossession } from "../identity/csr.js";
@@ -29,18 +29,18 @@ export class CertificateRenewal {
     await requirePossession(request.csrDer, publicKey);
     const { clientCertificates, events } = this.options;
     const certificate = await clientCertificates.obtain({ agentId, organisationId }, publicKey);
-    if (certificate === undefined) throw await this.#refusal(agentId);
+    if (certificate === undefined) throw await this.#refusal(agentId, publicKey);
     const { serial, isNew } = certificate;
     events.certificateRenewed({ agentId, organisationId, hostname, serial, newCertificate: isNew });
     return certificate;
   }
 
-  /** Why the agent, which was good a moment ago, may not have a certificate. */
-  async #refusal(agentId: string): Promise<IngestError> {
+  /** Why the agent, which was good a moment ago, may not have one: in the order of `identity/standing.ts`. */
+  async #refusal(agentId: string, publicKey: AgentPublicKey): Promise<IngestError> {
     const agent = await findAgent(this.options.db, agentId);
     if (agent === undefined) return agentNotFound(agentId);
-    return agent.status === "active" || agent.status === "offline"
-      ? new IngestError("identity_mismatch", "the key on record of this agent was replaced")
-      : agentNotAllowed(agentId, agent.status);
+    return isStoredKey(agent.publicKey, publicKey)
+      ? agentNotAllowed(agentId, agent.status)
+      : new IngestError("identity_mismatch", "the key on record of this agent was replaced", { agentId });
   }
 }
