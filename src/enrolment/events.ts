@@ -1,5 +1,15 @@
 import type { Logger } from "../observe/logger.js";
 
+/** An agent was answered with a client certificate. */
+interface CertificateEvent {
+  agentId: string;
+  organisationId: string;
+  hostname: string;
+  serial: string;
+  /** Whether it was signed for this; otherwise it is the one that the agent was given before. */
+  newCertificate: boolean;
+}
+
 /** The business events of enrolment: each writes what is to be known of it, in one place. */
 export class EnrolmentEvents {
   constructor(private readonly logger: Logger) {}
@@ -37,24 +47,12 @@ export class EnrolmentEvents {
   }
 
   /** A known agent took a new JWT, and a client certificate: a new one, or the one it was given before. */
-  identityIssued(event: {
-    agentId: string;
-    organisationId: string;
-    hostname: string;
-    serial: string;
-    newCertificate: boolean;
-  }): void {
+  identityIssued(event: CertificateEvent): void {
     this.logger.info(event, "identity issued to a known agent");
   }
 
   /** A calling agent asked for the certificate to go on with. */
-  certificateRenewed(event: {
-    agentId: string;
-    organisationId: string;
-    hostname: string;
-    serial: string;
-    newCertificate: boolean;
-  }): void {
+  certificateRenewed(event: CertificateEvent): void {
     this.logger.info(event, "client certificate renewed");
   }
 
