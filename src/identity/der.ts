@@ -1,0 +1,51 @@
+/** The tags of DER that occur in certificates and requests (X.690, and RFC 5280 for those of the context). */
+export const DER_TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  objectIdentifier: 0x06,
+  sequence: 0x30,
+  uriName: 0x86,
+  extensions: 0xa3,
+};
+
+/** An element of DER. */
+export interface DerElement {
+  tag: number;
+  content: Buffer;
+  /** Tag, length and content, as they were read. */
+  encoded: Buffer;
+}
+
+/**
+ * Reads the elements that stand one after the other.
+ *
+ * @throws Error when one breaks off, or is longer than 16 MB
+ */
+export function readElements(der: Buffer): DerElement[] {
+  const found: DerElement[] = [];
+  for (let rest = der; rest.length > 0; ) {
+    const [tag, first] = rest;
+    if (tag === undefined || first === undefined) throw new Error("an element that breaks off");
+    // Above 127 it counts the bytes of the length: 1 to 3 here, and never 0, which is not DER.
+    const lengthBytes = first < 0x80 ? 0 : first & 0x7f;
+    if (first === 0x80 || lengthBytes > 3) throw new Error("an element of an impossible length");
+    const start = 2 + lengthBytes;
+    const end = start + (lengthBytes === 0 ? first : rest.readUIntBE(2, lengthBytes));
+    if (end > rest.length) throw new Error("an element that breaks off");
+    found.push({ tag, content: rest.subarray(start, end), encoded: rest.subarray(0, end) });
+    rest = rest.subarray(end);
+  }
+  return found;
+}
+
+/**
+ * The content of an element, which must have this tag.
+ *
+ * @throws Error
+ */
+export function contentOf(element: DerElement | undefined, tag: number): Buffer {
+  if (element?.tag !== tag) throw new Error(`an element ${element?.tag} where ${tag} belongs`);
+  return element.content;
+}

@@ -1,0 +1,54 @@
+import { createPublicKey } from "node:crypto";
+import t from "tap";
+import { IngestError } from "../../dist/errors.js";
+import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
+import { requirePossession } from "../../dist/identity/csr.js";
+import { createTestCsr, createTestKey } from "../support/field-agent.js";
+
+const key = createTestKey();
+const publicKey = parseAgentPublicKey(key.rawPem);
+
+async function isAccepted(csrDer: Buffer): Promise<boolean> {
+  try {
+    await requirePossession(csrDer, publicKey);
+    return true;
+  } catch (error) {
+    if (error instanceof IngestError && error.code === "invalid_field") return false;
+    throw error;
+  }
+}
+
+t.test("a request that its key has signed proves possession", async (t) => {
+  const csr = await createTestCsr(key);
+  t.ok(await isAccepted(csr));
+  t.ok(await isAccepted(Buffer.from(new Uint8Array(csr))), "wherever the bytes are");
+});
+
+t.test("no request with a bit changed, missing or added does", async (t) => {
+  const csr = await createTestCsr(key);
+  for (let index = 0; index < csr.length; index++) {
+    for (let bit = 0; bit < 8; bit++) {
+      const changed = Buffer.from(csr);
+      changed[index] = (changed[index] ?? 0) ^ (1 << bit);
+      if (await isAccepted(changed)) t.fail(`bit ${bit} of byte ${index}`);
+    }
+    if (await isAccepted(csr.subarray(0, index))) t.fail(`cut off after ${index} bytes`);
+  }
+  t.notOk(await isAccepted(Buffer.concat([csr, Buffer.from([0])])));
+  t.notOk(await isAccepted(Buffer.concat([csr, csr])));
+});
+
+t.test("nor one that another key has signed, or that carries another", async (t) => {
+  const other = createTestKey();
+  await t.rejects(requirePossession(Buffer.alloc(0), publicKey), { message: /missing/ });
+  await t.rejects(requirePossession(Buffer.alloc(8193), publicKey), { message: /longer than 8192 bytes/ });
+  for (const [csr, message] of [
+    [await createTestCsr(key, other), /is not signed by the key it carries/],
+    [await createTestCsr(other), /carries another key than the agent's/],
+    [await createTestCsr(other, key), /carries another key than the agent's/],
+    [Buffer.from("3003020100", "hex"), /not a PKCS#10 request/],
+    [createPublicKey(key.spkiPem).export({ format: "der", type: "spki" }), /not a PKCS#10 request/],
+  ] as const) {
+    await t.rejects(requirePossession(csr, publicKey), { code: "invalid_field", message });
+  }
+});
