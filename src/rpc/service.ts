@@ -17,6 +17,8 @@ import type { RefusalRecorder } from "./refusal-recorder.js";
 
 /** What gRPC in Go, and so every installed agent, takes for the largest message. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Answers are a few kilobytes at most: compressing one costs more than sending it, also where a client accepts it. */
+const COMPRESS_MIN_BYTES = 64 * 1024;
 
 type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
@@ -61,6 +63,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, agentCa)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     readMaxBytes: MAX_MESSAGE_BYTES,
+    compressMinBytes: COMPRESS_MIN_BYTES,
   });
 }
 
