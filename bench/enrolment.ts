@@ -39,6 +39,8 @@ const registrations = Number(values.registrations);
 const concurrency = Number(values.concurrency);
 /** Not measured: code is compiled and caches fill. */
 const WARM_UP = 500;
+const ROUNDS = 7;
+const perRound = Math.ceil(registrations / ROUNDS);
 const ENCRYPTION_SECRET = "a secret of the benchmark";
 
 const directory = await mkdtemp(join(tmpdir(), "ct-ops-ingest-bench-"));
@@ -80,19 +82,13 @@ async function measure(databaseUrl: string): Promise<void> {
     await Promise.all([agentCa.close(), signingKeys.close()]);
     await database.close();
 
-    const requests = await prepareRequests(WARM_UP + registrations, token);
+    const requests = await prepareRequests(WARM_UP + ROUNDS * perRound, token);
     const publicKey = parseAgentPublicKey(createAgentKey().publicKeyPem);
     const identity = { agentId: "a".repeat(24), organisationId: "b".repeat(24) };
     const sign = async () => {
       await issueClientCertificate(agentCa.current, identity, publicKey);
       await issueAccessToken(signingKeys, { ...identity, publicKey });
     };
-    const signingPerSecond = async () => {
-      await inParallel(WARM_UP, sign);
-      return perSecond(registrations, await inParallel(registrations, sign));
-    };
-
-    const before = await signingPerSecond();
     const connections = Array.from({ length: concurrency }, () =>
       openConnection({ address: `localhost:${service.port}`, ca: service.ca }),
     );
@@ -100,16 +96,35 @@ async function measure(databaseUrl: string): Promise<void> {
       const response = await (connections[lane] as Connection).client.register(requests.pop() ?? {});
       if (response.status !== "active") throw new Error(`registered as ${response.status}: ${response.message}`);
     };
+    await inParallel(WARM_UP, sign);
     await inParallel(WARM_UP, register);
-    const enrolled = perSecond(registrations, await inParallel(registrations, register));
+    // In turns, since the machine is not equally fast all the time.
+    const rounds: { signing: number; enrolled: number }[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const signing = perSecond(perRound, await inParallel(perRound, sign));
+      const enrolled = perSecond(perRound, await inParallel(perRound, register));
+      rounds.push({ signing, enrolled });
+    }
     for (const connection of connections) connection.close();
-    const after = await signingPerSecond();
 
-    const signing = (before + after) / 2;
+    const ratios = rounds.map(({ signing, enrolled }) => enrolled / signing);
+    const range = (values: number[], digits: number) =>
+      `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`;
     console.log(`cores ${availableParallelism()}, node ${process.version}, ${concurrency} requests at once`);
-    console.log(`signing alone   ${before.toFixed(0)} /s before, ${after.toFixed(0)} /s after`);
-    console.log(`registrations   ${enrolled.toFixed(0)} /s of ${registrations}`);
-    console.log(`ratio           ${(enrolled / signing).toFixed(2)}`);
+    console.log(`${ROUNDS} rounds of ${perRound}; median (range)`);
+    console.log(
+      `signing alone   ${range(
+        rounds.map(({ signing }) => signing),
+        0,
+      )} /s`,
+    );
+    console.log(
+      `registrations   ${range(
+        rounds.map(({ enrolled }) => enrolled),
+        0,
+      )} /s`,
+    );
+    console.log(`ratio           ${range(ratios, 2)}`);
   } finally {
     service.process.kill("SIGTERM");
     await once(service.process, "exit");
@@ -158,6 +173,10 @@ async function inParallel(times: number, work: (index: number, lane: number) => 
   });
   await Promise.all(lanes);
   return performance.now() - startedAt;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function perSecond(times: number, durationMs: number): number {
