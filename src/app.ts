@@ -7,6 +7,7 @@ import { NewKeys } from "./enrolment/new-keys.js";
 import { RefusalLimiter } from "./enrolment/refusal-limiter.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { CertificateRenewal } from "./enrolment/renewal.js";
+import { TokenCheck } from "./enrolment/token-check.js";
 import { CertificateMover, type CertificateMoverTiming } from "./heartbeat/certificate-mover.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
@@ -98,7 +99,8 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
 
   const enrolmentEvents = new EnrolmentEvents(logger);
   const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
-  const identities = { database, clientCertificates, signingKeys, events: enrolmentEvents };
+  const tokenCheck = new TokenCheck(database.db);
+  const identities = { database, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
   const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = config.enrolment;
   const registrar = new Registrar({
     ...identities,

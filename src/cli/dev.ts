@@ -1,11 +1,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
-import { hashEnrolmentToken } from "../enrolment/enrolment-token.js";
+import { TokenCheck } from "../enrolment/token-check.js";
 import { issueEnrolmentToken } from "../enrolment/token-issue.js";
 import { createLogger } from "../observe/logger.js";
 import { openDatabase, type Queryable } from "../store/database.js";
-import { findEnrolmentToken } from "../store/enrolment-tokens.js";
 import { tryLockInstance } from "../store/instance-lock.js";
 import { migrateStandalone } from "../store/migrate.js";
 import { insertOrganisation, listOrganisations } from "../store/organisations.js";
@@ -101,7 +100,7 @@ function shorten(path: string): string {
 async function loadToken(db: Queryable, dataDir: string): Promise<string> {
   const path = join(dataDir, "enrolment-token");
   const stored = await readOptional(path);
-  if (stored !== undefined && (await findEnrolmentToken(db, hashEnrolmentToken(stored)))?.usable) return stored;
+  if (stored !== undefined && (await new TokenCheck(db).findUsable(stored))) return stored;
   if ((await listOrganisations(db)).length === 0) await insertOrganisation(db, { name: "Default", slug: "default" });
   const [organisation] = await listOrganisations(db);
   const { token } = await issueEnrolmentToken(db, {

@@ -5,7 +5,7 @@ import type { Database, Queryable } from "../store/database.js";
 import { findHostId, lockHostSoon, reassignHost } from "../store/hosts.js";
 import type { MatchingHost } from "../store/matching-hosts.js";
 import { describeMatch } from "./duplicate-refusal.js";
-import { agentOf, type Enrolment, finishEnrolment, pendingTagsOf, putAgent } from "./new-enrolment.js";
+import { agentOf, type Enrolment, finishEnrolments, pendingTagsOf, putAgents, reviveAgent } from "./new-enrolment.js";
 
 /**
  * Gives a host that is not there any more, and its agent, to a new key. The old key is off the record from then on, and
@@ -26,14 +26,15 @@ export async function writeAdoption(
   const { hostId } = host;
   const { hostname, os, osVersion, arch } = enrolment.registration;
   if (host.agent === undefined) {
-    await putAgent(tx, enrolment, revives);
+    await (revives ? reviveAgent(tx, enrolment) : putAgents(tx, [enrolment]));
   } else {
     if (enrolment.certificate === undefined) await insertAdoption(tx, { agentId, hostId });
     else await forgetAdoption(tx, agentId);
     await renewAgent(tx, agentOf(enrolment));
   }
   await reassignHost(tx, { id: hostId, agentId, hostname, os, osVersion, arch }, pendingTagsOf(enrolment));
-  await finishEnrolment(tx, enrolment, hostId, `claimed by a new key from ${remoteAddress} (${describeMatch(host)})`);
+  const reason = `claimed by a new key from ${remoteAddress} (${describeMatch(host)})`;
+  await finishEnrolments(tx, [{ ...enrolment, hostId, reason }]);
 }
 
 /**

@@ -28,7 +28,7 @@ export async function approveAgent(database: Database, agentId: string): Promise
       const organisation = await findOrganisation(tx, organisationId);
       const wanted = mergeTags(readTags(organisation?.metadata?.defaultTags), readTags(host.pendingTags));
       await clearPendingTags(tx, host.id);
-      await linkHostTags(tx, { organisationId, hostId: host.id, wanted });
+      await linkHostTags(tx, [{ organisationId, hostId: host.id, wanted }]);
     }
     return agent;
   });

@@ -26,6 +26,14 @@ export class EnrolmentEvents {
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }
 
+  /** New keys could not be written together; each is tried by itself. */
+  groupFailed({ registrations, error }: { registrations: number; error: unknown }): void {
+    this.logger.warn(
+      { registrations, err: error },
+      "registrations could not be written together; writing them one by one",
+    );
+  }
+
   /** A host that was there, and its agent, went over to a key that was not known. */
   adopted(event: {
     agentId: string;

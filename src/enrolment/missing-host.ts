@@ -1,7 +1,7 @@
 import { createId } from "../lib/ids.js";
 import type { Database } from "../store/database.js";
-import { insertHost } from "../store/hosts.js";
-import { lockRegistrationKey } from "../store/registration-locks.js";
+import { insertHosts } from "../store/hosts.js";
+import { keyLock, takeRegistrationLocks } from "../store/registration-locks.js";
 import { findKnownAgent, type KnownAgent } from "../store/registrations.js";
 import type { Registration } from "./registration-request.js";
 
@@ -12,13 +12,12 @@ export async function restoreMissingHost(
   { publicKey, hostname, os, osVersion, arch }: Registration,
 ): Promise<void> {
   await database.transaction(async (tx) => {
-    await lockRegistrationKey(tx, publicKey.pem);
+    await takeRegistrationLocks(tx, [keyLock(publicKey.pem)]);
     const current = await findKnownAgent(tx, publicKey.pem);
     if (current?.hostState !== "missing") return;
-    await insertHost(
-      tx,
-      { id: createId(), organisationId, agentId, hostname, os, osVersion: osVersion || null, arch },
-      [],
-    );
+    const id = createId();
+    await insertHosts(tx, [
+      { id, organisationId, agentId, hostname, os, osVersion: osVersion || null, arch, pendingTags: [] },
+    ]);
   });
 }

@@ -2,21 +2,26 @@ import type { IssuedCertificate } from "../identity/client-certificate.js";
 import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { createId } from "../lib/ids.js";
 import { forgetAdoption } from "../store/adoptions.js";
-import { certificateColumns, insertAgent, type NewAgent, renewAgent } from "../store/agents.js";
+import {
+  certificateColumns,
+  insertAgents,
+  insertStatusHistory,
+  type NewAgent,
+  renewAgent,
+  type StatusChange,
+} from "../store/agents.js";
 import type { Queryable } from "../store/database.js";
-import { takeTokenUse, type UsableToken } from "../store/enrolment-tokens.js";
-import { recordEnrolment } from "../store/enrolments.js";
-import { deleteHostsOfAgent, insertHost } from "../store/hosts.js";
-import { linkHostTags, type Tag } from "../store/tags.js";
-import type { Registration } from "./registration-request.js";
+import { takeTokenUses } from "../store/enrolment-tokens.js";
+import { recordEnrolments } from "../store/enrolments.js";
+import { deleteHostsOfAgent, insertHosts } from "../store/hosts.js";
+import { type HostTags, linkHostTags, type Tag } from "../store/tags.js";
+import type { NewKey } from "./new-key.js";
 import { mergeTags, readTags } from "./tags.js";
 import { TokenUnusable } from "./token-check.js";
 
 /** An agent with its host, as a new key makes or claims it. */
-export interface Enrolment {
+export interface Enrolment extends NewKey {
   identity: SpiffeIdentity;
-  registration: Registration;
-  token: UsableToken;
   /** Issued when the token approves by itself. */
   certificate: IssuedCertificate | undefined;
 }
@@ -27,32 +32,59 @@ export class KeyTaken extends Error {
 }
 
 /**
- * Writes a new agent with all that belongs to it.
+ * Writes new agents with all that belongs to them.
  *
- * @param revives whether the agent had this key before, and was deleted
  * @throws KeyTaken, TokenUnusable: the transaction is to be rolled back
  */
-export async function writeEnrolment(tx: Queryable, enrolment: Enrolment, revives: boolean): Promise<void> {
-  const { agentId, organisationId } = enrolment.identity;
-  const { hostname, os, osVersion, arch } = enrolment.registration;
-  if (revives) await deleteHostsOfAgent(tx, agentId);
-  await putAgent(tx, enrolment, revives);
-  const hostId = createId();
-  await insertHost(
-    tx,
-    { id: hostId, organisationId, agentId, hostname, os, osVersion: osVersion || null, arch },
-    pendingTagsOf(enrolment),
-  );
-  await finishEnrolment(tx, enrolment, hostId, revives ? "registered again after it was deleted" : "registered");
+export async function writeEnrolments(tx: Queryable, enrolments: readonly Enrolment[]): Promise<void> {
+  await putAgents(tx, enrolments);
+  await putHosts(tx, enrolments, "registered");
+}
+
+/**
+ * Writes the agent that had the key before, and was deleted, as a new one.
+ *
+ * @throws TokenUnusable: the transaction is to be rolled back
+ */
+export async function writeRevival(tx: Queryable, enrolment: Enrolment): Promise<void> {
+  await deleteHostsOfAgent(tx, enrolment.identity.agentId);
+  await reviveAgent(tx, enrolment);
+  await putHosts(tx, [enrolment], "registered again after it was deleted");
 }
 
 /** @throws KeyTaken */
-export async function putAgent(tx: Queryable, enrolment: Enrolment, revives: boolean): Promise<void> {
-  if (revives) {
-    await renewAgent(tx, agentOf(enrolment));
-    // Otherwise the key from which it was claimed before it was deleted could take back what was enrolled anew.
-    await forgetAdoption(tx, enrolment.identity.agentId);
-  } else if (!(await insertAgent(tx, agentOf(enrolment)))) throw new KeyTaken();
+export async function putAgents(tx: Queryable, enrolments: readonly Enrolment[]): Promise<void> {
+  if (!(await insertAgents(tx, enrolments.map(agentOf)))) throw new KeyTaken();
+}
+
+/** Makes an agent that was deleted a new one. */
+export async function reviveAgent(tx: Queryable, enrolment: Enrolment): Promise<void> {
+  await renewAgent(tx, agentOf(enrolment));
+  // Otherwise the key from which it was claimed before it was deleted could take back what was enrolled anew.
+  await forgetAdoption(tx, enrolment.identity.agentId);
+}
+
+async function putHosts(tx: Queryable, enrolments: readonly Enrolment[], reason: string): Promise<void> {
+  const placed = enrolments.map((enrolment) => ({ ...enrolment, hostId: createId(), reason }));
+  await insertHosts(
+    tx,
+    placed.map((enrolment) => {
+      const { agentId, organisationId } = enrolment.identity;
+      const { hostname, os, osVersion, arch } = enrolment.registration;
+      const pendingTags = pendingTagsOf(enrolment);
+      return {
+        id: enrolment.hostId,
+        organisationId,
+        agentId,
+        hostname,
+        os,
+        osVersion: osVersion || null,
+        arch,
+        pendingTags,
+      };
+    }),
+  );
+  await finishEnrolments(tx, placed);
 }
 
 /** The row of the agent. */
@@ -80,34 +112,47 @@ function ownTagsOf({ token, registration }: Enrolment): Tag[] {
   return mergeTags(readTags(token.metadata?.tags), registration.tags);
 }
 
+/** An enrolment whose agent and host are written. */
+export interface PlacedEnrolment extends Enrolment {
+  hostId: string;
+  /** For the history: why the agent is pending, which every one is at first. */
+  reason: string;
+}
+
 /**
- * Writes what follows when agent and host are there: that it registered, history, tags, and the token's use.
+ * Writes what follows when agents and hosts are there: that they registered, history, tags, and the uses of tokens.
  *
- * @param reason for the history: why the agent is pending, which every one is at first
  * @throws TokenUnusable
  */
-export async function finishEnrolment(
-  tx: Queryable,
-  enrolment: Enrolment,
-  hostId: string,
-  reason: string,
-): Promise<void> {
-  const { identity, registration, token, certificate } = enrolment;
-  const { agentId, organisationId } = identity;
-  await recordEnrolment(tx, {
-    agentId,
-    organisationId,
-    identifyingAddresses: registration.identifyingAddresses,
-    certificate,
-    history: [
-      { status: "pending", reason },
-      ...(certificate ? [{ status: "active" as const, reason: "approved by the enrolment token" }] : []),
-    ],
-  });
-  if (certificate !== undefined) {
-    const defaultTags = readTags(token.organisationMetadata?.defaultTags);
-    await linkHostTags(tx, { organisationId, hostId, wanted: mergeTags(defaultTags, ownTagsOf(enrolment)) });
-  }
+export async function finishEnrolments(tx: Queryable, enrolments: readonly PlacedEnrolment[]): Promise<void> {
+  await recordEnrolments(
+    tx,
+    enrolments.map(({ identity: { agentId }, registration: { identifyingAddresses }, certificate }) => ({
+      agentId,
+      identifyingAddresses,
+      certificate,
+    })),
+  );
+  await insertStatusHistory(tx, enrolments.flatMap(historyOf));
+  await linkHostTags(
+    tx,
+    enrolments.flatMap((enrolment) => (enrolment.certificate === undefined ? [] : [tagsOf(enrolment)])),
+  );
+  const uses = new Map<string, number>();
+  for (const { token } of enrolments) uses.set(token.id, (uses.get(token.id) ?? 0) + 1);
   // Last, because the token's row is what all registrations with it wait for.
-  if (!(await takeTokenUse(tx, token.id))) throw new TokenUnusable("exhausted");
+  if (!(await takeTokenUses(tx, uses))) throw new TokenUnusable("exhausted");
+}
+
+function historyOf({ identity, certificate, reason }: PlacedEnrolment): StatusChange[] {
+  const pending: StatusChange = { ...identity, status: "pending", reason };
+  if (certificate === undefined) return [pending];
+  return [pending, { ...identity, status: "active", reason: "approved by the enrolment token" }];
+}
+
+function tagsOf(enrolment: PlacedEnrolment): HostTags {
+  const { identity, hostId, token } = enrolment;
+  const defaultTags = readTags(token.organisationMetadata?.defaultTags);
+  const wanted = mergeTags(defaultTags, ownTagsOf(enrolment));
+  return { organisationId: identity.organisationId, hostId, wanted };
 }

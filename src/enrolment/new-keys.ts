@@ -4,24 +4,26 @@ import type { SigningKeys } from "../identity/signing-keys.js";
 import { createId } from "../lib/ids.js";
 import { releaseKey } from "../store/agents.js";
 import type { Database, Queryable } from "../store/database.js";
-import type { UsableToken } from "../store/enrolment-tokens.js";
 import { lockHostNow } from "../store/hosts.js";
-import { findMatchingHosts, type MachineDescription } from "../store/matching-hosts.js";
-import { lockRegistration } from "../store/registration-locks.js";
+import { findMatchingHosts, type MachineDescription, type MatchingHost } from "../store/matching-hosts.js";
+import { registrationLocks, takeRegistrationLocks } from "../store/registration-locks.js";
 import { findKnownAgent, isGone, type KnownAgent } from "../store/registrations.js";
 import { writeAdoption } from "./adoption.js";
 import { describeMatch, duplicateRefusal } from "./duplicate-refusal.js";
-import { type DuplicateDecision, decideDuplicate, identifyingHostname } from "./duplicate-rule.js";
+import { type DuplicateDecision, decideDuplicate } from "./duplicate-rule.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";
 import type { EnrolmentEvents } from "./events.js";
-import { KeyTaken, writeEnrolment } from "./new-enrolment.js";
+import { GroupEnrolment } from "./group-enrolment.js";
+import { type Enrolment, KeyTaken, writeEnrolments, writeRevival } from "./new-enrolment.js";
+import { machineOf, type NewKey } from "./new-key.js";
 import type { Registration } from "./registration-request.js";
 import { answerActive, type RegistrationResult } from "./registration-result.js";
-import { requireUsableToken, type TokenProblem, TokenUnusable } from "./token-check.js";
+import { type TokenCheck, type TokenProblem, TokenUnusable } from "./token-check.js";
 
 /** What {@link NewKeys} needs. */
 export interface NewKeysOptions {
   database: Database;
+  tokenCheck: TokenCheck;
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeys;
   events: EnrolmentEvents;
@@ -31,7 +33,11 @@ export interface NewKeysOptions {
 
 /** Enrols keys that no agent has: each takes one use of an enrolment token. */
 export class NewKeys {
-  constructor(private readonly options: NewKeysOptions) {}
+  readonly #group: GroupEnrolment;
+
+  constructor(private readonly options: NewKeysOptions) {
+    this.#group = new GroupEnrolment(options);
+  }
 
   /**
    * Enrols a key.
@@ -45,15 +51,15 @@ export class NewKeys {
     remoteAddress: string,
     gone: KnownAgent | undefined,
   ): Promise<RegistrationResult | undefined> {
-    const { database, signingKeys, events } = this.options;
-    const { publicKey } = registration;
+    const { database, tokenCheck, signingKeys, events } = this.options;
+    const { publicKey, hostname } = registration;
     try {
-      const token = await requireUsableToken(database.db, registration.orgToken);
-      const { identity, certificate, adopted } = await database.transaction((tx) =>
-        this.#write(tx, { registration, token, remoteAddress, goneId: gone?.id }),
-      );
+      const token = await tokenCheck.requireUsable(registration.orgToken);
+      const key = { registration, token };
+      const together = gone === undefined ? await this.#group.enrol(key) : undefined;
+      const { identity, certificate, adopted }: WrittenEnrolment =
+        together ?? (await database.transaction((tx) => this.#write(tx, key, { goneId: gone?.id, remoteAddress })));
       const status = certificate === undefined ? "pending" : "active";
-      const { hostname } = registration;
       const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
       if (adopted === undefined) events.enrolled(event);
       else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
@@ -70,28 +76,29 @@ export class NewKeys {
     }
   }
 
-  async #write(tx: Queryable, { registration, token, remoteAddress, goneId }: NewKey) {
-    const { publicKey, hostname, identifyingAddresses } = registration;
-    const { organisationId } = token;
-    const machine = { organisationId, hostname: identifyingHostname(hostname), addresses: identifyingAddresses };
-    await lockRegistration(tx, publicKey.pem, machine);
-    const decision = await decide(tx, machine, goneId);
+  async #write(tx: Queryable, key: NewKey, { goneId, remoteAddress }: Claim): Promise<WrittenEnrolment> {
+    const { registration, token } = key;
+    const { publicKey } = registration;
+    const machine = { ...machineOf(key), exceptOfAgent: goneId };
+    await takeRegistrationLocks(tx, registrationLocks(publicKey.pem, machine));
+    const decision = await decide(tx, machine);
     // Making a new agent shows by itself whether another request with the same key was faster.
     if (goneId !== undefined || decision.kind !== "new") await requireKeyStillFree(tx, publicKey.pem, goneId);
     if (decision.kind === "refuse" || decision.kind === "ambiguous") throw duplicateRefusal(decision);
 
     const adopted = decision.kind === "adopt" ? decision.host : undefined;
-    const identity = { agentId: adopted?.agent?.id ?? goneId ?? createId(), organisationId };
+    const agentId = adopted?.agent?.id ?? goneId ?? createId();
+    const identity = { agentId, organisationId: token.organisationId };
     // A new key is a new claim to an old identity, which the token's maker did not have in mind.
     const approves = token.autoApprove && (adopted === undefined || this.options.adoptAutoApprove);
     // Signed within the transaction, so that a refusal costs no signature; the token's row is not locked yet.
     const certificate = approves ? await this.options.clientCertificates.issue(identity, publicKey) : undefined;
-    const enrolment = { identity, registration, token, certificate };
-    const revives = identity.agentId === goneId;
+    const enrolment = { ...key, identity, certificate };
+    const revives = agentId === goneId;
     if (goneId !== undefined && !revives) await releaseKey(tx, goneId);
-    if (adopted === undefined) await writeEnrolment(tx, enrolment, revives);
-    else await writeAdoption(tx, enrolment, adopted, { revives, remoteAddress });
-    return { identity, certificate, adopted };
+    if (adopted !== undefined) await writeAdoption(tx, enrolment, adopted, { revives, remoteAddress });
+    else await (revives ? writeRevival(tx, enrolment) : writeEnrolments(tx, [enrolment]));
+    return { ...enrolment, adopted };
   }
 
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */
@@ -107,12 +114,16 @@ export class NewKeys {
   }
 }
 
-interface NewKey {
-  registration: Registration;
-  token: UsableToken;
-  remoteAddress: string;
+/** Who asks for an enrolment. */
+interface Claim {
   /** The agent that had the key and was deleted. */
   goneId: string | undefined;
+  remoteAddress: string;
+}
+
+interface WrittenEnrolment extends Enrolment {
+  /** The host that went over to the key. */
+  adopted?: MatchingHost | undefined;
 }
 
 /** @throws KeyTaken when the key became known after it was looked up, whichever machine the other request described */
@@ -125,14 +136,10 @@ async function requireKeyStillFree(tx: Queryable, publicKey: string, goneId: str
  * What becomes of a new key. A host that is to be adopted is locked, and was looked at again since: its agent may have
  * come back in the meantime.
  */
-async function decide(
-  tx: Queryable,
-  machine: MachineDescription,
-  goneId: string | undefined,
-): Promise<DuplicateDecision> {
+async function decide(tx: Queryable, machine: MachineDescription): Promise<DuplicateDecision> {
   let lockedId: string | undefined;
   for (;;) {
-    const matching = await findMatchingHosts(tx, machine, { exceptOfAgent: goneId });
+    const [matching = []] = await findMatchingHosts(tx, [machine]);
     const decision = decideDuplicate(matching);
     if (decision.kind !== "adopt" || decision.host.hostId === lockedId) return decision;
     await lockHostNow(tx, decision.host.hostId, decision.host.agent?.id);

@@ -2,10 +2,11 @@ import { IngestError, type IngestErrorCode } from "../errors.js";
 import type { ClientCertificates } from "../identity/client-certificates.js";
 import { requirePossession } from "../identity/csr.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
-import type { AgentRow, AgentStatus } from "../store/agents.js";
+import { groupLookups } from "../lib/group-lookups.js";
+import type { AgentStatus } from "../store/agents.js";
 import type { Database } from "../store/database.js";
 import { deletePendingCertSignings } from "../store/pending-cert-signings.js";
-import { findKnownAgent, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
+import { findKnownAgents, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
 import { undoAdoption } from "./adoption.js";
 import type { EnrolmentEvents } from "./events.js";
 import type { IdentifyingAddresses } from "./identifying-addresses.js";
@@ -14,7 +15,7 @@ import type { NewKeys } from "./new-keys.js";
 import type { RefusalLimiter } from "./refusal-limiter.js";
 import { parseRegistration, type RawRegistration, type Registration } from "./registration-request.js";
 import { answerActive, type RegistrationResult } from "./registration-result.js";
-import { findUsableToken } from "./token-check.js";
+import type { TokenCheck } from "./token-check.js";
 
 /** Looking again settles what others changed meanwhile; only a bug would go on for longer. */
 const MAX_LOOKS = 5;
@@ -29,6 +30,7 @@ const COUNTED: ReadonlySet<IngestErrorCode> = new Set(["enrolment_token_unusable
 export interface RegistrarOptions {
   database: Database;
   newKeys: NewKeys;
+  tokenCheck: TokenCheck;
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeys;
   events: EnrolmentEvents;
@@ -38,7 +40,11 @@ export interface RegistrarOptions {
 
 /** Gives machines an identity: a key that is known gets its own back, a new one needs an enrolment token. */
 export class Registrar {
-  constructor(private readonly options: RegistrarOptions) {}
+  readonly #findKnownAgent: (publicKey: string) => Promise<KnownAgent | undefined>;
+
+  constructor(private readonly options: RegistrarOptions) {
+    this.#findKnownAgent = groupLookups((publicKeys) => findKnownAgents(options.database.db, publicKeys));
+  }
 
   /**
    * Registers an agent. The same request again has the same effect as once.
@@ -52,7 +58,7 @@ export class Registrar {
     // Before anything is looked up: without it an existing identity is neither answered nor touched.
     await requirePossession(registration.csrDer, registration.publicKey);
     for (let look = 1; look <= MAX_LOOKS; look++) {
-      const known = await findKnownAgent(this.options.database.db, registration.publicKey.pem);
+      const known = await this.#findKnownAgent(registration.publicKey.pem);
       const result =
         known === undefined || isGone(known)
           ? await this.#enrolNew(registration, remoteAddress, known)
@@ -105,8 +111,8 @@ export class Registrar {
   }
 
   /** A token that could be used shows where the machine is meant to be; any other one says nothing. */
-  async #requireSameOrganisation(agent: AgentRow, orgToken: string): Promise<void> {
-    const token = await findUsableToken(this.options.database.db, orgToken);
+  async #requireSameOrganisation(agent: KnownAgent, orgToken: string): Promise<void> {
+    const token = await this.options.tokenCheck.findUsable(orgToken);
     if (token === undefined || token.organisationId === agent.organisationId) return;
     throw new IngestError(
       "key_of_other_organisation",

@@ -13,7 +13,6 @@ const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;
 /** What waits over all streams; beyond it streams are read more slowly. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-const BUSY_RETRY_MS = 100;
 
 /** The group-commit writer of heartbeats: {@link write} resolves when the transaction that holds it has committed. */
 export class HeartbeatWriter {
@@ -36,7 +35,6 @@ export class HeartbeatWriter {
       maxItems: MAX_BATCH_ROWS,
       maxBytes: MAX_BATCH_BYTES,
       maxWaitingBytes: MAX_WAITING_BYTES,
-      busyRetryMs: BUSY_RETRY_MS,
     });
   }
 

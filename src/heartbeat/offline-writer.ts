@@ -32,15 +32,13 @@ export class OfflineWriter {
         return outcomes;
       },
       maxItems: MAX_BATCH_ROWS,
-      maxBytes: Number.POSITIVE_INFINITY,
-      maxWaitingBytes: Number.POSITIVE_INFINITY,
       busyRetryMs: BUSY_RETRY_MS,
     });
   }
 
   /** Resolves when the end of the session is stored, also when another session is the agent's current one. */
   async write(session: SessionKey): Promise<void> {
-    await this.#batcher.add(session, 0);
+    await this.#batcher.add(session);
   }
 }
 

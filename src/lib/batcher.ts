@@ -7,12 +7,12 @@ export interface BatcherOptions<Item, Result> {
   flush: (items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
   /** Most items in one batch. */
   maxItems: number;
-  /** Most bytes in one batch; a single larger item still goes, alone. */
-  maxBytes: number;
-  /** Most bytes that wait; {@link Batcher.add} waits beyond that. */
-  maxWaitingBytes: number;
-  /** How long an item that was busy waits before it is tried again, in milliseconds. */
-  busyRetryMs: number;
+  /** Most bytes in one batch, unbounded unless given; a single larger item still goes, alone. */
+  maxBytes?: number;
+  /** Most bytes that wait, unbounded unless given; {@link Batcher.add} waits beyond that. */
+  maxWaitingBytes?: number;
+  /** How long an item that was busy waits before it is tried again, in milliseconds; 100 unless given. */
+  busyRetryMs?: number;
 }
 
 interface Waiting<Item, Result> {
@@ -32,15 +32,24 @@ export class Batcher<Item, Result> {
   #waitingBytes = 0;
   #flushing = false;
 
-  constructor(private readonly options: BatcherOptions<Item, Result>) {}
+  readonly #options: Required<BatcherOptions<Item, Result>>;
+
+  constructor(options: BatcherOptions<Item, Result>) {
+    this.#options = {
+      maxBytes: Number.POSITIVE_INFINITY,
+      maxWaitingBytes: Number.POSITIVE_INFINITY,
+      busyRetryMs: 100,
+      ...options,
+    };
+  }
 
   /**
    * Hands an item to the next batch that has room.
    *
-   * @param bytes what the item counts for in the byte bounds
+   * @param bytes what the item counts for in the byte bounds, if there are any
    * @returns its result, after the flush that held it
    */
-  async add(item: Item, bytes: number): Promise<Result> {
+  async add(item: Item, bytes = 0): Promise<Result> {
     // Strictly first come, first served: who finds others waiting for room queues behind them.
     if (this.#admissions.length > 0 || this.#isFull(bytes)) {
       await new Promise<void>((admit) => this.#admissions.push({ bytes, admit }));
@@ -53,7 +62,7 @@ export class Batcher<Item, Result> {
   }
 
   #isFull(bytes: number): boolean {
-    return this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.options.maxWaitingBytes;
+    return this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#options.maxWaitingBytes;
   }
 
   #enqueue(entry: Waiting<Item, Result>): void {
@@ -82,7 +91,7 @@ export class Batcher<Item, Result> {
     let bytes = 0;
     let count = 0;
     for (const entry of this.#waiting) {
-      if (count === this.options.maxItems || (count > 0 && bytes + entry.bytes > this.options.maxBytes)) break;
+      if (count === this.#options.maxItems || (count > 0 && bytes + entry.bytes > this.#options.maxBytes)) break;
       bytes += entry.bytes;
       count += 1;
     }
@@ -92,7 +101,7 @@ export class Batcher<Item, Result> {
   async #flushOne(batch: Waiting<Item, Result>[]): Promise<void> {
     let outcomes: readonly BatchOutcome<Result>[];
     try {
-      outcomes = await this.options.flush(batch.map(({ item }) => item));
+      outcomes = await this.#options.flush(batch.map(({ item }) => item));
     } catch (error) {
       outcomes = batch.map(() => ({ failed: error }));
     }
@@ -103,7 +112,7 @@ export class Batcher<Item, Result> {
 
   #settle(entry: Waiting<Item, Result>, outcome: BatchOutcome<Result>): void {
     if ("busy" in outcome) {
-      setTimeout(() => this.#enqueue(entry), this.options.busyRetryMs);
+      setTimeout(() => this.#enqueue(entry), this.#options.busyRetryMs);
       return;
     }
     this.#waitingBytes -= entry.bytes;

@@ -53,10 +53,13 @@ export async function findCallerRecord(
 /** What is stored of a new agent. */
 export type NewAgent = typeof agents.$inferInsert;
 
-/** Stores a new agent; false when its public key is known already. */
-export async function insertAgent(tx: Queryable, agent: NewAgent): Promise<boolean> {
-  const result = await tx.insert(agents).values(agent).onConflictDoNothing({ target: agents.publicKey });
-  return result.rowCount === 1;
+/** Stores new agents; false when one of them was not stored, because its public key is known already. */
+export async function insertAgents(tx: Queryable, newAgents: readonly NewAgent[]): Promise<boolean> {
+  const result = await tx
+    .insert(agents)
+    .values([...newAgents])
+    .onConflictDoNothing({ target: agents.publicKey });
+  return result.rowCount === newAgents.length;
 }
 
 /** Makes an agent a new one under its old id, whether it was deleted or another key takes it over. */

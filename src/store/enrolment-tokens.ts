@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, gt, isNull, lt, or, sql } from "drizzle-orm";
+import { and, asc, eq, getTableColumns, gt, isNull, lte, or, type SQL, sql } from "drizzle-orm";
 import type { Queryable } from "./database.js";
 import { agentEnrolmentTokens, organisations } from "./schema/platform.js";
 
@@ -11,19 +11,29 @@ export type UsableToken = EnrolmentTokenRow & { organisationMetadata: Record<str
 /** What is stored of a new enrolment token. */
 export type NewEnrolmentToken = typeof agentEnrolmentTokens.$inferInsert;
 
-/** The usable rule (database contract): not deleted, not expired, not used up. By the database's clock. */
-const isUsable = and(
-  isNull(agentEnrolmentTokens.deletedAt),
-  or(isNull(agentEnrolmentTokens.expiresAt), gt(agentEnrolmentTokens.expiresAt, sql`now()`)),
-  or(isNull(agentEnrolmentTokens.maxUses), lt(agentEnrolmentTokens.usageCount, agentEnrolmentTokens.maxUses)),
-);
+/** The usable rule (database contract): not deleted, not expired, so many uses left. By the database's clock. */
+function hasUses(uses: SQL) {
+  return and(
+    isNull(agentEnrolmentTokens.deletedAt),
+    or(isNull(agentEnrolmentTokens.expiresAt), gt(agentEnrolmentTokens.expiresAt, sql`now()`)),
+    or(
+      isNull(agentEnrolmentTokens.maxUses),
+      lte(sql`${agentEnrolmentTokens.usageCount} + ${uses}`, agentEnrolmentTokens.maxUses),
+    ),
+  );
+}
 
-/** The token with this hash, and whether it can be used at the moment; undefined also without its organisation. */
-export async function findEnrolmentToken(
+const isUsable = hasUses(sql`1`);
+
+/** An enrolment token, and whether it can be used at the moment. */
+export type FoundToken = UsableToken & { usable: boolean; expired: boolean };
+
+/** The tokens with these hashes, in their order; undefined for one that is not there, or whose organisation is not. */
+export async function findEnrolmentTokens(
   db: Queryable,
-  tokenHash: string,
-): Promise<(UsableToken & { usable: boolean; expired: boolean }) | undefined> {
-  const [row] = await db
+  tokenHashes: readonly string[],
+): Promise<(FoundToken | undefined)[]> {
+  const rows = await db
     .select({
       ...getTableColumns(agentEnrolmentTokens),
       organisationMetadata: organisations.metadata,
@@ -35,17 +45,28 @@ export async function findEnrolmentToken(
       organisations,
       and(eq(organisations.id, agentEnrolmentTokens.organisationId), isNull(organisations.deletedAt)),
     )
-    .where(eq(agentEnrolmentTokens.tokenHash, tokenHash));
-  return row;
+    .where(eq(agentEnrolmentTokens.tokenHash, sql`any(${sql.param([...new Set(tokenHashes)])}::text[])`));
+  const byHash = new Map(rows.map((row) => [row.tokenHash, row]));
+  return tokenHashes.map((tokenHash) => byHash.get(tokenHash));
 }
 
-/** Takes one use, in the statement that checks the rule; false when it cannot be used (any more). */
-export async function takeTokenUse(tx: Queryable, tokenId: string): Promise<boolean> {
-  const result = await tx
-    .update(agentEnrolmentTokens)
-    .set({ usageCount: sql`${agentEnrolmentTokens.usageCount} + 1`, updatedAt: sql`now()` })
-    .where(and(eq(agentEnrolmentTokens.id, tokenId), isUsable));
-  return result.rowCount === 1;
+/**
+ * Takes uses of tokens, in the statement that checks the rule.
+ *
+ * @param uses how many of each, by its id
+ * @returns false when one of them cannot be used so often (any more)
+ */
+export async function takeTokenUses(tx: Queryable, uses: ReadonlyMap<string, number>): Promise<boolean> {
+  const ids = sql`${sql.param([...uses.keys()])}::text[]`;
+  const result = await tx.execute(sql`
+    with locked as materialized (
+      select id from agent_enrolment_tokens where id = any(${ids}) order by id for no key update
+    )
+    update agent_enrolment_tokens
+    set usage_count = usage_count + w.uses, updated_at = now()
+    from locked join unnest(${ids}, ${sql.param([...uses.values()])}::int[]) as w(id, uses) on w.id = locked.id
+    where agent_enrolment_tokens.id = w.id and ${hasUses(sql`w.uses`)}`);
+  return result.rowCount === uses.size;
 }
 
 /** Stores a new token. */

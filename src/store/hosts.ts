@@ -1,5 +1,5 @@
 import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
-import type { Queryable } from "./database.js";
+import { limitLockWaits, type Queryable } from "./database.js";
 import { hosts } from "./schema/platform.js";
 import type { Tag } from "./tags.js";
 
@@ -9,9 +9,17 @@ export type NewHost = Pick<
   "id" | "organisationId" | "agentId" | "hostname" | "os" | "osVersion" | "arch"
 >;
 
-/** Stores a new host; tags that wait for the approval of its agent go into `metadata.pendingTags`. */
-export async function insertHost(tx: Queryable, host: NewHost, pendingTags: readonly Tag[]): Promise<void> {
-  await tx.insert(hosts).values({ ...host, ...(pendingTags.length > 0 && { metadata: { pendingTags } }) });
+/** Stores new hosts; tags that wait for the approval of an agent go into `metadata.pendingTags`. */
+export async function insertHosts(
+  tx: Queryable,
+  newHosts: readonly (NewHost & { pendingTags: readonly Tag[] })[],
+): Promise<void> {
+  await tx.insert(hosts).values(
+    newHosts.map(({ pendingTags, ...host }) => ({
+      ...host,
+      ...(pendingTags.length > 0 && { metadata: { pendingTags } }),
+    })),
+  );
 }
 
 /** Soft-deletes what is left of an agent's hosts. */
@@ -41,7 +49,7 @@ export async function lockHostNow(tx: Queryable, hostId: string, agentId: string
  * @throws DatabaseError of a passing kind when somebody holds one of them for longer
  */
 export async function lockHostSoon(tx: Queryable, hostId: string, agentId: string): Promise<void> {
-  await tx.execute(sql`set local lock_timeout = '3s'`);
+  await limitLockWaits(tx, 3_000);
   await tx.execute(sql`select from hosts where id = ${hostId} for no key update`);
   await tx.execute(sql`select from agents where id = ${agentId} for no key update`);
 }

@@ -14,6 +14,8 @@ export interface MachineDescription {
   hostname: string | undefined;
   /** Addresses that tell machines apart. */
   addresses: readonly string[];
+  /** An agent whose hosts are passed over, whether it is deleted or not. */
+  exceptOfAgent?: string | undefined;
 }
 
 /** A host, not deleted, that may be the same machine. */
@@ -41,21 +43,26 @@ export interface MatchingAgent {
 }
 
 /**
- * The hosts that match a machine, at most a hundred, those that are online first. One that is claimed also by what it was before, which undoing the claim gives
- * back to it: otherwise a claim under another name would free its name for a second host.
+ * The hosts that match each of some machines, at most a hundred, those that are online first. One that is claimed also
+ * by what it was before, which undoing the claim gives back to it: otherwise a claim under another name would free its
+ * name for a second host.
  *
- * @param options.exceptOfAgent an agent whose hosts are passed over, whether it is deleted or not
+ * @returns in the order of the machines
  */
 export async function findMatchingHosts(
   db: Queryable,
-  { organisationId, hostname, addresses }: MachineDescription,
-  { exceptOfAgent }: { exceptOfAgent?: string | undefined } = {},
-): Promise<MatchingHost[]> {
-  if (hostname === undefined && addresses.length === 0) return [];
-  const anyHostname = hostname ?? null;
-  const anyAddress = sql.param(addresses);
+  machines: readonly MachineDescription[],
+): Promise<MatchingHost[][]> {
+  const wanted = machines.map(({ organisationId, hostname, addresses, exceptOfAgent }, index) => ({
+    index,
+    organisation_id: organisationId,
+    hostname,
+    addresses,
+    except_of_agent: exceptOfAgent,
+  }));
   // Arrays instead of joins: how many rows share an address is guessed far too high, and hosts would be read as a whole.
   const { rows } = await db.execute<{
+    index: number;
     id: string;
     hostname: string;
     status: string;
@@ -68,61 +75,71 @@ export async function findMatchingHosts(
     has_just_registered: boolean;
     is_claimed: boolean;
   }>(sql`
-    select h.id, h.status,
-           case when lower(c.previous_hostname) = lower(${anyHostname}::text) then c.previous_hostname else h.hostname end
-             as hostname,
-           coalesce(lower(${anyHostname}::text) in (lower(h.hostname), lower(c.previous_hostname)), false)
-             as hostname_matches,
-           coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)) as addresses, c.previous_addresses,
-           a.id as agent_id, a.status as agent_status,
-           coalesce(s.agent_id is not null and s.closed_at is null
-             and greatest(s.opened_at, a.last_heartbeat_at) > now() - make_interval(secs => ${PRESENCE_S}), false)
-             as is_streaming,
-           coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S})
-             and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
-             as has_just_registered,
-           c.agent_id is not null as is_claimed
-    from hosts h
-    left join agents a on a.id = h.agent_id and a.deleted_at is null
-    left join ingest.agent_sessions s on s.agent_id = a.id
-    left join ingest.agent_registrations r on r.agent_id = a.id
-    left join ingest.agent_adoptions c on c.agent_id = a.id and a.status = 'pending'
-    where h.id = any(array(
-        select id from hosts
-        where organisation_id = ${organisationId} and lower(hostname) = lower(${anyHostname}::text)
-        union all
-        select id from hosts where ip_addresses ?| ${anyAddress}::text[]
-        union all
-        select id from hosts
-        where ip_addresses is null and agent_id = any(array(
-          select agent_id from ingest.agent_registrations where identifying_addresses && ${anyAddress}::text[]))
-        union all
-        select id from hosts
-        where agent_id = any(array(
-          select agent_id from ingest.agent_adoptions join agents on agents.id = agent_id and agents.status = 'pending'
-          where lower(previous_hostname) = lower(${anyHostname}::text) or previous_addresses && ${anyAddress}::text[]))
-      ))
-      and h.organisation_id = ${organisationId} and h.deleted_at is null
-      and h.agent_id is distinct from ${exceptOfAgent ?? ""}
-    order by h.status = 'online' desc, h.id
-    limit ${MAX_MATCHING}`);
-  return rows.map((row) => ({
-    hostId: row.id,
-    hostname: row.hostname,
-    status: row.status,
-    hostnameMatches: row.hostname_matches,
-    matchingAddresses: addresses.filter(
-      (address) => row.addresses?.includes(address) || row.previous_addresses?.includes(address),
-    ),
-    agent:
-      row.agent_id === null
-        ? undefined
-        : {
-            id: row.agent_id,
-            status: row.agent_status,
-            isStreaming: row.is_streaming,
-            hasJustRegistered: row.has_just_registered,
-            isClaimed: row.is_claimed,
-          },
-  }));
+    select m.index, found.*
+    from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
+      as m(index int, organisation_id text, hostname text, addresses text[], except_of_agent text)
+    cross join lateral (
+      select h.id, h.status,
+             case when lower(c.previous_hostname) = lower(m.hostname) then c.previous_hostname else h.hostname end
+               as hostname,
+             coalesce(lower(m.hostname) in (lower(h.hostname), lower(c.previous_hostname)), false) as hostname_matches,
+             coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)) as addresses, c.previous_addresses,
+             a.id as agent_id, a.status as agent_status,
+             coalesce(s.agent_id is not null and s.closed_at is null
+               and greatest(s.opened_at, a.last_heartbeat_at) > now() - make_interval(secs => ${PRESENCE_S}), false)
+               as is_streaming,
+             coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S})
+               and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
+               as has_just_registered,
+             c.agent_id is not null as is_claimed
+      from hosts h
+      left join agents a on a.id = h.agent_id and a.deleted_at is null
+      left join ingest.agent_sessions s on s.agent_id = a.id
+      left join ingest.agent_registrations r on r.agent_id = a.id
+      left join ingest.agent_adoptions c on c.agent_id = a.id and a.status = 'pending'
+      where h.id = any(array(
+          select id from hosts
+          where organisation_id = m.organisation_id and lower(hostname) = lower(m.hostname)
+          union all
+          select id from hosts where ip_addresses ?| m.addresses
+          union all
+          select id from hosts
+          where ip_addresses is null and agent_id = any(array(
+            select agent_id from ingest.agent_registrations where identifying_addresses && m.addresses))
+          union all
+          select id from hosts
+          where agent_id = any(array(
+            select agent_id from ingest.agent_adoptions join agents on agents.id = agent_id and agents.status = 'pending'
+            where lower(previous_hostname) = lower(m.hostname) or previous_addresses && m.addresses))
+        ))
+        and h.organisation_id = m.organisation_id and h.deleted_at is null
+        and h.agent_id is distinct from coalesce(m.except_of_agent, '')
+      order by h.status = 'online' desc, h.id
+      limit ${MAX_MATCHING}
+    ) found
+    order by m.index, found.status = 'online' desc, found.id`);
+  const found = machines.map((): MatchingHost[] => []);
+  for (const row of rows) {
+    const addresses = machines[row.index]?.addresses ?? [];
+    found[row.index]?.push({
+      hostId: row.id,
+      hostname: row.hostname,
+      status: row.status,
+      hostnameMatches: row.hostname_matches,
+      matchingAddresses: addresses.filter(
+        (address) => row.addresses?.includes(address) || row.previous_addresses?.includes(address),
+      ),
+      agent:
+        row.agent_id === null
+          ? undefined
+          : {
+              id: row.agent_id,
+              status: row.agent_status,
+              isStreaming: row.is_streaming,
+              hasJustRegistered: row.has_just_registered,
+              isClaimed: row.is_claimed,
+            },
+    });
+  }
+  return found;
 }

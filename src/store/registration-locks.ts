@@ -5,46 +5,47 @@ import type { MachineDescription } from "./matching-hosts.js";
 /** Each lock takes a place in a table that all connections share, so one request must not take hundreds. */
 const MAX_ADDRESS_LOCKS = 32;
 
-/** Serialises, over all instances, what is done for one key until the transaction ends. */
-export async function lockRegistrationKey(tx: Queryable, publicKey: string): Promise<void> {
-  await lockInOrder(tx, [keyLock(publicKey)]);
+/** A lock over all instances, held until a transaction ends. */
+export interface RegistrationLock {
+  name: string;
+  mode: "shared" | "exclusive";
+  /** Locks of a lower order are taken first. */
+  order: 0 | 1;
+}
+
+/** What is locked for whatever is done for one key. */
+export function keyLock(publicKey: string): RegistrationLock {
+  return { name: `key:${publicKey}`, mode: "exclusive", order: 1 };
 }
 
 /**
- * Serialises, over all instances and until the transaction ends, the enrolments of one key, and those of machines that
- * may be the same one: with the same hostname, or an address in common. A machine with very many addresses locks its
- * whole organisation instead.
+ * What is locked for the enrolment of a key: the key, and what the machine has in common with others that may be the
+ * same one, its hostname and its addresses. A machine with very many addresses locks its whole organisation instead.
  */
-export async function lockRegistration(
-  tx: Queryable,
+export function registrationLocks(
   publicKey: string,
   { organisationId, hostname, addresses }: MachineDescription,
-): Promise<void> {
+): RegistrationLock[] {
   const isWide = addresses.length > MAX_ADDRESS_LOCKS;
-  await lockInOrder(tx, [
-    { name: `organisation:${organisationId}`, order: 0, mode: isWide ? "exclusive" : "shared" },
+  const names = [
+    ...(hostname === undefined ? [] : [`hostname:${organisationId}:${hostname.toLowerCase()}`]),
+    ...(isWide ? [] : addresses.map((address) => `address:${organisationId}:${address}`)),
+  ];
+  return [
+    { name: `organisation:${organisationId}`, mode: isWide ? "exclusive" : "shared", order: 0 },
     keyLock(publicKey),
-    ...(hostname === undefined ? [] : [{ name: `hostname:${organisationId}:${hostname.toLowerCase()}` }]),
-    ...(isWide ? [] : addresses.map((address) => ({ name: `address:${organisationId}:${address}` }))),
-  ]);
+    ...names.map((name) => ({ name, mode: "exclusive", order: 1 }) as const),
+  ];
 }
 
-interface NamedLock {
-  name: string;
-  /** Locks of a lower order are taken first; 1 unless given. */
-  order?: number;
-  mode?: "shared" | "exclusive";
-}
-
-function keyLock(publicKey: string): NamedLock {
-  return { name: `key:${publicKey}` };
-}
-
-/** Takes all in one order, so that two transactions wait for each other and never in a circle. */
-async function lockInOrder(tx: Queryable, locks: readonly NamedLock[]): Promise<void> {
+/**
+ * Takes locks, which serialises over all instances what is done under any of them. All in one order, so that two
+ * transactions wait for each other and never in a circle.
+ */
+export async function takeRegistrationLocks(tx: Queryable, locks: readonly RegistrationLock[]): Promise<void> {
   const names = sql.param(locks.map(({ name }) => `ct-ops-ingest/${name}`));
-  const orders = sql.param(locks.map(({ order = 1 }) => order));
-  const modes = sql.param(locks.map(({ mode = "exclusive" }) => mode));
+  const orders = sql.param(locks.map(({ order }) => order));
+  const modes = sql.param(locks.map(({ mode }) => mode));
   await tx.execute(sql`
     select case mode when 'shared' then pg_advisory_xact_lock_shared(key) else pg_advisory_xact_lock(key) end
     from (

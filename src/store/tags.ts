@@ -11,58 +11,70 @@ export interface Tag {
 
 const HOST = "host";
 
-/** Links tags to a host, making those the organisation does not have yet; tags it is linked to already stay. */
-export async function linkHostTags(
-  tx: Queryable,
-  { organisationId, hostId, wanted }: { organisationId: string; hostId: string; wanted: readonly Tag[] },
-): Promise<void> {
+/** The tags that a host is to have. */
+export interface HostTags {
+  organisationId: string;
+  hostId: string;
+  wanted: readonly Tag[];
+}
+
+/** Links tags to hosts, making those their organisation does not have yet; tags a host is linked to already stay. */
+export async function linkHostTags(tx: Queryable, hosts: readonly HostTags[]): Promise<void> {
+  const wanted = hosts.flatMap(({ organisationId, hostId, wanted }) =>
+    wanted.map(({ key, value }) => ({ organisationId, hostId, key, value })),
+  );
   if (wanted.length === 0) return;
-  const scope = { organisationId, wanted };
-  let ids = await findTagIds(tx, scope);
-  if (ids.length < wanted.length) {
-    await insertTags(tx, scope);
-    ids = await findTagIds(tx, scope);
+  let ids = await findTagIds(tx, wanted);
+  if (ids.includes(undefined)) {
+    await insertTags(
+      tx,
+      wanted.filter((_, index) => ids[index] === undefined),
+    );
+    ids = await findTagIds(tx, wanted);
   }
+  const column = (of: (tag: (typeof wanted)[number]) => string) => sql`${sql.param(wanted.map(of))}::text[]`;
   // Locked in one order before they are counted: the links alone would lock them in any.
   await tx.execute(sql`
     with locked as materialized (
       select id from tags where id = any(${sql.param(ids)}::text[]) order by id for no key update
     ), linked as (
       insert into resource_tags (id, organisation_id, resource_id, resource_type, tag_id)
-      select l.id, ${organisationId}, ${hostId}, ${HOST}, locked.id
-      from locked join unnest(${sql.param(ids.map(() => createId()))}::text[], ${sql.param(ids)}::text[]) as l(id, tag_id)
+      select l.id, l.organisation_id, l.host_id, ${HOST}, locked.id
+      from locked
+      join unnest(${column(createId)}, ${column((w) => w.organisationId)}, ${column((w) => w.hostId)},
+                  ${sql.param(ids)}::text[]) as l(id, organisation_id, host_id, tag_id)
         on l.tag_id = locked.id
       on conflict do nothing
       returning tag_id
     )
-    update tags set usage_count = usage_count + 1 from linked where tags.id = linked.tag_id`);
+    update tags set usage_count = usage_count + links
+    from (select tag_id, count(*)::int as links from linked group by tag_id) as counted
+    where tags.id = counted.tag_id`);
 }
 
-interface TagSet {
-  organisationId: string;
-  wanted: readonly Tag[];
-}
+type OrganisationTag = Tag & { organisationId: string };
 
-async function findTagIds(tx: Queryable, { organisationId, wanted }: TagSet): Promise<string[]> {
-  const keys = sql.param(wanted.map(({ key }) => key));
-  const values = sql.param(wanted.map(({ value }) => value));
-  const { rows } = await tx.execute<{ id: string }>(sql`
-    select id from tags
-    where organisation_id = ${organisationId}
-      and (lower(key), lower(value)) in
-          (select lower(k), lower(v) from unnest(${keys}::text[], ${values}::text[]) as w(k, v))`);
-  return rows.map(({ id }) => id);
+/** The ids of tags, in their order; undefined for those that are not there. */
+async function findTagIds(tx: Queryable, wanted: readonly OrganisationTag[]): Promise<(string | undefined)[]> {
+  const column = (of: (tag: OrganisationTag) => string) => sql`${sql.param(wanted.map(of))}::text[]`;
+  const { rows } = await tx.execute<{ id: string | null }>(sql`
+    select (select id from tags
+            where organisation_id = w.organisation_id and lower(key) = lower(w.key) and lower(value) = lower(w.value)) as id
+    from unnest(${column((t) => t.organisationId)}, ${column((t) => t.key)}, ${column((t) => t.value)})
+      with ordinality as w(organisation_id, key, value, position)
+    order by w.position`);
+  return rows.map(({ id }) => id ?? undefined);
 }
 
 /** One order for all, so that two registrations that make the same tags wait for each other instead of in a circle. */
-async function insertTags(tx: Queryable, { organisationId, wanted }: TagSet): Promise<void> {
-  const inOrder = wanted.map((tag) => ({ tag, order: identityOf(tag) })).sort((a, b) => (a.order < b.order ? -1 : 1));
+async function insertTags(tx: Queryable, missing: readonly OrganisationTag[]): Promise<void> {
+  const inOrder = missing.map((tag) => ({ tag, order: identityOf(tag) })).sort((a, b) => (a.order < b.order ? -1 : 1));
   await tx
     .insert(tags)
-    .values(inOrder.map(({ tag }) => ({ id: createId(), organisationId, ...tag })))
+    .values(inOrder.map(({ tag: { organisationId, key, value } }) => ({ id: createId(), organisationId, key, value })))
     .onConflictDoNothing();
 }
 
-function identityOf({ key, value }: Tag): string {
-  return `${key.toLowerCase()}\0${value.toLowerCase()}`;
+function identityOf({ organisationId, key, value }: OrganisationTag): string {
+  return `${organisationId}\0${key.toLowerCase()}\0${value.toLowerCase()}`;
 }

@@ -1,0 +1,128 @@
+import { status as Code } from "@grpc/grpc-js";
+import t, { type Test } from "tap";
+import { insertOrganisation } from "../../dist/store/organisations.js";
+import { connectTo } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { createTestKey, enrol, register, registration } from "../support/field-agent.js";
+import { createTestLog } from "../support/log.js";
+import { startTestService, type TestService } from "../support/service.js";
+
+/** Makes what registers next wait, and be written together: somebody holds the token of the one that is being written. */
+async function holdUp(t: Test, service: TestService): Promise<{ release: () => Promise<unknown> }> {
+  const token = await service.createToken({ organisationSlug: "test" });
+  const holder = await connectTo(t, service.database.url);
+  await holder.query("begin");
+  await holder.query("select from agent_enrolment_tokens for update");
+  const heldUp = enrol(service, token, { agentInfo: { hostname: "held-up" }, platformInfo: { ipAddresses: [] } });
+  await eventually(
+    () => service.database.query("select from pg_stat_activity where wait_event_type = 'Lock'"),
+    (waiting) => waiting.length === 1,
+  );
+  return {
+    release: async () => {
+      await holder.query("commit");
+      return heldUp;
+    },
+  };
+}
+
+t.test("machines that register at the same time are written together, each with what is its own", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  await insertOrganisation(service.store.db, { name: "Other", slug: "other" });
+  const { release } = await holdUp(t, service);
+  const tags = [{ key: "env", value: "prod" }];
+  const own = await service.createToken({ organisationSlug: "test", tags });
+  const other = await service.createToken({ organisationSlug: "other", tags: [...tags, { key: "site", value: "A" }] });
+  const manual = await service.createToken({ organisationSlug: "other", autoApprove: false, maxUses: 10, tags });
+  const registrations = await Promise.all(
+    [own, other, manual].flatMap((token) =>
+      Array.from({ length: 10 }, (_, index) =>
+        registration(createTestKey(), token, {
+          agentInfo: { hostname: `host-${index}`, version: "v1" },
+          platformInfo: {
+            os: "linux",
+            arch: "amd64",
+            ipAddresses: [`192.0.2.${token === manual ? 100 + index : index}`],
+          },
+        }),
+      ),
+    ),
+  );
+  // The second and the third organisation is the same one: of its two host-0 one is refused, and so on.
+  const settled = await Promise.allSettled(registrations.map((request) => register(service, request)));
+  const refused = settled.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
+  t.same(refused, Array(10).fill(Code.ALREADY_EXISTS), "machines that match each other");
+  t.match(await release(), { agentId: /./ }, "the one that was held up gets in, too");
+
+  const written = await query("select count(distinct xmin::text)::int as transactions from hosts");
+  t.ok(written[0]?.transactions <= 10, `20 machines in ${written[0]?.transactions} transactions`);
+  const perToken = await query(
+    `select t.usage_count as uses, count(a.id)::int as agents, count(h.id)::int as hosts
+     from agent_enrolment_tokens t join agents a on a.enrolment_token_id = t.id
+     join hosts h on h.agent_id = a.id and h.organisation_id = t.organisation_id and h.hostname = a.hostname
+     where a.organisation_id = t.organisation_id group by t.id`,
+  );
+  t.ok(perToken.every(({ uses, agents, hosts }) => uses === agents && uses === hosts));
+  t.equal(
+    perToken.reduce((sum, { uses }) => sum + uses, 0),
+    21,
+  );
+  const wrong = await query(
+    `select from agents a left join hosts h on h.agent_id = a.id
+     left join ingest.agent_registrations r on r.agent_id = a.id
+     left join ingest.client_certificates c on c.agent_id = a.id and c.serial = a.client_cert_serial
+     where h.id is null or r.agent_id is null or (c.serial is null) <> (a.status = 'pending')
+        or (a.status = 'pending') <> (h.metadata -> 'pendingTags' is not null)
+        or (select array_agg(status order by created_at, status desc) from agent_status_history where agent_id = a.id)
+           <> case a.status when 'pending' then array['pending'] else array['pending', 'active'] end`,
+  );
+  t.same(wrong, []);
+  const counted = await query(
+    `select t.usage_count, count(r.id)::int as links from tags t join organisations o on o.id = t.organisation_id
+     left join resource_tags r on r.tag_id = t.id and r.organisation_id = t.organisation_id group by t.id`,
+  );
+  t.equal(counted.length, 3);
+  t.ok(counted.every(({ usage_count, links }) => usage_count === links && links > 0));
+});
+
+t.test("what cannot be written fails alone", async (t) => {
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, { logger });
+  const { query } = service.database;
+  await query("alter table hosts add constraint broken check (hostname <> 'web-07') not valid");
+  const { release } = await holdUp(t, service);
+  const token = await service.createToken();
+  const settled = await Promise.allSettled(Array.from({ length: 12 }, () => enrol(service, token)));
+  t.same(
+    settled.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : [])),
+    [Code.INTERNAL],
+  );
+  await release();
+  t.equal((await query("select from agents")).length, 12);
+  t.match(await query("select usage_count from agent_enrolment_tokens order by usage_count"), [
+    { usage_count: 1 },
+    { usage_count: 11 },
+  ]);
+  t.ok(lines.some(({ level, msg }) => level === "warn" && /could not be written together/.test(msg)));
+});
+
+t.test("machines with very many addresses, and those that share one of them, are not both new", async (t) => {
+  const service = await startTestService(t);
+  const token = await service.createToken();
+  const machine = (hostname: string, ipAddresses: string[]) =>
+    enrol(service, token, { agentInfo: { hostname }, platformInfo: { ipAddresses } });
+  const settled = await Promise.allSettled(
+    Array.from({ length: 10 }, (_, index) => [
+      machine(`narrow-${index}`, [`10.1.${index}.7`]),
+      machine(
+        `wide-${index}`,
+        Array.from({ length: 40 }, (_, n) => `10.1.${index}.${n}`),
+      ),
+    ]).flat(),
+  );
+  for (let index = 0; index < settled.length; index += 2) {
+    const pair = settled.slice(index, index + 2);
+    t.equal(pair.filter(({ status }) => status === "fulfilled").length, 1, `pair ${index / 2}`);
+  }
+});
