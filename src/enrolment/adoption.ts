@@ -5,7 +5,7 @@ import type { Database, Queryable } from "../store/database.js";
 import { findHostId, lockHostSoon, reassignHost } from "../store/hosts.js";
 import type { MatchingHost } from "../store/matching-hosts.js";
 import { describeMatch } from "./duplicate-refusal.js";
-import { agentOf, type Enrolment, finishEnrolments, pendingTagsOf, putAgents, reviveAgent } from "./new-enrolment.js";
+import { agentOf, type Enrolment, finishEnrolments, pendingTagsOf, putAgent, reviveAgent } from "./new-enrolment.js";
 
 /**
  * Gives a host that is not there any more, and its agent, to a new key. The old key is off the record from then on, and
@@ -26,7 +26,7 @@ export async function writeAdoption(
   const { hostId } = host;
   const { hostname, os, osVersion, arch } = enrolment.registration;
   if (host.agent === undefined) {
-    await (revives ? reviveAgent(tx, enrolment) : putAgents(tx, [enrolment]));
+    await (revives ? reviveAgent(tx, enrolment) : putAgent(tx, enrolment));
   } else {
     if (enrolment.certificate === undefined) await insertAdoption(tx, { agentId, hostId });
     else await forgetAdoption(tx, agentId);

@@ -34,11 +34,14 @@ export class KeyTaken extends Error {
 /**
  * Writes new agents with all that belongs to them.
  *
- * @throws KeyTaken, TokenUnusable: the transaction is to be rolled back
+ * @returns those that were written: the keys of the others became known meanwhile
+ * @throws TokenUnusable: the transaction is to be rolled back
  */
-export async function writeEnrolments(tx: Queryable, enrolments: readonly Enrolment[]): Promise<void> {
-  await putAgents(tx, enrolments);
-  await putHosts(tx, enrolments, "registered");
+export async function writeEnrolments(tx: Queryable, enrolments: readonly Enrolment[]): Promise<Enrolment[]> {
+  const stored = await insertAgents(tx, enrolments.map(agentOf));
+  const written = enrolments.filter(({ identity }) => stored.has(identity.agentId));
+  if (written.length > 0) await putHosts(tx, written, "registered");
+  return written;
 }
 
 /**
@@ -53,8 +56,8 @@ export async function writeRevival(tx: Queryable, enrolment: Enrolment): Promise
 }
 
 /** @throws KeyTaken */
-export async function putAgents(tx: Queryable, enrolments: readonly Enrolment[]): Promise<void> {
-  if (!(await insertAgents(tx, enrolments.map(agentOf)))) throw new KeyTaken();
+export async function putAgent(tx: Queryable, enrolment: Enrolment): Promise<void> {
+  if ((await insertAgents(tx, [agentOf(enrolment)])).size === 0) throw new KeyTaken();
 }
 
 /** Makes an agent that was deleted a new one. */
@@ -101,6 +104,12 @@ export function agentOf({ identity, registration, token, certificate }: Enrolmen
     enrolmentTokenId: token.id,
     ...(certificate && { approvedAt: new Date(), ...certificateColumns(certificate) }),
   };
+}
+
+/** How many tags an enrolment brings, at most. */
+export function countTags({ token, registration }: NewKey): number {
+  const lists = [token.organisationMetadata?.defaultTags, token.metadata?.tags, registration.tags];
+  return lists.reduce<number>((sum, list) => sum + readTags(list).length, 0);
 }
 
 /** The tags that wait for the approval of the agent. */

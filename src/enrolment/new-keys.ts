@@ -1,6 +1,8 @@
 import { IngestError } from "../errors.js";
+import type { IssuedCertificate } from "../identity/client-certificate.js";
 import type { ClientCertificates } from "../identity/client-certificates.js";
 import type { SigningKeys } from "../identity/signing-keys.js";
+import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 import { createId } from "../lib/ids.js";
 import { releaseKey } from "../store/agents.js";
 import type { Database, Queryable } from "../store/database.js";
@@ -55,10 +57,11 @@ export class NewKeys {
     const { publicKey, hostname } = registration;
     try {
       const token = await tokenCheck.requireUsable(registration.orgToken);
-      const key = { registration, token };
-      const together = gone === undefined ? await this.#group.enrol(key) : undefined;
-      const { identity, certificate, adopted }: WrittenEnrolment =
-        together ?? (await database.transaction((tx) => this.#write(tx, key, { goneId: gone?.id, remoteAddress })));
+      const fresh = await this.#prepare({ registration, token }, gone?.id ?? createId());
+      const isWritten = gone === undefined && (await this.#group.enrol(fresh));
+      const { identity, certificate, adopted }: WrittenEnrolment = isWritten
+        ? fresh
+        : await database.transaction((tx) => this.#write(tx, fresh, { goneId: gone?.id, remoteAddress }));
       const status = certificate === undefined ? "pending" : "active";
       const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
       if (adopted === undefined) events.enrolled(event);
@@ -76,29 +79,46 @@ export class NewKeys {
     }
   }
 
-  async #write(tx: Queryable, key: NewKey, { goneId, remoteAddress }: Claim): Promise<WrittenEnrolment> {
-    const { registration, token } = key;
-    const { publicKey } = registration;
-    const machine = { ...machineOf(key), exceptOfAgent: goneId };
-    await takeRegistrationLocks(tx, registrationLocks(publicKey.pem, machine));
+  /**
+   * The enrolment as it is written if the machine is a new one. It is signed before the transaction, though one that is
+   * refused has no use for that: a transaction that signed fifty would hold its locks for as long.
+   */
+  async #prepare(key: NewKey, agentId: string): Promise<Enrolment> {
+    const identity = { agentId, organisationId: key.token.organisationId };
+    return { ...key, identity, certificate: key.token.autoApprove ? await this.#sign(identity, key) : undefined };
+  }
+
+  async #write(tx: Queryable, fresh: Enrolment, { goneId, remoteAddress }: Claim): Promise<WrittenEnrolment> {
+    const publicKey = fresh.registration.publicKey.pem;
+    const machine = { ...machineOf(fresh), exceptOfAgent: goneId };
+    await takeRegistrationLocks(tx, registrationLocks(publicKey, machine));
     const decision = await decide(tx, machine);
     // Making a new agent shows by itself whether another request with the same key was faster.
-    if (goneId !== undefined || decision.kind !== "new") await requireKeyStillFree(tx, publicKey.pem, goneId);
+    if (goneId !== undefined || decision.kind !== "new") await requireKeyStillFree(tx, publicKey, goneId);
     if (decision.kind === "refuse" || decision.kind === "ambiguous") throw duplicateRefusal(decision);
 
-    const adopted = decision.kind === "adopt" ? decision.host : undefined;
-    const agentId = adopted?.agent?.id ?? goneId ?? createId();
-    const identity = { agentId, organisationId: token.organisationId };
-    // A new key is a new claim to an old identity, which the token's maker did not have in mind.
-    const approves = token.autoApprove && (adopted === undefined || this.options.adoptAutoApprove);
-    // Signed within the transaction, so that a refusal costs no signature; the token's row is not locked yet.
-    const certificate = approves ? await this.options.clientCertificates.issue(identity, publicKey) : undefined;
-    const enrolment = { ...key, identity, certificate };
-    const revives = agentId === goneId;
+    if (decision.kind === "new") {
+      if (goneId !== undefined) await writeRevival(tx, fresh);
+      else if ((await writeEnrolments(tx, [fresh])).length === 0) throw new KeyTaken();
+      return fresh;
+    }
+    const adopted = decision.host;
+    const claim = await this.#claim(fresh, adopted);
+    const revives = claim.identity.agentId === goneId;
     if (goneId !== undefined && !revives) await releaseKey(tx, goneId);
-    if (adopted !== undefined) await writeAdoption(tx, enrolment, adopted, { revives, remoteAddress });
-    else await (revives ? writeRevival(tx, enrolment) : writeEnrolments(tx, [enrolment]));
-    return { ...enrolment, adopted };
+    await writeAdoption(tx, claim, adopted, { revives, remoteAddress });
+    return { ...claim, adopted };
+  }
+
+  /** A new key is a new claim to an old identity, which the token's maker did not have in mind. */
+  async #claim(fresh: Enrolment, { agent }: MatchingHost): Promise<Enrolment> {
+    const identity = { ...fresh.identity, agentId: agent?.id ?? fresh.identity.agentId };
+    const approves = fresh.token.autoApprove && this.options.adoptAutoApprove;
+    return { ...fresh, identity, certificate: approves ? await this.#sign(identity, fresh) : undefined };
+  }
+
+  #sign(identity: SpiffeIdentity, { registration }: NewKey): Promise<IssuedCertificate> {
+    return this.options.clientCertificates.issue(identity, registration.publicKey);
   }
 
   /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */

@@ -33,8 +33,8 @@ export class HeartbeatWriter {
         return outcomes;
       },
       maxItems: MAX_BATCH_ROWS,
-      maxBytes: MAX_BATCH_BYTES,
-      maxWaitingBytes: MAX_WAITING_BYTES,
+      maxWeight: MAX_BATCH_BYTES,
+      maxWaitingWeight: MAX_WAITING_BYTES,
     });
   }
 

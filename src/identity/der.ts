@@ -32,7 +32,10 @@ export function readElements(der: Buffer): DerElement[] {
     const lengthBytes = first < 0x80 ? 0 : first & 0x7f;
     if (first === 0x80 || lengthBytes > 3) throw new Error("an element of an impossible length");
     const start = 2 + lengthBytes;
-    const end = start + (lengthBytes === 0 ? first : rest.readUIntBE(2, lengthBytes));
+    const length = lengthBytes === 0 ? first : rest.readUIntBE(2, lengthBytes);
+    if (lengthBytes > 0 && length < Math.max(0x80, 0x100 ** (lengthBytes - 1)))
+      throw new Error("a length that is not DER");
+    const end = start + length;
     if (end > rest.length) throw new Error("an element that breaks off");
     found.push({ tag, content: rest.subarray(start, end), encoded: rest.subarray(0, end) });
     rest = rest.subarray(end);

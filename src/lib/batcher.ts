@@ -7,17 +7,17 @@ export interface BatcherOptions<Item, Result> {
   flush: (items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
   /** Most items in one batch. */
   maxItems: number;
-  /** Most bytes in one batch, unbounded unless given; a single larger item still goes, alone. */
-  maxBytes?: number;
-  /** Most bytes that wait, unbounded unless given; {@link Batcher.add} waits beyond that. */
-  maxWaitingBytes?: number;
+  /** Most weight in one batch, in a unit of the caller's; unbounded unless given. A heavier item still goes, alone. */
+  maxWeight?: number;
+  /** Most weight that waits, unbounded unless given; {@link Batcher.add} waits beyond that. */
+  maxWaitingWeight?: number;
   /** How long an item that was busy waits before it is tried again, in milliseconds; 100 unless given. */
   busyRetryMs?: number;
 }
 
 interface Waiting<Item, Result> {
   item: Item;
-  bytes: number;
+  weight: number;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
 }
@@ -28,16 +28,16 @@ interface Waiting<Item, Result> {
  */
 export class Batcher<Item, Result> {
   readonly #waiting: Waiting<Item, Result>[] = [];
-  readonly #admissions: { bytes: number; admit: () => void }[] = [];
-  #waitingBytes = 0;
+  readonly #admissions: { weight: number; admit: () => void }[] = [];
+  #waitingWeight = 0;
   #flushing = false;
 
   readonly #options: Required<BatcherOptions<Item, Result>>;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = {
-      maxBytes: Number.POSITIVE_INFINITY,
-      maxWaitingBytes: Number.POSITIVE_INFINITY,
+      maxWeight: Number.POSITIVE_INFINITY,
+      maxWaitingWeight: Number.POSITIVE_INFINITY,
       busyRetryMs: 100,
       ...options,
     };
@@ -46,23 +46,23 @@ export class Batcher<Item, Result> {
   /**
    * Hands an item to the next batch that has room.
    *
-   * @param bytes what the item counts for in the byte bounds, if there are any
+   * @param weight what the item counts for in the bounds of weight, if there are any
    * @returns its result, after the flush that held it
    */
-  async add(item: Item, bytes = 0): Promise<Result> {
+  async add(item: Item, weight = 0): Promise<Result> {
     // Strictly first come, first served: who finds others waiting for room queues behind them.
-    if (this.#admissions.length > 0 || this.#isFull(bytes)) {
-      await new Promise<void>((admit) => this.#admissions.push({ bytes, admit }));
+    if (this.#admissions.length > 0 || this.#isFull(weight)) {
+      await new Promise<void>((admit) => this.#admissions.push({ weight, admit }));
     } else {
-      this.#waitingBytes += bytes;
+      this.#waitingWeight += weight;
     }
     return new Promise<Result>((resolve, reject) => {
-      this.#enqueue({ item, bytes, resolve, reject });
+      this.#enqueue({ item, weight, resolve, reject });
     });
   }
 
-  #isFull(bytes: number): boolean {
-    return this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#options.maxWaitingBytes;
+  #isFull(weight: number): boolean {
+    return this.#waitingWeight > 0 && this.#waitingWeight + weight > this.#options.maxWaitingWeight;
   }
 
   #enqueue(entry: Waiting<Item, Result>): void {
@@ -78,21 +78,21 @@ export class Batcher<Item, Result> {
     this.#flushing = false;
   }
 
-  /** Lets in who waits, for as long as there is room; their bytes count from here on. */
+  /** Lets in who waits, for as long as there is room; their weight count from here on. */
   #admit(): void {
-    for (let next = this.#admissions[0]; next !== undefined && !this.#isFull(next.bytes); next = this.#admissions[0]) {
+    for (let next = this.#admissions[0]; next !== undefined && !this.#isFull(next.weight); next = this.#admissions[0]) {
       this.#admissions.shift();
-      this.#waitingBytes += next.bytes;
+      this.#waitingWeight += next.weight;
       next.admit();
     }
   }
 
   #takeBatch(): Waiting<Item, Result>[] {
-    let bytes = 0;
+    let weight = 0;
     let count = 0;
     for (const entry of this.#waiting) {
-      if (count === this.#options.maxItems || (count > 0 && bytes + entry.bytes > this.#options.maxBytes)) break;
-      bytes += entry.bytes;
+      if (count === this.#options.maxItems || (count > 0 && weight + entry.weight > this.#options.maxWeight)) break;
+      weight += entry.weight;
       count += 1;
     }
     return this.#waiting.splice(0, count);
@@ -115,7 +115,7 @@ export class Batcher<Item, Result> {
       setTimeout(() => this.#enqueue(entry), this.#options.busyRetryMs);
       return;
     }
-    this.#waitingBytes -= entry.bytes;
+    this.#waitingWeight -= entry.weight;
     this.#admit();
     if ("done" in outcome) entry.resolve(outcome.done);
     else entry.reject(outcome.failed);

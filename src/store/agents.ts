@@ -53,13 +53,14 @@ export async function findCallerRecord(
 /** What is stored of a new agent. */
 export type NewAgent = typeof agents.$inferInsert;
 
-/** Stores new agents; false when one of them was not stored, because its public key is known already. */
-export async function insertAgents(tx: Queryable, newAgents: readonly NewAgent[]): Promise<boolean> {
-  const result = await tx
+/** Stores new agents, and returns the ids of those it stored: the public key of the others is known already. */
+export async function insertAgents(tx: Queryable, newAgents: readonly NewAgent[]): Promise<Set<string>> {
+  const stored = await tx
     .insert(agents)
     .values([...newAgents])
-    .onConflictDoNothing({ target: agents.publicKey });
-  return result.rowCount === newAgents.length;
+    .onConflictDoNothing({ target: agents.publicKey })
+    .returning({ id: agents.id });
+  return new Set(stored.map(({ id }) => id));
 }
 
 /** Makes an agent a new one under its old id, whether it was deleted or another key takes it over. */

@@ -66,7 +66,7 @@ export async function lockInTransaction(tx: Queryable, name: string): Promise<vo
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
 }
 
-/** Bounds how long each statement of the transaction waits for a lock; it then fails with an error of a passing kind. */
+/** Bounds how long the transaction waits for each single lock; it then fails with an error of a passing kind. */
 export async function limitLockWaits(tx: Queryable, limitMs: number): Promise<void> {
   await tx.execute(sql`select set_config('lock_timeout', ${`${limitMs}ms`}, true)`);
 }

@@ -1,7 +1,6 @@
 import { sql } from "drizzle-orm";
 import { createId } from "../lib/ids.js";
 import type { Queryable } from "./database.js";
-import { tags } from "./schema/platform.js";
 
 /** A tag of a resource. */
 export interface Tag {
@@ -21,14 +20,16 @@ export interface HostTags {
 /** Links tags to hosts, making those their organisation does not have yet; tags a host is linked to already stay. */
 export async function linkHostTags(tx: Queryable, hosts: readonly HostTags[]): Promise<void> {
   const wanted = hosts.flatMap(({ organisationId, hostId, wanted }) =>
-    wanted.map(({ key, value }) => ({ organisationId, hostId, key, value })),
+    wanted.map(({ key, value }) => ({ organisationId, key, value, hostId })),
   );
   if (wanted.length === 0) return;
   let ids = await findTagIds(tx, wanted);
   if (ids.includes(undefined)) {
     await insertTags(
       tx,
-      wanted.filter((_, index) => ids[index] === undefined),
+      wanted
+        .filter((_, index) => ids[index] === undefined)
+        .map(({ organisationId, key, value }) => ({ organisationId, key, value })),
     );
     ids = await findTagIds(tx, wanted);
   }
@@ -68,11 +69,16 @@ async function findTagIds(tx: Queryable, wanted: readonly OrganisationTag[]): Pr
 
 /** One order for all, so that two registrations that make the same tags wait for each other instead of in a circle. */
 async function insertTags(tx: Queryable, missing: readonly OrganisationTag[]): Promise<void> {
-  const inOrder = missing.map((tag) => ({ tag, order: identityOf(tag) })).sort((a, b) => (a.order < b.order ? -1 : 1));
-  await tx
-    .insert(tags)
-    .values(inOrder.map(({ tag: { organisationId, key, value } }) => ({ id: createId(), organisationId, key, value })))
-    .onConflictDoNothing();
+  const distinct = new Map(missing.map((tag) => [JSON.stringify(tag), tag]));
+  const inOrder = [...distinct.values()]
+    .map((tag) => ({ tag, order: identityOf(tag) }))
+    .sort((a, b) => (a.order < b.order ? -1 : 1));
+  const column = (of: (tag: OrganisationTag) => string) => sql`${sql.param(inOrder.map(({ tag }) => of(tag)))}::text[]`;
+  await tx.execute(sql`
+    insert into tags (id, organisation_id, key, value)
+    select * from unnest(${column(createId)}, ${column((t) => t.organisationId)}, ${column((t) => t.key)},
+                         ${column((t) => t.value)})
+    on conflict do nothing`);
 }
 
 function identityOf({ organisationId, key, value }: OrganisationTag): string {

@@ -126,3 +126,54 @@ t.test("machines with very many addresses, and those that share one of them, are
     t.equal(pair.filter(({ status }) => status === "fulfilled").length, 1, `pair ${index / 2}`);
   }
 });
+
+t.test("a machine that is being decided about elsewhere keeps no other one waiting", async (t) => {
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, { logger });
+  const { query, url } = service.database;
+  const token = await service.createToken();
+  const holder = await connectTo(t, url);
+  await holder.query(
+    `select pg_advisory_lock(hashtextextended('ct-ops-ingest/address:' || id || ':192.0.2.1', 0)) from organisations`,
+  );
+  const machine = (hostname: string, address: string) =>
+    enrol(service, token, { agentInfo: { hostname }, platformInfo: { ipAddresses: [address] } });
+  const first = machine("web-01", "192.0.2.1");
+  await Promise.all(Array.from({ length: 10 }, (_, index) => machine(`db-${index}`, `198.51.100.${index}`)));
+  t.equal((await query("select from hosts where hostname = 'web-01'")).length, 0, "the first one still waits");
+  t.notOk(
+    lines.some(({ level }) => level === "warn"),
+    "they were written together, without it",
+  );
+  await holder.query("select pg_advisory_unlock_all()");
+  t.match(await first, { agentId: /./ });
+});
+
+t.test("a key that became known meanwhile does not hold up those it is written with", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const key = createTestKey();
+  // As if another instance had enrolled the key at the last moment, for a machine that has nothing in common with this.
+  await query(
+    `insert into agents (id, organisation_id, hostname, public_key)
+     select 'known', id, 'elsewhere', 'not yet ' || $1 from organisations`,
+    [key.rawPem],
+  );
+  await query(`create function take_key() returns trigger language plpgsql as $$
+    begin update agents set public_key = new.public_key where id = 'known'; return new; end $$`);
+  await query(`create trigger take_key before insert on agents for each row when (new.hostname = 'here')
+    execute function take_key()`);
+  const { release } = await holdUp(t, service);
+  const token = await service.createToken();
+  const settled = await Promise.allSettled([
+    register(service, await registration(key, token, { agentInfo: { hostname: "here" }, platformInfo: {} })),
+    ...Array.from({ length: 10 }, () => enrol(service, token)),
+  ]);
+  t.equal(settled.filter(({ status }) => status === "fulfilled").length, 11);
+  t.match(settled[0], { value: { status: "pending", agentId: "known" } }, "answered from its row");
+  await release();
+  const [written] = await query(
+    "select count(distinct xmin::text)::int as transactions from hosts where hostname like 'web-%'",
+  );
+  t.ok(written?.transactions <= 5, `10 machines in ${written?.transactions} transactions`);
+});

@@ -104,6 +104,15 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
   /** What is done, and what the database is made to look like before, given the key of the first agent. */
   const cases: [string, () => Promise<unknown>, string[]?][] = [
     ["a new agent", async () => register(service, await registration(known, token))],
+    [
+      "twenty at once",
+      async () =>
+        Promise.all(
+          Array.from({ length: 20 }, async (_, n) =>
+            register(service, await registration(createTestKey(), token, machine(200_000 + n))),
+          ),
+        ),
+    ],
     ["a known one", async () => register(service, await registration(known, token))],
     ["a pending one", async () => register(service, await registration(claimed, waiting, machine(100_001)))],
     ["its poll", async () => register(service, await registration(claimed, waiting, machine(100_001)))],
