@@ -13,9 +13,10 @@ import {
 import type { Queryable } from "../store/database.js";
 import { takeTokenUses } from "../store/enrolment-tokens.js";
 import { recordEnrolments } from "../store/enrolments.js";
-import { deleteHostsOfAgent, insertHosts } from "../store/hosts.js";
+import { deleteHostsOfAgent, insertHosts, type NewHost } from "../store/hosts.js";
 import { type HostTags, linkHostTags, type Tag } from "../store/tags.js";
 import type { NewKey } from "./new-key.js";
+import type { Registration } from "./registration-request.js";
 import { mergeTags, readTags } from "./tags.js";
 import { TokenUnusable } from "./token-check.js";
 
@@ -68,26 +69,23 @@ export async function reviveAgent(tx: Queryable, enrolment: Enrolment): Promise<
 }
 
 async function putHosts(tx: Queryable, enrolments: readonly Enrolment[], reason: string): Promise<void> {
-  const placed = enrolments.map((enrolment) => ({ ...enrolment, hostId: createId(), reason }));
+  const placed = enrolments.map((enrolment) => {
+    const host = newHostOf(enrolment.identity, enrolment.registration);
+    return { ...enrolment, host: { ...host, pendingTags: pendingTagsOf(enrolment) }, hostId: host.id, reason };
+  });
   await insertHosts(
     tx,
-    placed.map((enrolment) => {
-      const { agentId, organisationId } = enrolment.identity;
-      const { hostname, os, osVersion, arch } = enrolment.registration;
-      const pendingTags = pendingTagsOf(enrolment);
-      return {
-        id: enrolment.hostId,
-        organisationId,
-        agentId,
-        hostname,
-        os,
-        osVersion: osVersion || null,
-        arch,
-        pendingTags,
-      };
-    }),
+    placed.map(({ host }) => host),
   );
   await finishEnrolments(tx, placed);
+}
+
+/** The row of a new host. */
+export function newHostOf(
+  { agentId, organisationId }: SpiffeIdentity,
+  { hostname, os, osVersion, arch }: Registration,
+): NewHost {
+  return { id: createId(), organisationId, agentId, hostname, os, osVersion: osVersion || null, arch };
 }
 
 /** The row of the agent. */

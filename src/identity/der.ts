@@ -21,7 +21,7 @@ export interface DerElement {
 /**
  * Reads the elements that stand one after the other.
  *
- * @throws Error when one breaks off, or is longer than 16 MB
+ * @throws Error when one breaks off, is longer than 16 MB, or has its length written otherwise than in DER
  */
 export function readElements(der: Buffer): DerElement[] {
   const found: DerElement[] = [];

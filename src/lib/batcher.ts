@@ -27,12 +27,11 @@ interface Waiting<Item, Result> {
  * once. One batch is in flight at a time.
  */
 export class Batcher<Item, Result> {
+  readonly #options: Required<BatcherOptions<Item, Result>>;
   readonly #waiting: Waiting<Item, Result>[] = [];
   readonly #admissions: { weight: number; admit: () => void }[] = [];
   #waitingWeight = 0;
   #flushing = false;
-
-  readonly #options: Required<BatcherOptions<Item, Result>>;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = {
@@ -78,7 +77,7 @@ export class Batcher<Item, Result> {
     this.#flushing = false;
   }
 
-  /** Lets in who waits, for as long as there is room; their weight count from here on. */
+  /** Lets in who waits, for as long as there is room; their weight counts from here on. */
   #admit(): void {
     for (let next = this.#admissions[0]; next !== undefined && !this.#isFull(next.weight); next = this.#admissions[0]) {
       this.#admissions.shift();

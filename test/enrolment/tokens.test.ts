@@ -43,6 +43,14 @@ t.test("a registration that fails half-way leaves nothing and gives its use back
   t.match(await register(service, request), { status: "active" });
 });
 
+t.test("a token may have more tags than a statement has parameters", async (t) => {
+  const service = await startTestService(t);
+  const tags = Array.from({ length: 17_000 }, (_, index) => ({ key: `tag-${index}`, value: "x" }));
+  const token = await service.createToken({ tags });
+  t.match(await register(service, await registration(createTestKey(), token)), { status: "active" });
+  t.match(await service.database.query("select sum(usage_count)::int from tags"), [{ sum: tags.length }]);
+});
+
 t.test("tokens have at least 128 random bits, and are kept as a hash alone", async (t) => {
   t.match(createEnrolmentToken(), /^ctops_[A-Za-z0-9_-]{43}$/);
   const service = await startTestService(t);
