@@ -24,19 +24,30 @@ const rooms = {
   index: ["app", "agent", "rpc", "server", ...DOMAIN, "identity", "store", "broker", "config", ...BASE, "gen"],
 };
 
+/**
+ * The inner rooms of a room, the lowest first: each may import those before it, and what stands at the room's root.
+ * Rooms in one list do not know each other.
+ */
+const innerRooms = {
+  store: [["schema"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions"]],
+  identity: [["signing-keys", "server-certificate", "agent-ca"], ["client-certificates"]],
+  enrolment: [["tokens", "duplicates", "operators"]],
+  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion"]],
+};
+
 /** Each foreign technology and the only files that may import it. */
 const homes = [
   { name: "postgresql", modules: ["drizzle-orm", "pg"], home: "^src/store(/|[.]ts$)" },
   { name: "connect", modules: ["@connectrpc/[^/]+", "@bufbuild/[^/]+"], home: "^(gen/|src/(rpc|agent)(/|[.]ts$))" },
   { name: "network", modules: ["node:(http|https|http2|tls)"], home: "^src/(server|agent)(/|[.]ts$)" },
-  { name: "sockets", modules: ["node:net"], home: "^src/((server|agent)(/|[.]ts$)|cli/embedded-postgres[.]ts$)" },
+  { name: "sockets", modules: ["node:net"], home: "^src/((server|agent)(/|[.]ts$)|cli/dev/embedded-postgres[.]ts$)" },
   {
     name: "identities",
     modules: ["jose", "@peculiar/x509", "reflect-metadata"],
     home: "^src/(identity|agent)(/|[.]ts$)",
   },
   { name: "observation", modules: ["pino", "prom-client"], home: "^src/observe(/|[.]ts$)" },
-  { name: "embedded-postgres", modules: ["@?embedded-postgres"], home: "^src/cli/embedded-postgres[.]ts$" },
+  { name: "embedded-postgres", modules: ["@?embedded-postgres"], home: "^src/cli/dev/embedded-postgres[.]ts$" },
   { name: "rabbitmq", modules: ["amqplib"], home: "^src/broker(/|[.]ts$)" },
   { name: "commander", modules: ["commander"], home: "^src/(cli/|main[.]ts$)" },
 ];
@@ -66,6 +77,32 @@ module.exports = {
       from: { path: pathOf(room) },
       to: { path: "^(src|gen|test|drizzle|bench|dist)/", pathNot: [room, ...allowed].map(pathOf) },
     })),
+    ...Object.entries(innerRooms).flatMap(([room, levels]) =>
+      levels.flatMap((level, index) =>
+        level.map((inner) => ({
+          name: `direction-within-${room}-of-${inner}`,
+          comment: "An inner room imports those below it and the root of its room.",
+          severity: "error",
+          from: { path: `^src/${room}/${inner}/` },
+          to: {
+            path: `^src/${room}/[^/]+/`,
+            pathNot: [inner, ...levels.slice(0, index).flat()].map((name) => `^src/${room}/${name}/`),
+          },
+        })),
+      ),
+    ),
+    {
+      name: "known-inner-rooms",
+      comment: "A new inner room is decided about here.",
+      severity: "error",
+      from: {
+        path: Object.keys(innerRooms).map((room) => `^src/${room}/[^/]+/`),
+        pathNot: Object.entries(innerRooms).flatMap(([room, levels]) =>
+          levels.flat().map((inner) => `^src/${room}/${inner}/`),
+        ),
+      },
+      to: {},
+    },
     ...homes.map(({ name, modules, home }) => ({
       name: `home-of-${name}`,
       severity: "error",

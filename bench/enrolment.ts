@@ -14,19 +14,19 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createAgentKey } from "../dist/agent/agent-key.js";
 import { type Connection, openConnection } from "../dist/agent/connection.js";
-import { writeDevTls } from "../dist/cli/dev-tls.js";
-import { startEmbeddedPostgres } from "../dist/cli/embedded-postgres.js";
-import { issueEnrolmentToken } from "../dist/enrolment/token-issue.js";
-import { issueAccessToken } from "../dist/identity/access-token.js";
-import { openAgentCa } from "../dist/identity/agent-ca.js";
+import { writeDevTls } from "../dist/cli/dev/dev-tls.js";
+import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
+import { issueEnrolmentToken } from "../dist/enrolment/tokens/token-issue.js";
+import { openAgentCas } from "../dist/identity/agent-ca/agent-cas.js";
 import { parseAgentPublicKey } from "../dist/identity/agent-key.js";
-import { issueClientCertificate } from "../dist/identity/client-certificate.js";
+import { issueClientCertificate } from "../dist/identity/client-certificates/issue-client-certificate.js";
 import { KeyEvents } from "../dist/identity/key-events.js";
-import { openSigningKeys } from "../dist/identity/signing-keys.js";
+import { issueAccessToken } from "../dist/identity/signing-keys/access-token.js";
+import { openSigningKeyRing } from "../dist/identity/signing-keys/signing-key-ring.js";
 import { createLogger } from "../dist/observe/logger.js";
 import { openDatabase } from "../dist/store/database.js";
+import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
 import { migrateStandalone } from "../dist/store/migrate.js";
-import { insertOrganisation } from "../dist/store/organisations.js";
 
 const { values } = parseArgs({
   options: {
@@ -77,8 +77,8 @@ async function measure(databaseUrl: string): Promise<void> {
     const request = { label: "bench", autoApprove: true, tags: [{ key: "env", value: "bench" }] };
     const { token } = await issueEnrolmentToken(database.db, request);
     const events = new KeyEvents(createLogger("silent"));
-    const agentCa = await openAgentCa({ database, encryptionSecret: ENCRYPTION_SECRET, events });
-    const signingKeys = await openSigningKeys({ db: database.db, path: jwtKeyFile, events });
+    const agentCa = await openAgentCas({ database, encryptionSecret: ENCRYPTION_SECRET, events });
+    const signingKeys = await openSigningKeyRing({ db: database.db, path: jwtKeyFile, events });
     await Promise.all([agentCa.close(), signingKeys.close()]);
     await database.close();
 

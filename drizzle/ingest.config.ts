@@ -4,6 +4,6 @@ import { defineConfig } from "drizzle-kit";
 // biome-ignore lint/style/noDefaultExport: drizzle-kit reads the default export
 export default defineConfig({
   dialect: "postgresql",
-  schema: "./dist/store/schema/ingest.js",
+  schema: "./dist/store/schema/ingest/index.js",
   out: "./drizzle/ingest",
 });

@@ -1,25 +1,28 @@
 import type { Config } from "./config.js";
-import { BRIDGE_NETWORKS } from "./enrolment/bridge-networks.js";
 import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
+import { BRIDGE_NETWORKS } from "./enrolment/duplicates/bridge-networks.js";
+import { IdentifyingAddresses } from "./enrolment/duplicates/identifying-addresses.js";
+import { Enroller } from "./enrolment/enroller.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
-import { IdentifyingAddresses } from "./enrolment/identifying-addresses.js";
-import { NewKeys } from "./enrolment/new-keys.js";
-import { RefusalLimiter } from "./enrolment/refusal-limiter.js";
 import { Registrar } from "./enrolment/registrar.js";
 import { CertificateRenewal } from "./enrolment/renewal.js";
-import { TokenCheck } from "./enrolment/token-check.js";
+import { RefusalLimiter } from "./enrolment/tokens/refusal-limiter.js";
+import { TokenCheck } from "./enrolment/tokens/token-check.js";
 import { CertificateMover, type CertificateMoverTiming } from "./heartbeat/certificate-mover.js";
 import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
 import { Sessions } from "./heartbeat/sessions.js";
-import { type AgentCaTiming, openAgentCa } from "./identity/agent-ca.js";
-import { ClientCertificates } from "./identity/client-certificates.js";
+import { type AgentCasTiming, openAgentCas } from "./identity/agent-ca/agent-cas.js";
+import { ClientCertificates } from "./identity/client-certificates/client-certificates.js";
 import { watchExpiry } from "./identity/expiry-watch.js";
 import { KeyEvents } from "./identity/key-events.js";
-import { readServerCertificate, ServerCertificateWatch } from "./identity/server-certificate-files.js";
-import { openSigningKeys, type SigningKeysTiming } from "./identity/signing-keys.js";
+import {
+  readServerCertificate,
+  ServerCertificateWatch,
+} from "./identity/server-certificate/server-certificate-files.js";
+import { openSigningKeyRing, type SigningKeyRingTiming } from "./identity/signing-keys/signing-key-ring.js";
 import { createId } from "./lib/ids.js";
 import { Lifetime } from "./lib/lifetime.js";
 import type { Logger } from "./observe/logger.js";
@@ -46,8 +49,8 @@ export interface App {
 
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
 export interface AppTiming {
-  signingKeys?: Partial<SigningKeysTiming>;
-  agentCa?: Partial<AgentCaTiming>;
+  signingKeys?: Partial<SigningKeyRingTiming>;
+  agentCa?: Partial<AgentCasTiming>;
   certificateMover?: Partial<CertificateMoverTiming>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
@@ -85,14 +88,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("record of refusals", () => refusals.close());
 
   const keyEvents = new KeyEvents(logger);
-  const signingKeys = await openSigningKeys({
+  const signingKeys = await openSigningKeyRing({
     db: database.db,
     path: config.jwtKeyFile,
     events: keyEvents,
     timing: timing.signingKeys,
   });
   lifetime.register("signing keys", () => signingKeys.close());
-  const agentCa = await openAgentCa({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa });
+  const agentCa = await openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa });
   lifetime.register("agent CA", () => agentCa.close());
   const health = new DatabaseHealth(streamDatabase.db);
   lifetime.register("database health", () => health.stop());
@@ -104,7 +107,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = config.enrolment;
   const registrar = new Registrar({
     ...identities,
-    newKeys: new NewKeys({ ...identities, adoptAutoApprove }),
+    enroller: new Enroller({ ...identities, adoptAutoApprove }),
     identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
     refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
   });

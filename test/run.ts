@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
-import { startEmbeddedPostgres } from "../dist/cli/embedded-postgres.js";
-import { generateSigningKeyPem } from "../dist/identity/signing-key.js";
+import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
+import { generateSigningKeyPem } from "../dist/identity/signing-keys/signing-key.js";
 import { migrateStandalone } from "../dist/store/migrate.js";
 import { TEMPLATE_DATABASE } from "./support/database.js";
 

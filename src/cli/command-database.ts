@@ -1,7 +1,7 @@
 import { databaseUrlIn } from "../config.js";
 import { type Database, openDatabase } from "../store/database.js";
 import type { CommandContext } from "./context.js";
-import { findDevInstance } from "./dev-instance.js";
+import { findDevInstance } from "./dev/dev-instance.js";
 
 /** The database a command works on: `DATABASE_URL`, or that of the `dev` instance that runs in this checkout. */
 export async function findDatabaseUrl(env: CommandContext["env"]): Promise<string> {

@@ -2,7 +2,7 @@ import type { Database } from "../store/database.js";
 import { withDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
-import { printable } from "./table.js";
+import { printable } from "./terminal/table.js";
 
 /**
  * Does what can be done, and then fails with a line for each that could not.

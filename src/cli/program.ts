@@ -1,18 +1,18 @@
 import { Command, CommanderError } from "commander";
-import { agentCommand } from "./agent.js";
-import { caCommand } from "./ca.js";
-import { completionCommand } from "./completion.js";
+import { agentCommand } from "./agents/agent.js";
+import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
-import { devCommand } from "./dev.js";
-import { devTlsCommand } from "./dev-tls.js";
+import { devCommand } from "./dev/dev.js";
+import { devTlsCommand } from "./dev/dev-tls.js";
 import { doctorCommand } from "./doctor/doctor.js";
-import { keysCommand } from "./keys.js";
+import { caCommand } from "./keys/ca.js";
+import { keysCommand } from "./keys/keys.js";
 import { migrateCommand } from "./migrate.js";
-import { orgCommand } from "./org.js";
 import { serveCommand } from "./serve.js";
-import { simulateCommand } from "./simulate.js";
-import { tokenCommand } from "./token.js";
+import { simulateCommand } from "./simulate/simulate.js";
+import { orgCommand } from "./tokens/org.js";
+import { tokenCommand } from "./tokens/token.js";
 
 const SUCCESS = 0;
 const FAILED = 1;

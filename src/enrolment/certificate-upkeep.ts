@@ -1,5 +1,5 @@
-import { forgetExpiredCertificates, revokeCertificatesOfRevokedAgents } from "../store/client-certificates.js";
 import type { Queryable } from "../store/database.js";
+import { forgetExpiredCertificates, revokeCertificatesOfRevokedAgents } from "../store/identity/client-certificates.js";
 import type { EnrolmentEvents } from "./events.js";
 
 const INTERVAL_MS = 60 * 60 * 1000;

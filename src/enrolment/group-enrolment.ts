@@ -1,16 +1,17 @@
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { type Database, limitLockWaits, type Queryable } from "../store/database.js";
-import { findMatchingHosts, type MachineDescription } from "../store/matching-hosts.js";
+import type { Database } from "../store/database.js";
+import { findMatchingHosts, type MachineDescription } from "../store/enrolment/matching-hosts.js";
 import {
   excludeOrganisation,
   type RegistrationLock,
   registrationLocks,
   tryRegistrationLocks,
-} from "../store/registration-locks.js";
+} from "../store/enrolment/registration-locks.js";
+import { limitLockWaits, type Transaction } from "../store/transaction.js";
+import { countTags, type Enrolment, machineOf } from "./enrolment.js";
 import type { EnrolmentEvents } from "./events.js";
-import { countTags, type Enrolment, writeEnrolments } from "./new-enrolment.js";
-import { machineOf } from "./new-key.js";
-import { TokenUnusable } from "./token-check.js";
+import { TokenUnusable } from "./tokens/token-check.js";
+import { writeEnrolments } from "./write-enrolment.js";
 
 const MAX_BATCH_ROWS = 50;
 /** Locks, each of which takes a place in a table that all connections share, and tags. */
@@ -70,7 +71,7 @@ interface NewMachine {
 }
 
 /** @returns those that were written; the others are being decided about elsewhere, match a host, or are known */
-async function writeTogether(tx: Queryable, machines: readonly NewMachine[]): Promise<Enrolment[]> {
+async function writeTogether(tx: Transaction, machines: readonly NewMachine[]): Promise<Enrolment[]> {
   await limitLockWaits(tx, MAX_LOCK_WAIT_MS);
   const held = await tryRegistrationLocks(
     tx,

@@ -1,8 +1,8 @@
 import type { Database } from "../store/database.js";
-import { insertHosts } from "../store/hosts.js";
-import { keyLock, takeRegistrationLocks } from "../store/registration-locks.js";
-import { findKnownAgent, type KnownAgent } from "../store/registrations.js";
-import { newHostOf } from "./new-enrolment.js";
+import { findKnownAgent, type KnownAgent } from "../store/enrolment/known-agents.js";
+import { keyLock, takeRegistrationLocks } from "../store/enrolment/registration-locks.js";
+import { insertHosts } from "../store/hosts/hosts.js";
+import { newHostOf } from "./enrolment.js";
 import type { Registration } from "./registration-request.js";
 
 /** Gives an agent its host that never got one: the earlier service could fail between making the two. */

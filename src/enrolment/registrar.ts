@@ -1,21 +1,22 @@
 import { IngestError, type IngestErrorCode } from "../errors.js";
-import type { ClientCertificates } from "../identity/client-certificates.js";
+import type { ClientCertificates } from "../identity/client-certificates/client-certificates.js";
 import { requirePossession } from "../identity/csr.js";
-import type { SigningKeys } from "../identity/signing-keys.js";
+import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { groupLookups } from "../lib/group-lookups.js";
-import type { AgentStatus } from "../store/agents.js";
+import type { AgentStatus } from "../store/agents/agents.js";
 import type { Database } from "../store/database.js";
-import { deletePendingCertSignings } from "../store/pending-cert-signings.js";
-import { findKnownAgents, isGone, type KnownAgent, recordRegistration } from "../store/registrations.js";
-import { undoAdoption } from "./adoption.js";
+import { recordRegistration } from "../store/enrolment/agent-registrations.js";
+import { findKnownAgents, isGone, type KnownAgent } from "../store/enrolment/known-agents.js";
+import { deletePendingCertSignings } from "../store/identity/pending-cert-signings.js";
+import { undoAdoption } from "./duplicates/adoption.js";
+import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
+import type { Enroller } from "./enroller.js";
 import type { EnrolmentEvents } from "./events.js";
-import type { IdentifyingAddresses } from "./identifying-addresses.js";
 import { restoreMissingHost } from "./missing-host.js";
-import type { NewKeys } from "./new-keys.js";
-import type { RefusalLimiter } from "./refusal-limiter.js";
 import { parseRegistration, type RawRegistration, type Registration } from "./registration-request.js";
 import { answerActive, type RegistrationResult } from "./registration-result.js";
-import type { TokenCheck } from "./token-check.js";
+import type { RefusalLimiter } from "./tokens/refusal-limiter.js";
+import type { TokenCheck } from "./tokens/token-check.js";
 
 /** Looking again settles what others changed meanwhile; only a bug would go on for longer. */
 const MAX_LOOKS = 5;
@@ -29,10 +30,10 @@ const COUNTED: ReadonlySet<IngestErrorCode> = new Set(["enrolment_token_unusable
 /** What a {@link Registrar} needs. */
 export interface RegistrarOptions {
   database: Database;
-  newKeys: NewKeys;
+  enroller: Enroller;
   tokenCheck: TokenCheck;
   clientCertificates: ClientCertificates;
-  signingKeys: SigningKeys;
+  signingKeys: SigningKeyRing;
   events: EnrolmentEvents;
   identifyingAddresses: IdentifyingAddresses;
   refusalLimiter: RefusalLimiter;
@@ -74,10 +75,10 @@ export class Registrar {
     remoteAddress: string,
     gone: KnownAgent | undefined,
   ): Promise<RegistrationResult | undefined> {
-    const { newKeys, refusalLimiter } = this.options;
+    const { enroller, refusalLimiter } = this.options;
     return refusalLimiter.attempt(
       remoteAddress,
-      () => newKeys.enrol(registration, remoteAddress, gone),
+      () => enroller.enrol(registration, remoteAddress, gone),
       (error) => error instanceof IngestError && COUNTED.has(error.code),
     );
   }

@@ -1,7 +1,7 @@
 import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
-import type { Tag } from "../store/tags.js";
-import type { IdentifyingAddresses } from "./identifying-addresses.js";
+import type { Tag } from "../store/hosts/tags.js";
+import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
 
 /** A registration as it came over the wire, before anything was looked at. */
 export interface RawRegistration {

@@ -1,7 +1,7 @@
-import { issueAccessToken } from "../identity/access-token.js";
 import type { AgentPublicKey } from "../identity/agent-key.js";
-import type { IssuedCertificate } from "../identity/client-certificate.js";
-import type { SigningKeys } from "../identity/signing-keys.js";
+import type { IssuedCertificate } from "../identity/client-certificates/issue-client-certificate.js";
+import { issueAccessToken } from "../identity/signing-keys/access-token.js";
+import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { SpiffeIdentity } from "../identity/spiffe-id.js";
 
 type GivenCertificate = Pick<IssuedCertificate, "pem" | "notAfter" | "agentCaCertificatePem">;
@@ -13,7 +13,7 @@ export type RegistrationResult =
 
 /** The answer to an active agent: this certificate, and a new JWT. */
 export async function answerActive(
-  signingKeys: SigningKeys,
+  signingKeys: SigningKeyRing,
   identity: SpiffeIdentity & { publicKey: AgentPublicKey },
   { pem, notAfter, agentCaCertificatePem }: GivenCertificate,
 ): Promise<RegistrationResult> {

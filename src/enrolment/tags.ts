@@ -1,4 +1,4 @@
-import type { Tag } from "../store/tags.js";
+import type { Tag } from "../store/hosts/tags.js";
 
 /** Reads a JSON value that holds tags (`[{key,value}]`); what is not a tag is passed over. */
 export function readTags(value: unknown): Tag[] {

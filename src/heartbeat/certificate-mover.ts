@@ -1,5 +1,5 @@
 import { IngestError } from "../errors.js";
-import type { AgentCa } from "../identity/agent-ca.js";
+import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
 import type { HeartbeatEvents } from "./events.js";
 import type { Session, Sessions } from "./sessions.js";
 
@@ -27,7 +27,7 @@ const TIMING: CertificateMoverTiming = {
 /** What a {@link CertificateMover} needs. */
 export interface CertificateMoverOptions {
   sessions: Pick<Sessions, "open">;
-  agentCa: Pick<AgentCa, "current" | "trustedUntil">;
+  agentCa: Pick<AgentCas, "current" | "trustedUntil">;
   events: HeartbeatEvents;
   timing?: Partial<CertificateMoverTiming> | undefined;
 }

@@ -1,5 +1,5 @@
 import type { Logger } from "../observe/logger.js";
-import type { AgentStatus } from "../store/agents.js";
+import type { AgentStatus } from "../store/agents/agents.js";
 
 interface AgentRef {
   agentId: string;

@@ -1,4 +1,4 @@
-import type { Vitals } from "../store/heartbeats.js";
+import type { Vitals } from "../store/sessions/heartbeats.js";
 
 /** A disk as the platform stores it in `hosts.metadata.disks`. */
 export interface Disk {

@@ -1,10 +1,11 @@
 import { agentNotAllowed, agentNotFound } from "../errors.js";
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { insertStatusHistory } from "../store/agents.js";
-import type { Database, Queryable } from "../store/database.js";
-import { type HeartbeatRow, writeHeartbeats } from "../store/heartbeats.js";
-import { type LockedAgent, lockHostsAndAgents } from "../store/locks.js";
-import { listNetworks, replaceAutoAssignedMemberships } from "../store/network-memberships.js";
+import { insertStatusHistory } from "../store/agents/agents.js";
+import type { Database } from "../store/database.js";
+import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
+import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
+import { type HeartbeatRow, writeHeartbeats } from "../store/sessions/heartbeats.js";
+import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { findNetworkIds } from "./network-membership.js";
 import { writeSet } from "./set-writer.js";
@@ -61,7 +62,7 @@ function isCameBack(outcome: BatchOutcome<Written> | undefined): boolean {
   return outcome !== undefined && "done" in outcome && outcome.done.cameBack;
 }
 
-async function writeBatch(tx: Queryable, rows: readonly HeartbeatRow[]): Promise<BatchOutcome<Written>[]> {
+async function writeBatch(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<BatchOutcome<Written>[]> {
   const found = await lockHostsAndAgents(tx, rows);
   const outcomes = rows.map((row) => outcomeOf(row, found.get(row.agentId)));
   const writable = rows.filter((_, index) => "done" in (outcomes[index] ?? {}));
@@ -90,7 +91,7 @@ function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): B
 }
 
 async function assignNetworks(
-  tx: Queryable,
+  tx: Transaction,
   rows: readonly HeartbeatRow[],
   found: ReadonlyMap<string, LockedAgent>,
 ): Promise<void> {

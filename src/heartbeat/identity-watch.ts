@@ -1,6 +1,6 @@
 import { findObjection } from "../identity/standing.js";
 import type { Queryable } from "../store/database.js";
-import { findDoubtfulSessions } from "../store/session-validity.js";
+import { findDoubtfulSessions } from "../store/sessions/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import type { Session, Sessions } from "./sessions.js";
 

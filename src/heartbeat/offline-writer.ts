@@ -1,8 +1,9 @@
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { markSessionsOffline, type SessionKey } from "../store/agent-sessions.js";
-import { insertStatusHistory } from "../store/agents.js";
-import type { Database, Queryable } from "../store/database.js";
-import { lockHostsAndAgents } from "../store/locks.js";
+import { insertStatusHistory } from "../store/agents/agents.js";
+import type { Database } from "../store/database.js";
+import { lockHostsAndAgents } from "../store/hosts/row-locks.js";
+import { markSessionsOffline, type SessionKey } from "../store/sessions/agent-sessions.js";
+import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { writeSet } from "./set-writer.js";
 
@@ -48,7 +49,7 @@ interface Ended {
   wentOffline: boolean;
 }
 
-async function writeBatch(tx: Queryable, sessions: readonly SessionKey[]): Promise<BatchOutcome<Ended>[]> {
+async function writeBatch(tx: Transaction, sessions: readonly SessionKey[]): Promise<BatchOutcome<Ended>[]> {
   const found = await lockHostsAndAgents(tx, sessions);
   const locked = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
   const offline = new Set(await markSessionsOffline(tx, locked));

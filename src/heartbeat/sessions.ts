@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { IngestError } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
-import type { CertificateReference } from "../identity/certificate-verification.js";
+import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
 import { findObjection } from "../identity/standing.js";
 import { createId } from "../lib/ids.js";
-import { openAgentSession, type SessionKey } from "../store/agent-sessions.js";
 import { type Database, toDatabaseError } from "../store/database.js";
-import { findDoubtfulSessions, type SessionCredentials } from "../store/session-validity.js";
+import { openAgentSession, type SessionKey } from "../store/sessions/agent-sessions.js";
+import { findDoubtfulSessions, type SessionCredentials } from "../store/sessions/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";

@@ -1,6 +1,7 @@
 import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
 import type { BatchOutcome } from "../lib/batcher.js";
-import { type Database, isTransient, type Queryable, toDatabaseError } from "../store/database.js";
+import { type Database, isTransient, toDatabaseError } from "../store/database.js";
+import type { Transaction } from "../store/transaction.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
 /** How long a batch is tried again while the database is away; then its streams are told UNAVAILABLE. */
@@ -10,7 +11,7 @@ const RETRY_FOR_MS = 20_000;
 export interface SetWriterOptions<Item, Result> {
   database: Database;
   /** Writes all items within the transaction; the outcomes are in their order. */
-  write: (tx: Queryable, items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
+  write: (tx: Transaction, items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
   /** Told of each passing failure. */
   onRetry: (retry: { items: number; attempt: number; error: unknown }) => void;
 }

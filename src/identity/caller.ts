@@ -1,17 +1,17 @@
 import { agentNotFound, IngestError } from "../errors.js";
-import { findCallerRecord } from "../store/agents.js";
-import { rememberClientCertificate } from "../store/client-certificates.js";
+import { findCallerRecord } from "../store/agents/agents.js";
 import type { Queryable } from "../store/database.js";
-import { verifyAccessToken } from "./access-token.js";
-import type { AgentCa } from "./agent-ca.js";
+import { rememberClientCertificate } from "../store/identity/client-certificates.js";
+import type { AgentCas } from "./agent-ca/agent-cas.js";
 import { agentKeyThumbprint, isStoredKey, parseAgentPublicKey } from "./agent-key.js";
 import {
   type CertificateIdentity,
   type CertificateReference,
   ISSUER_UNKNOWN,
   verifyClientCertificate,
-} from "./certificate-verification.js";
-import type { SigningKeys } from "./signing-keys.js";
+} from "./client-certificates/certificate-verification.js";
+import { verifyAccessToken } from "./signing-keys/access-token.js";
+import type { SigningKeyRing } from "./signing-keys/signing-key-ring.js";
 import { findObjection } from "./standing.js";
 
 /** An agent that proved who it is by its client certificate. */
@@ -34,7 +34,7 @@ export interface Caller {
  */
 export async function identifyCaller(
   db: Queryable,
-  agentCa: Pick<AgentCa, "trusted" | "refresh">,
+  agentCa: Pick<AgentCas, "trusted" | "refresh">,
   certificateDer: Uint8Array | undefined,
 ): Promise<Caller> {
   if (certificateDer === undefined) {
@@ -61,7 +61,7 @@ export async function identifyCaller(
 }
 
 /** Another instance may sign with a CA that this one has not read of yet: what is trusted is read again before a no. */
-async function verify(der: Uint8Array, agentCa: Pick<AgentCa, "trusted" | "refresh">): Promise<CertificateIdentity> {
+async function verify(der: Uint8Array, agentCa: Pick<AgentCas, "trusted" | "refresh">): Promise<CertificateIdentity> {
   const { trusted } = agentCa;
   try {
     return verifyClientCertificate(der, trusted);
@@ -78,7 +78,7 @@ async function verify(der: Uint8Array, agentCa: Pick<AgentCa, "trusted" | "refre
  *
  * @throws IngestError `access_token_invalid`, `identity_mismatch`
  */
-export async function requireAccessToken(keys: SigningKeys, token: string, caller: Caller): Promise<void> {
+export async function requireAccessToken(keys: SigningKeyRing, token: string, caller: Caller): Promise<void> {
   const { agentId, organisationId, keyThumbprint } = await verifyAccessToken(keys, token);
   if (agentId !== caller.agentId || organisationId !== caller.organisationId) {
     throw new IngestError("identity_mismatch", "the access token and the client certificate name different agents");

@@ -1,6 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
-import type { AgentCa } from "../identity/agent-ca.js";
+import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
 import { identifyCaller } from "../identity/caller.js";
 import type { Queryable } from "../store/database.js";
 import { callerKey, peerKey } from "./context.js";
@@ -17,7 +17,7 @@ const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
 };
 
 /** Identifies the caller of every method that needs a client certificate, before its handler runs. */
-export function createAccessInterceptor(db: Queryable, agentCa: AgentCa): Interceptor {
+export function createAccessInterceptor(db: Queryable, agentCa: AgentCas): Interceptor {
   return (next) => async (request) => {
     if (ACCESS[request.method.localName as MethodName] !== "anyone") {
       const { certificateDer } = request.contextValues.get(peerKey);

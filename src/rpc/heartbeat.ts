@@ -5,7 +5,7 @@ import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { IngestError } from "../errors.js";
 import type { Sessions } from "../heartbeat/sessions.js";
 import { requireAccessToken } from "../identity/caller.js";
-import type { SigningKeys } from "../identity/signing-keys.js";
+import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { Interruptible } from "../lib/interruptible.js";
 import { peerKey, requireCaller } from "./context.js";
 import { toRawHeartbeatReport } from "./messages.js";
@@ -19,7 +19,7 @@ export function createHeartbeatHandler({
   signingKeys,
 }: {
   sessions: Sessions;
-  signingKeys: SigningKeys;
+  signingKeys: SigningKeyRing;
 }): ServiceImpl<typeof IngestService>["heartbeat"] {
   return async function* heartbeat(
     requests: AsyncIterable<HeartbeatRequest>,

@@ -5,7 +5,7 @@ import { type RegisterRequest, type RegisterResponse, RegisterResponseSchema } f
 import type { RawRegistration } from "../enrolment/registration-request.js";
 import type { RegistrationResult } from "../enrolment/registration-result.js";
 import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
-import type { ObtainedCertificate } from "../identity/client-certificates.js";
+import type { ObtainedCertificate } from "../identity/client-certificates/client-certificates.js";
 
 /** The registration in a request. */
 export function toRawRegistration(request: RegisterRequest): RawRegistration {

@@ -2,7 +2,7 @@ import { parseAgentPublicKey } from "../identity/agent-key.js";
 import { createId } from "../lib/ids.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
-import { insertRefusals, pruneRefusals, type RefusalRow } from "../store/refusals.js";
+import { insertRefusals, pruneRefusals, type RefusalRow } from "../store/enrolment/refusals.js";
 import type { Claim } from "./context.js";
 
 /** Most that are written at a time, and that wait. */

@@ -4,8 +4,8 @@ import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
 import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
-import type { AgentCa } from "../identity/agent-ca.js";
-import type { SigningKeys } from "../identity/signing-keys.js";
+import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
+import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
 import { createAccessInterceptor } from "./access.js";
@@ -25,11 +25,11 @@ type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 /** What the service is made of. */
 export interface ServiceOptions {
   db: Queryable;
-  agentCa: AgentCa;
+  agentCa: AgentCas;
   registrar: Registrar;
   renewal: CertificateRenewal;
   sessions: Sessions;
-  signingKeys: SigningKeys;
+  signingKeys: SigningKeyRing;
   refusals: RefusalRecorder;
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */

@@ -1,8 +1,9 @@
-import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
+import type { ExtractTablesWithRelations } from "drizzle-orm";
 import { drizzle, type NodePgDatabase, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import pg from "pg";
 import { IngestError } from "../errors.js";
+import type { Transaction } from "./transaction.js";
 
 /** The pool, or a transaction on one of its connections: what every query function takes. */
 export type Queryable = PgDatabase<
@@ -15,7 +16,7 @@ export type Queryable = PgDatabase<
 export interface Database {
   readonly db: Queryable;
   /** Runs one transaction; it is rolled back when `work` rejects. */
-  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -55,20 +56,6 @@ export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} 
       return pool.end();
     },
   };
-}
-
-/**
- * Takes a lock that is held until the transaction ends, over all instances.
- *
- * @param name what is locked; one of few constant names
- */
-export async function lockInTransaction(tx: Queryable, name: string): Promise<void> {
-  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
-}
-
-/** Bounds how long the transaction waits for each single lock; it then fails with an error of a passing kind. */
-export async function limitLockWaits(tx: Queryable, limitMs: number): Promise<void> {
-  await tx.execute(sql`select set_config('lock_timeout', ${`${limitMs}ms`}, true)`);
 }
 
 /** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock, shutdown or maintenance. */

@@ -5,7 +5,7 @@ import { migrate } from "drizzle-orm/node-postgres/migrator";
 import { PgTable } from "drizzle-orm/pg-core";
 import pg from "pg";
 import { IngestError } from "../errors.js";
-import * as platform from "./schema/platform.js";
+import * as platform from "./schema/platform/index.js";
 
 const OWN_SCHEMA = "ingest";
 /** Where the migrations are, a folder for each set. */

@@ -3,7 +3,7 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { clockCheck } from "../../dist/cli/doctor/clock.js";
+import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
 import type { Queryable } from "../../dist/store/database.js";
 import { runCommand } from "../support/cli.js";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { formatTable } from "../../dist/cli/table.js";
+import { formatTable } from "../../dist/cli/terminal/table.js";
 
 const HEADER = ["ID", "HOSTNAME", "STATUS", "NOTE"];
 const ROWS = [

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
-import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev-tls.js";
+import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { copiesOf, readContainerfile, type Stage, valuesOf } from "../support/containerfile.js";
 import { createTestDatabase } from "../support/database.js";
 import { ENCRYPTION_SECRET, makeDirectory } from "../support/service.js";

@@ -1,7 +1,7 @@
 import t from "tap";
-import { duplicateRefusal } from "../../dist/enrolment/duplicate-refusal.js";
-import { decideDuplicate, identifyingHostname } from "../../dist/enrolment/duplicate-rule.js";
-import type { MatchingAgent, MatchingHost } from "../../dist/store/matching-hosts.js";
+import { duplicateRefusal } from "../../dist/enrolment/duplicates/duplicate-refusal.js";
+import { decideDuplicate, identifyingHostname } from "../../dist/enrolment/duplicates/duplicate-rule.js";
+import type { MatchingAgent, MatchingHost } from "../../dist/store/enrolment/matching-hosts.js";
 
 const silent: MatchingAgent = {
   id: "agent",

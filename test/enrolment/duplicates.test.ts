@@ -1,9 +1,9 @@
 import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t from "tap";
-import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
-import { findMatchingHosts } from "../../dist/store/matching-hosts.js";
-import { insertOrganisation } from "../../dist/store/organisations.js";
+import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
+import { findMatchingHosts } from "../../dist/store/enrolment/matching-hosts.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { deleteHost } from "../support/delete-host.js";
 import {
   createTestKey,

@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
-import { insertOrganisation } from "../../dist/store/organisations.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { connectTo } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import { createTestKey, enrol, register, registration } from "../support/field-agent.js";

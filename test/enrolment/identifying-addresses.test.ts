@@ -1,7 +1,7 @@
 import t from "tap";
 import { parseConfig } from "../../dist/config.js";
-import { BRIDGE_NETWORKS } from "../../dist/enrolment/bridge-networks.js";
-import { IdentifyingAddresses } from "../../dist/enrolment/identifying-addresses.js";
+import { BRIDGE_NETWORKS } from "../../dist/enrolment/duplicates/bridge-networks.js";
+import { IdentifyingAddresses } from "../../dist/enrolment/duplicates/identifying-addresses.js";
 import { parseCidr } from "../../dist/lib/cidr.js";
 
 t.test("addresses that tell one machine from another, in one form", async (t) => {

@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { insertOrganisation } from "../../dist/store/organisations.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { createTestKey, openLiveStream, register, registration, type TestIdentity } from "../support/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { RefusalLimiter } from "../../dist/enrolment/refusal-limiter.js";
+import { RefusalLimiter } from "../../dist/enrolment/tokens/refusal-limiter.js";
 
 const refuse = async () => {
   throw new Error("refused");

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
 import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";

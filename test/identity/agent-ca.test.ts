@@ -3,10 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { describeAgentCas } from "../../dist/identity/agent-ca-overview.js";
-import { retireAgentCa, rotateAgentCa } from "../../dist/identity/agent-ca-rotation.js";
-import { sealKey } from "../../dist/identity/sealed-key.js";
-import { createAgentCa } from "../../dist/identity/signing-ca.js";
+import { describeAgentCas } from "../../dist/identity/agent-ca/agent-ca-overview.js";
+import { retireAgentCa, rotateAgentCa } from "../../dist/identity/agent-ca/agent-ca-rotation.js";
+import { sealKey } from "../../dist/identity/agent-ca/sealed-key.js";
+import { createAgentCa } from "../../dist/identity/agent-ca/signing-ca.js";
 import { createOperatorCa } from "../support/agent-cas.js";
 import { eventually } from "../support/eventually.js";
 import {

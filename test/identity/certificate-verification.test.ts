@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import t from "tap";
-import { readExtensions } from "../../dist/identity/certificate-extensions.js";
-import { verifyClientCertificate } from "../../dist/identity/certificate-verification.js";
+import { readExtensions } from "../../dist/identity/client-certificates/certificate-extensions.js";
+import { verifyClientCertificate } from "../../dist/identity/client-certificates/certificate-verification.js";
 import { createTestCa, forgeCertificate, SubjectAlternativeNameExtension } from "../support/certificates.js";
 import { createTestKey } from "../support/field-agent.js";
 

@@ -1,12 +1,12 @@
 import { X509Certificate } from "node:crypto";
 import t from "tap";
-import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import {
   forgetExpiredCertificates,
   rememberClientCertificate,
   replaceClientCertificate,
   revokeCertificatesOfRevokedAgents,
-} from "../../dist/store/client-certificates.js";
+} from "../../dist/store/identity/client-certificates.js";
 import { agentCaKey, forgeCertificate, putOnRecord, serialOf, spiffeIdOf } from "../support/certificates.js";
 import { eventually } from "../support/eventually.js";
 import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";

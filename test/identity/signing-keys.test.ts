@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, type JSONWebKeySet, SignJWT } from "jose";
 import t from "tap";
 import { KeyEvents } from "../../dist/identity/key-events.js";
-import { openSigningKeys, type SigningKeysTiming } from "../../dist/identity/signing-keys.js";
+import { openSigningKeyRing, type SigningKeyRingTiming } from "../../dist/identity/signing-keys/signing-key-ring.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
@@ -12,7 +12,7 @@ import { enrol, openLiveStream, register, registration, type TestIdentity } from
 import { createTestLog } from "../support/log.js";
 import { makeDirectory, startTestService, type TestService } from "../support/service.js";
 
-const QUICK: Partial<SigningKeysTiming> = { fileWatchMs: 10, readMs: 20, readPaceMs: 20 };
+const QUICK: Partial<SigningKeyRingTiming> = { fileWatchMs: 10, readMs: 20, readPaceMs: 20 };
 
 function createKey(): { pem: string; key: KeyObject } {
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -55,7 +55,7 @@ t.test("unknown kids cost one reading a pace, and known ones do not wait for it"
   const { url } = await createTestDatabase(t);
   const database = openDatabase({ url, maxConnections: 2 });
   t.teardown(() => database.close());
-  const keys = await openSigningKeys({
+  const keys = await openSigningKeyRing({
     db: database.db,
     path: join(await makeDirectory(t), "key.pem"),
     events: new KeyEvents(createTestLog().logger),

@@ -1,7 +1,7 @@
 import t from "tap";
 import { createLogger } from "../../dist/observe/logger.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { insertEnrolmentToken } from "../../dist/store/enrolment-tokens.js";
+import { insertEnrolmentToken } from "../../dist/store/enrolment/enrolment-tokens.js";
 import { createEmptyDatabase } from "../support/database.js";
 
 t.test("a statement that failed is logged without what it was to write", async (t) => {

@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
-import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { connectTo } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import {

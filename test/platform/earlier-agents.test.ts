@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { SignJWT } from "jose";
 import t from "tap";
-import { approveAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent } from "../../dist/enrolment/operators/approval.js";
 import { connectTo } from "../support/database.js";
 import {
   createTestKey,

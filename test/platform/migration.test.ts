@@ -1,5 +1,5 @@
 import t from "tap";
-import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { connectTo } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import {

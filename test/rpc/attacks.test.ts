@@ -14,7 +14,7 @@ import { type ConnectionOptions, connect as connectTls, type SecureVersion, type
 import { status as Code } from "@grpc/grpc-js";
 import { calculateJwkThumbprint, exportJWK } from "jose";
 import t from "tap";
-import { publishSigningKeys } from "../../dist/store/signing-keys.js";
+import { publishSigningKeys } from "../../dist/store/identity/signing-keys.js";
 import {
   type Answer,
   answerToCall,

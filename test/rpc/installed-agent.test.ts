@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { SignJWT } from "jose";
 import t, { type Test } from "tap";
-import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { agentCaKey, forgeCertificate } from "../support/certificates.js";
 import { deleteHost } from "../support/delete-host.js";
 import { eventually } from "../support/eventually.js";

@@ -4,7 +4,7 @@ import t, { type Test } from "tap";
 import type { Logger } from "../../dist/observe/logger.js";
 import { type Refusal, RefusalRecorder } from "../../dist/rpc/refusal-recorder.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { listRefusalsOfAgent, pruneRefusals } from "../../dist/store/refusals.js";
+import { listRefusalsOfAgent, pruneRefusals } from "../../dist/store/enrolment/refusals.js";
 import { agentCaKey, forgeCertificate } from "../support/certificates.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from "jose";
 import t from "tap";
-import { approveAgent, revokeAgent } from "../../dist/enrolment/approval.js";
+import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { createTestCsr, createTestKey, enrol, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 

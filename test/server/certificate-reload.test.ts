@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:tls";
 import t from "tap";
-import { createDevServerCertificate } from "../../dist/identity/server-certificate.js";
+import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";

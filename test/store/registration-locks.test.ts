@@ -1,5 +1,5 @@
 import t from "tap";
-import { registrationLocks } from "../../dist/store/registration-locks.js";
+import { registrationLocks } from "../../dist/store/enrolment/registration-locks.js";
 
 function namesFor(hostname: string): string[] {
   return registrationLocks("key", { organisationId: "o", hostname, addresses: [] }).map(({ name }) => name);

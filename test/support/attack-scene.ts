@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ServiceError } from "@grpc/grpc-js";
 import { type JWTHeaderParameters, SignJWT } from "jose";
 import type { Test } from "tap";
-import { insertOrganisation } from "../../dist/store/organisations.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { agentCaKey, type Forgery, forgeCertificate, spiffeIdOf } from "./certificates.js";
 import { enrol, heartbeat, openStream, type TestCredentials, type TestIdentity } from "./field-agent.js";
 import { startTestService, type TestService } from "./service.js";

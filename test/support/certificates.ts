@@ -10,7 +10,7 @@ import {
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { unsealKey } from "../../dist/identity/sealed-key.js";
+import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import type { TestKey } from "./field-agent.js";
 import { ENCRYPTION_SECRET, type TestService } from "./service.js";
 

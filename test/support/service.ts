@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { type AppTiming, startApp } from "../../dist/app.js";
-import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev-tls.js";
+import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { parseConfig } from "../../dist/config.js";
-import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/token-issue.js";
+import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/tokens/token-issue.js";
 import { createLogger, type Logger } from "../../dist/observe/logger.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
-import { insertOrganisation } from "../../dist/store/organisations.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { createTestDatabase, type TestDatabase } from "./database.js";
 
 /** A service that runs in the test's process, on free ports and a database of its own. */

@@ -3,22 +3,22 @@ import { databaseUrlIn, parseConfig, readValidVariables } from "../../config.js"
 import { type Database, openDatabase } from "../../store/database.js";
 import { readServerVersion } from "../../store/inspection.js";
 import type { CommandContext } from "../context.js";
-import { developmentEnvironment } from "../dev-environment.js";
-import { DEFAULT_DATA_DIR, findDevInstance } from "../dev-instance.js";
-import { agentCaCheck } from "./agent-ca.js";
-import { agentsCheck } from "./agents.js";
+import { developmentEnvironment } from "../dev/dev-environment.js";
+import { DEFAULT_DATA_DIR, findDevInstance } from "../dev/dev-instance.js";
 import type { Check } from "./check.js";
-import { clockCheck } from "./clock.js";
-import { configurationCheck } from "./configuration.js";
-import { databaseReachableCheck } from "./database.js";
-import { descriptorsCheck } from "./descriptors.js";
-import { jwtKeyCheck } from "./jwt-key.js";
-import { migrationsCheck } from "./migrations.js";
-import { portsCheck } from "./ports.js";
+import { agentCaCheck } from "./checks/agent-ca.js";
+import { agentsCheck } from "./checks/agents.js";
+import { clockCheck } from "./checks/clock.js";
+import { configurationCheck } from "./checks/configuration.js";
+import { databaseReachableCheck } from "./checks/database.js";
+import { descriptorsCheck } from "./checks/descriptors.js";
+import { jwtKeyCheck } from "./checks/jwt-key.js";
+import { migrationsCheck } from "./checks/migrations.js";
+import { portsCheck } from "./checks/ports.js";
+import { serverCertificateCheck } from "./checks/server-certificate.js";
+import { unsupportedFeaturesCheck } from "./checks/unsupported-features.js";
 import { formatReport } from "./report-text.js";
 import { isWrong, runChecks } from "./run-checks.js";
-import { serverCertificateCheck } from "./server-certificate.js";
-import { unsupportedFeaturesCheck } from "./unsupported-features.js";
 
 /** `doctor`: what is wrong, and what to do about it. */
 export function doctorCommand(context: CommandContext): Command {

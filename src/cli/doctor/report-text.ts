@@ -1,5 +1,5 @@
 import type { Terminal } from "../context.js";
-import { coloured, printable } from "../table.js";
+import { coloured, printable } from "../terminal/table.js";
 import type { NamedFinding } from "./run-checks.js";
 
 const GAP = "  ";

@@ -1,0 +1,83 @@
+import { Command, Option } from "commander";
+import { approveAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
+import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../../store/agents/agents.js";
+import { withDatabase } from "../command-database.js";
+import type { CommandContext } from "../context.js";
+import { forEachId } from "../for-each-id.js";
+import { formatTable } from "../terminal/table.js";
+import { agentDeleteCommand } from "./agent-delete.js";
+import { agentShowCommand } from "./agent-show.js";
+
+/** `agent` and the commands below it. */
+export function agentCommand(context: CommandContext): Command {
+  return new Command("agent")
+    .description("agents and their approval")
+    .addCommand(listCommand(context))
+    .addCommand(agentShowCommand(context))
+    .addCommand(approveCommand(context))
+    .addCommand(revokeCommand(context))
+    .addCommand(unrevokeCommand(context))
+    .addCommand(agentDeleteCommand(context));
+}
+
+function listCommand(context: CommandContext): Command {
+  return new Command("list")
+    .description("list the agents")
+    .addOption(new Option("--status <status>", "only those with this status").choices(AGENT_STATUSES))
+    .option("--json", "print JSON only")
+    .action(async ({ status, json }: { status?: AgentStatus; json?: true }) => {
+      const rows = await withDatabase(context, ({ db }) => listAgents(db, status === undefined ? {} : { status }));
+      const listed = rows.map(toListed);
+      if (json) {
+        context.print(JSON.stringify(listed));
+        return;
+      }
+      context.print(
+        formatTable(
+          ["ID", "HOSTNAME", "STATUS", "VERSION", "OS", "LAST HEARTBEAT"],
+          listed.map((agent) => [
+            agent.id,
+            agent.hostname,
+            agent.status,
+            agent.version ?? "",
+            [agent.os, agent.arch].filter(Boolean).join("/"),
+            agent.lastHeartbeatAt?.toISOString() ?? "never",
+          ]),
+          context.terminal,
+        ),
+      );
+    });
+}
+
+function toListed(row: AgentRow) {
+  const { id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter } = row;
+  return { id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter };
+}
+
+function approveCommand(context: CommandContext): Command {
+  return new Command("approve")
+    .description("approve pending agents: their next poll is answered with an identity")
+    .argument("<id...>", "ids of agents")
+    .action((ids: string[]) =>
+      forEachId(context, ids, "approved", async (database, id) => (await approveAgent(database, id)).hostname),
+    );
+}
+
+function revokeCommand(context: CommandContext): Command {
+  return new Command("revoke")
+    .description("revoke agents and their client certificates")
+    .argument("<id...>", "ids of agents")
+    .option("--reason <reason>", "why, for the history", "revoked by an operator")
+    .action((ids: string[], { reason }: { reason: string }) =>
+      forEachId(context, ids, "revoked", async (database, id) => (await revokeAgent(database, id, reason)).hostname),
+    );
+}
+
+function unrevokeCommand(context: CommandContext): Command {
+  return new Command("unrevoke")
+    .description("take the revocation of agents back: they are pending again")
+    .argument("<id...>", "ids of agents")
+    .action((ids: string[]) =>
+      forEachId(context, ids, "unrevoked", async (database, id) => (await unrevokeAgent(database, id)).hostname),
+    );
+}

@@ -1,0 +1,70 @@
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { unsealKey } from "../../../identity/agent-ca/sealed-key.js";
+import { readCertificateSigner } from "../../../identity/certificate-signer.js";
+import type { Queryable } from "../../../store/database.js";
+import { findSigningAgentCa } from "../../../store/inspection.js";
+import { type Check, error, type Finding, ok, type Subject, skipped } from "../check.js";
+import { checkDates } from "../dates.js";
+
+const STORED_REMEDY = "ct-ops-ingest ca rotate: agents move to the new one as they renew";
+const FILES_REMEDY = "put a new CA into these files: agents move to it as they renew";
+
+/** The CA that signs client certificates: there, decryptable, with the key that belongs to it, in date. */
+export const agentCaCheck: Check = {
+  name: "agent CA",
+  run: async ({ variables, db }) => {
+    const { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile } = variables;
+    if (certFile !== undefined && keyFile !== undefined) {
+      const [certificatePem, keyPem] = await Promise.all([readFile(certFile, "utf8"), readFile(keyFile, "utf8")]);
+      return checkPair(certificatePem, keyPem, `the CA in ${certFile}`, FILES_REMEDY);
+    }
+    return db === undefined ? [skipped("the database cannot be reached")] : checkStored(db, variables);
+  },
+};
+
+async function checkStored(db: Queryable, variables: Subject["variables"]): Promise<Finding[]> {
+  const stored = await findSigningAgentCa(db);
+  if (stored === undefined) return [ok("there is none yet: the service makes one when it starts")];
+  const source = `the CA ${stored.id} in the database`;
+  if (stored.keyPemEncrypted === "") {
+    return [
+      error(
+        `${source} is stored without its key`,
+        "set INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY to the files it came from",
+      ),
+    ];
+  }
+  const secret = variables.LDAP_ENCRYPTION_KEY ?? variables.BETTER_AUTH_SECRET;
+  if (secret === undefined) {
+    return [
+      error(
+        `the key of ${source} is encrypted`,
+        "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, as the web app has it",
+      ),
+    ];
+  }
+  let keyPem: string;
+  try {
+    keyPem = await unsealKey(stored.keyPemEncrypted, secret);
+  } catch (cause) {
+    return [
+      error(
+        `the key of ${source} cannot be decrypted: ${(cause as Error).message}`,
+        "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, to what it was when the CA was made",
+      ),
+    ];
+  }
+  return checkPair(stored.certPem, keyPem, source, STORED_REMEDY);
+}
+
+async function checkPair(certificatePem: string, keyPem: string, source: string, remedy: string): Promise<Finding[]> {
+  const certificate = new X509Certificate(certificatePem);
+  if (!certificate.ca) return [error(`${source} is not a CA certificate`, "use one with CA:TRUE")];
+  const { key } = await readCertificateSigner(keyPem, `the key of ${source}`);
+  if (!certificate.checkPrivateKey(key)) {
+    return [error(`the key of ${source} does not belong to its certificate`, "restore the pair from a backup")];
+  }
+  const dates = { notBefore: new Date(certificate.validFrom), notAfter: new Date(certificate.validTo) };
+  return [checkDates(source, dates, remedy)];
+}

@@ -1,0 +1,65 @@
+import { stat } from "node:fs/promises";
+import { readSigningKey } from "../../../identity/signing-keys/signing-key.js";
+import { readSigningKeyFile } from "../../../identity/signing-keys/signing-key-file.js";
+import type { Queryable } from "../../../store/database.js";
+import { listPublishedSigningKeys } from "../../../store/identity/signing-keys.js";
+import { findSystemConfigValue } from "../../../store/identity/system-config.js";
+import { describeError } from "../../describe-error.js";
+import { type Check, type Finding, ok, skipped, warning } from "../check.js";
+
+const READABLE_BY_OTHERS = 0o004;
+
+/** The key that signs access tokens: the file, the one of the earlier service, and those that are published. */
+export const jwtKeyCheck: Check = {
+  name: "JWT key",
+  run: async ({ variables: { INGEST_JWT_KEY_FILE: path }, db }) => {
+    if (path === undefined) return [skipped("its file is not configured")];
+    const pem = await readSigningKeyFile(path);
+    const inFile = pem === undefined ? undefined : await readSigningKey(pem, path);
+    const findings: Finding[] = [
+      inFile === undefined
+        ? ok(`there is no ${path} yet: the service makes it when it starts`)
+        : ok(`${path} holds the key ${inFile.kid}`),
+    ];
+    if (inFile !== undefined && ((await stat(path)).mode & READABLE_BY_OTHERS) !== 0) {
+      findings.push(warning(`${path} can be read by every user of this machine`, `chmod 600 ${path}`));
+    }
+    if (db !== undefined) {
+      findings.push(...(await checkEarlierKey(db, inFile?.kid)));
+      findings.push(...(await checkPublished(db, inFile?.kid)));
+    }
+    return findings;
+  },
+};
+
+async function checkEarlierKey(db: Queryable, kidInFile: string | undefined): Promise<Finding[]> {
+  const pem = await findSystemConfigValue(db, "jwt_private_key");
+  if (pem === undefined) return [];
+  try {
+    const { kid } = await readSigningKey(pem, "the earlier service's key (system_config.jwt_private_key)");
+    if (kidInFile === undefined) return [ok("it will be the earlier service's key, so that its tokens stay good")];
+    return kid === kidInFile
+      ? [ok("it is the earlier service's key as well")]
+      : [ok(`the earlier service's key is another one, ${kid}: the file's signs, its tokens are good while published`)];
+  } catch (error) {
+    return [
+      warning(
+        describeError(error),
+        "tokens of the earlier service are refused and its agents register again: restore the row if that is not meant",
+      ),
+    ];
+  }
+}
+
+async function checkPublished(db: Queryable, kidInFile: string | undefined): Promise<Finding[]> {
+  const published = await listPublishedSigningKeys(db);
+  if (published.length === 0 || kidInFile === undefined) return [];
+  if (published.some(({ kid }) => kid === kidInFile))
+    return [ok(`published keys: ${published.length}, this one included`)];
+  return [
+    warning(
+      "the key in the file is not published: no instance signs with it",
+      "start the service, or copy the key file that the running instances have",
+    ),
+  ];
+}

@@ -1,0 +1,28 @@
+import { X509Certificate } from "node:crypto";
+import { readServerCertificate } from "../../../identity/server-certificate/server-certificate-files.js";
+import { type Check, error, ok, skipped } from "../check.js";
+import { checkDates } from "../dates.js";
+
+const REMEDY = "put a renewed certificate and its key into INGEST_TLS_CERT and INGEST_TLS_KEY";
+
+/** The certificate that agents check the service by: readable, of this key, in date, with names. */
+export const serverCertificateCheck: Check = {
+  name: "server certificate",
+  run: async ({ variables: { INGEST_TLS_CERT: certFile, INGEST_TLS_KEY: keyFile } }) => {
+    if (certFile === undefined || keyFile === undefined) return [skipped("its files are not configured")];
+    const { cert, notAfter } = await readServerCertificate({ certFile, keyFile });
+    const certificate = new X509Certificate(cert);
+    const names = [...(certificate.subjectAltName ?? "").matchAll(/(?:DNS|IP Address):([^,]+)/g)].map(
+      ([, name]) => name,
+    );
+    return [
+      checkDates("the certificate", { notBefore: new Date(certificate.validFrom), notAfter }, REMEDY),
+      names.length > 0
+        ? ok(`it is good for ${names.join(", ")}`)
+        : error(
+            "the certificate has no subject alternative name: agents accept it for no address",
+            "have it issued with the names and addresses that agents connect to",
+          ),
+    ];
+  },
+};

@@ -1,0 +1,47 @@
+import { IngestError } from "../../errors.js";
+import {
+  allowLongStatements,
+  deleteAgentRow,
+  deleteHost,
+  deleteMetricsChunk,
+  lockAgentForDeletion,
+  lockHostsForDeletion,
+} from "../../store/agents/agent-deletion.js";
+import type { AgentRow } from "../../store/agents/agents.js";
+import type { Database } from "../../store/database.js";
+import { revokeClientCertificates } from "../../store/identity/client-certificates.js";
+
+const REASON = "agent deleted by an operator";
+
+/**
+ * Deletes an agent for good, as the web app deletes a host: its host, everything that hangs on either, and at last
+ * itself, all or nothing. Its certificates are revoked. Heartbeats of other agents do not wait for it: they pass over
+ * rows that are locked.
+ *
+ * @param onProgress told of the metrics deleted so far
+ * @throws IngestError `operation_refused`
+ */
+export async function deleteAgent(
+  database: Database,
+  agentId: string,
+  onProgress: (deletedMetrics: number) => void = () => {},
+): Promise<AgentRow> {
+  return database.transaction(async (tx) => {
+    await allowLongStatements(tx);
+    let deletedMetrics = 0;
+    // Hosts before agents, and the agent last of all: until then it can be answered.
+    for (const host of await lockHostsForDeletion(tx, agentId)) {
+      for (let done = false; !done; onProgress(deletedMetrics)) {
+        const chunk = await deleteMetricsChunk(tx, host);
+        deletedMetrics += chunk.deleted;
+        done = chunk.done;
+      }
+      await deleteHost(tx, host);
+    }
+    const agent = await lockAgentForDeletion(tx, agentId);
+    if (agent === undefined) throw new IngestError("operation_refused", `no agent has the id ${agentId}`);
+    await revokeClientCertificates(tx, agentId, REASON);
+    await deleteAgentRow(tx, agentId);
+    return agent;
+  });
+}

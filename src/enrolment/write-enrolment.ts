@@ -1,0 +1,108 @@
+import { insertAgents, insertStatusHistory, renewAgent, type StatusChange } from "../store/agents/agents.js";
+import { forgetAdoption } from "../store/enrolment/adoptions.js";
+import { recordEnrolments } from "../store/enrolment/agent-registrations.js";
+import { takeTokenUses } from "../store/enrolment/enrolment-tokens.js";
+import { deleteHostsOfAgent, insertHosts } from "../store/hosts/hosts.js";
+import { type HostTags, linkHostTags } from "../store/hosts/tags.js";
+import type { Transaction } from "../store/transaction.js";
+import { agentOf, type Enrolment, newHostOf, ownTagsOf, pendingTagsOf } from "./enrolment.js";
+import { mergeTags, readTags } from "./tags.js";
+import { TokenUnusable } from "./tokens/token-check.js";
+
+/** Rolls an enrolment back: its key became known meanwhile. */
+export class KeyTaken extends Error {
+  override readonly name = "KeyTaken";
+}
+
+/**
+ * Writes new agents with all that belongs to them.
+ *
+ * @returns those that were written: the keys of the others became known meanwhile
+ * @throws TokenUnusable: the transaction is to be rolled back
+ */
+export async function writeEnrolments(tx: Transaction, enrolments: readonly Enrolment[]): Promise<Enrolment[]> {
+  const stored = await insertAgents(tx, enrolments.map(agentOf));
+  const written = enrolments.filter(({ identity }) => stored.has(identity.agentId));
+  if (written.length > 0) await putHosts(tx, written, "registered");
+  return written;
+}
+
+/**
+ * Writes the agent that had the key before, and was deleted, as a new one.
+ *
+ * @throws TokenUnusable: the transaction is to be rolled back
+ */
+export async function writeRevival(tx: Transaction, enrolment: Enrolment): Promise<void> {
+  await deleteHostsOfAgent(tx, enrolment.identity.agentId);
+  await reviveAgent(tx, enrolment);
+  await putHosts(tx, [enrolment], "registered again after it was deleted");
+}
+
+/** @throws KeyTaken */
+export async function putAgent(tx: Transaction, enrolment: Enrolment): Promise<void> {
+  if ((await insertAgents(tx, [agentOf(enrolment)])).size === 0) throw new KeyTaken();
+}
+
+/** Makes an agent that was deleted a new one. */
+export async function reviveAgent(tx: Transaction, enrolment: Enrolment): Promise<void> {
+  await renewAgent(tx, agentOf(enrolment));
+  // Otherwise the key from which it was claimed before it was deleted could take back what was enrolled anew.
+  await forgetAdoption(tx, enrolment.identity.agentId);
+}
+
+async function putHosts(tx: Transaction, enrolments: readonly Enrolment[], reason: string): Promise<void> {
+  const placed = enrolments.map((enrolment) => {
+    const host = newHostOf(enrolment.identity, enrolment.registration);
+    return { ...enrolment, host: { ...host, pendingTags: pendingTagsOf(enrolment) }, hostId: host.id, reason };
+  });
+  await insertHosts(
+    tx,
+    placed.map(({ host }) => host),
+  );
+  await finishEnrolments(tx, placed);
+}
+
+/** An enrolment whose agent and host are written. */
+export interface PlacedEnrolment extends Enrolment {
+  hostId: string;
+  /** For the history: why the agent is pending, which every one is at first. */
+  reason: string;
+}
+
+/**
+ * Writes what follows when agents and hosts are there: that they registered, history, tags, and the uses of tokens.
+ *
+ * @throws TokenUnusable
+ */
+export async function finishEnrolments(tx: Transaction, enrolments: readonly PlacedEnrolment[]): Promise<void> {
+  await recordEnrolments(
+    tx,
+    enrolments.map(({ identity: { agentId }, registration: { identifyingAddresses }, certificate }) => ({
+      agentId,
+      identifyingAddresses,
+      certificate,
+    })),
+  );
+  await insertStatusHistory(tx, enrolments.flatMap(historyOf));
+  await linkHostTags(
+    tx,
+    enrolments.flatMap((enrolment) => (enrolment.certificate === undefined ? [] : [tagsOf(enrolment)])),
+  );
+  const uses = new Map<string, number>();
+  for (const { token } of enrolments) uses.set(token.id, (uses.get(token.id) ?? 0) + 1);
+  // Last, because the token's row is what all registrations with it wait for.
+  if (!(await takeTokenUses(tx, uses))) throw new TokenUnusable("exhausted");
+}
+
+function historyOf({ identity, certificate, reason }: PlacedEnrolment): StatusChange[] {
+  const pending: StatusChange = { ...identity, status: "pending", reason };
+  if (certificate === undefined) return [pending];
+  return [pending, { ...identity, status: "active", reason: "approved by the enrolment token" }];
+}
+
+function tagsOf(enrolment: PlacedEnrolment): HostTags {
+  const { identity, hostId, token } = enrolment;
+  const defaultTags = readTags(token.organisationMetadata?.defaultTags);
+  const wanted = mergeTags(defaultTags, ownTagsOf(enrolment));
+  return { organisationId: identity.organisationId, hostId, wanted };
+}

@@ -1,0 +1,70 @@
+import { IngestError } from "../../errors.js";
+import { lockInTransaction } from "../../store/advisory-locks.js";
+import type { Database } from "../../store/database.js";
+import { insertRetiredAgentCa, listTrustedAgentCas } from "../../store/identity/certificate-authorities.js";
+import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
+import { activateNewCa, readDatabaseCa } from "./database-ca.js";
+import type { SigningCa } from "./signing-ca.js";
+
+/**
+ * Makes a new agent CA that signs from now on; the one that did stays trusted.
+ *
+ * @param secret encrypts its key
+ * @param force also when the secret does not open the key of the CA that signs now: it may be lost
+ * @throws IngestError `operation_refused`
+ */
+export async function rotateAgentCa(
+  database: Database,
+  { secret, force }: { secret: string; force: boolean },
+): Promise<SigningCa> {
+  const [signing] = await listTrustedAgentCas(database.db);
+  if (signing?.active && !force) {
+    await readDatabaseCa(database.db, signing, secret).catch((cause: unknown) => {
+      if (!(cause instanceof IngestError)) throw cause;
+      throw new IngestError(
+        "operation_refused",
+        `${cause.message}\nA service with another secret could not read the new CA's key. If the secret was lost and ` +
+          "every instance has this new one, use --force",
+        { cause },
+      );
+    });
+  }
+  return activateNewCa(database, secret);
+}
+
+/**
+ * Stops trusting an agent CA. Agents that depend on it lose their stream, and take a new certificate when they register
+ * again, by themselves.
+ *
+ * @param force also while agents depend on it
+ * @param onDependants told how many do, before anything is done
+ * @throws IngestError `operation_refused`
+ */
+export async function retireAgentCa(
+  database: Database,
+  id: string,
+  { force, onDependants }: { force: boolean; onDependants: (ca: AgentCaOverview) => void },
+): Promise<AgentCaOverview> {
+  const ca = (await describeAgentCas(database.db)).find((candidate) => candidate.id === id);
+  if (ca === undefined) throw refused(`there is no agent CA ${id}`);
+  if (ca.state === "retired") throw refused(`agent CA ${id} is retired already`);
+  if (ca.state === "signs") throw refused(`agent CA ${id} signs; make another one do so first (ca rotate)`);
+  onDependants(ca);
+  if (ca.agents > 0 && !force) {
+    throw refused(
+      `${ca.agents} agents depend on it, until ${ca.dependedOnUntil?.toISOString()}; with --force they are cut off ` +
+        "and have to register again",
+    );
+  }
+  await database.transaction(async (tx) => {
+    await lockInTransaction(tx, "agent-ca");
+    const [signing] = await listTrustedAgentCas(tx);
+    if (signing?.id === id) throw refused(`agent CA ${id} signs now`);
+    await insertRetiredAgentCa(tx, ca.fingerprintSha256);
+  });
+  return ca;
+}
+
+function refused(why: string): IngestError {
+  return new IngestError("operation_refused", why);
+}

@@ -1,0 +1,110 @@
+import { IngestError } from "../../errors.js";
+import { lockInTransaction } from "../../store/advisory-locks.js";
+import type { Database, Queryable } from "../../store/database.js";
+import {
+  activateAgentCa,
+  findAgentCaKey,
+  listTrustedAgentCas,
+  type TrustedAgentCa,
+} from "../../store/identity/certificate-authorities.js";
+import type { Transaction } from "../../store/transaction.js";
+import type { KeyEvents } from "../key-events.js";
+import { sealKey, unsealKey } from "./sealed-key.js";
+import {
+  createAgentCa,
+  isExpired,
+  readSigningCa,
+  type SigningCa,
+  type SigningCaSource,
+  toCertificateAuthority,
+} from "./signing-ca.js";
+
+/**
+ * Signs with the newest CA in the database, and makes one if there is none, also when the last one expired.
+ *
+ * @throws IngestError `unusable_configuration`
+ */
+export async function openDatabaseCa(options: {
+  database: Database;
+  encryptionSecret?: string | undefined;
+  events: KeyEvents;
+}): Promise<SigningCaSource> {
+  const { database, encryptionSecret: secret, events } = options;
+  if (secret === undefined) {
+    throw new IngestError(
+      "unusable_configuration",
+      "the agent CA's key needs LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET to be stored",
+    );
+  }
+  const makeWhereNone = () => activateNewCa(database, secret, async (tx) => !(await hasActiveCa(tx)));
+  if (!(await hasActiveCa(database.db))) await makeWhereNone();
+  const refused = new Set<string>();
+  return {
+    choose: async (trusted, current) => {
+      const isOver = current !== undefined && isExpired(current);
+      // One that was replaced never takes the place of one that expired, however the clocks of the two compare.
+      const eligible = (found: readonly TrustedAgentCa[]) =>
+        isOver
+          ? found.filter(({ active, fingerprintSha256 }) => active && fingerprintSha256 !== current.fingerprintSha256)
+          : found;
+      let rows = eligible(trusted);
+      // Only then: somebody who replaces the active row may do so in two steps.
+      if (isOver && rows.length === 0) {
+        await makeWhereNone();
+        rows = eligible(await listTrustedAgentCas(database.db));
+      }
+      let problem: unknown;
+      for (const row of rows) {
+        if (row.fingerprintSha256 === current?.fingerprintSha256) return current;
+        const version = `${row.id} ${row.updatedAt.toISOString()}`;
+        if (refused.has(version)) continue;
+        try {
+          return await readDatabaseCa(database.db, row, secret);
+        } catch (error) {
+          if (!(error instanceof IngestError)) throw error;
+          problem ??= error;
+          refused.add(version);
+          events.agentCaRefused(error);
+        }
+      }
+      if (current !== undefined) return current;
+      throw problem ?? new IngestError("unusable_configuration", "no agent CA in the database can sign");
+    },
+  };
+}
+
+/**
+ * Reads a CA that is stored with its key.
+ *
+ * @throws IngestError `unusable_configuration`
+ */
+export async function readDatabaseCa(db: Queryable, row: TrustedAgentCa, secret: string): Promise<SigningCa> {
+  const source = `the agent CA ${row.id} in the database`;
+  const sealed = (await findAgentCaKey(db, row.id)) ?? "";
+  if (sealed === "") throw new IngestError("unusable_configuration", `${source} has no key stored`);
+  return readSigningCa(row.certPem, await unsealKey(sealed, secret), source);
+}
+
+/**
+ * Makes a CA that signs from now on; those that did stay trusted.
+ *
+ * @param isWanted asked under the lock that all who change the agent CA hold
+ */
+export async function activateNewCa(
+  database: Database,
+  secret: string,
+  isWanted: (tx: Transaction) => Promise<boolean> = async () => true,
+): Promise<SigningCa> {
+  const { certificatePem, keyPem } = await createAgentCa();
+  const ca = await readSigningCa(certificatePem, keyPem, "the new agent CA");
+  const row = toCertificateAuthority(ca, await sealKey(keyPem, secret), "auto");
+  await database.transaction(async (tx) => {
+    await lockInTransaction(tx, "agent-ca");
+    if (await isWanted(tx)) await activateAgentCa(tx, row);
+  });
+  return ca;
+}
+
+async function hasActiveCa(db: Queryable): Promise<boolean> {
+  return (await listTrustedAgentCas(db)).some(({ active }) => active);
+}

@@ -1,0 +1,83 @@
+import type { Queryable } from "../../store/database.js";
+import {
+  type CertificateOnRecord,
+  findCertificateOnRecord,
+  rememberClientCertificate,
+  replaceClientCertificate,
+} from "../../store/identity/client-certificates.js";
+import type { AgentCas } from "../agent-ca/agent-cas.js";
+import { type AgentPublicKey, isStoredKey } from "../agent-key.js";
+import type { SpiffeIdentity } from "../spiffe-id.js";
+import { type CertificateReference, verifyClientCertificate } from "./certificate-verification.js";
+import { type IssuedCertificate, issueClientCertificate } from "./issue-client-certificate.js";
+
+/** A certificate with more of its life left than this is handed out again instead of a new one. */
+const FRESH_SHARE = 2 / 3;
+
+/** The certificate that an agent is to use. */
+export interface ObtainedCertificate
+  extends Pick<IssuedCertificate, "pem" | "serial" | "notAfter" | "agentCaCertificatePem"> {
+  /** Whether it was signed just now; otherwise it is the one that the agent was given before. */
+  isNew: boolean;
+}
+
+/** Decides which client certificate an agent has, and keeps the record of all that are good. */
+export class ClientCertificates {
+  constructor(private readonly options: { db: Queryable; agentCa: AgentCas }) {}
+
+  /** Signs the first certificate of an agent. It is for the caller to put on record, with the agent. */
+  issue(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<IssuedCertificate> {
+    return issueClientCertificate(this.options.agentCa.current, identity, publicKey);
+  }
+
+  /**
+   * The certificate that an agent is to use from now on. The one on record while it would be accepted, was signed by
+   * the CA that signs now, and is fresh: so an answer that was lost is given again, and an agent that asks over and over
+   * does not grow the list of what is to be revoked with it. Otherwise a new one; those before stay good until they
+   * expire. Of requests at the same moment one signs, and all get that one.
+   *
+   * @returns undefined when the agent may not have one (any more): its status, its key, or that it exists changed
+   */
+  async obtain(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<ObtainedCertificate | undefined> {
+    const { db, agentCa } = this.options;
+    const { agentId } = identity;
+    for (;;) {
+      const ca = agentCa.current;
+      const onRecord = await findCertificateOnRecord(db, agentId);
+      if (onRecord === undefined || !isStoredKey(onRecord.publicKey, publicKey)) return undefined;
+      const { pem } = onRecord;
+      const good = pem === null ? undefined : findGood(pem, onRecord, { ...identity, publicKey }, agentCa.trusted);
+      if (good !== undefined && !onRecord.isRemembered) await rememberClientCertificate(db, agentId, good);
+      if (pem !== null && good?.issuerFingerprintSha256 === ca.fingerprintSha256 && isFresh(good)) {
+        const { serial, notAfter } = good;
+        return { pem, serial, notAfter, agentCaCertificatePem: ca.certificatePem, isNew: false };
+      }
+      const issued = await issueClientCertificate(ca, identity, publicKey);
+      if (await replaceClientCertificate(db, agentId, onRecord, issued)) return { ...issued, isNew: true };
+      // What is on record changed meanwhile.
+    }
+  }
+}
+
+/** The certificate on record, if a call that presents it would be accepted. */
+function findGood(
+  pem: string,
+  { serial, isRevoked }: CertificateOnRecord,
+  holder: SpiffeIdentity & { publicKey: AgentPublicKey },
+  trusted: AgentCas["trusted"],
+): CertificateReference | undefined {
+  if (isRevoked) return undefined;
+  try {
+    const { agentId, organisationId, publicKey, certificate } = verifyClientCertificate(pem, trusted);
+    const isHolders =
+      agentId === holder.agentId && organisationId === holder.organisationId && publicKey.pem === holder.publicKey.pem;
+    return isHolders && certificate.serial === serial ? certificate : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isFresh({ notBefore, notAfter }: CertificateReference): boolean {
+  const lifetimeMs = notAfter.getTime() - notBefore.getTime();
+  return notAfter.getTime() - Date.now() > FRESH_SHARE * lifetimeMs;
+}

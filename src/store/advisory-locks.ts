@@ -1,0 +1,30 @@
+import { sql } from "drizzle-orm";
+import pg from "pg";
+import type { Transaction } from "./transaction.js";
+
+/**
+ * Takes a lock on a database that ends with the connection, so also with a process that is killed.
+ *
+ * @returns how to give it back; undefined when another process holds it
+ */
+export async function tryLockInstance(url: string): Promise<(() => Promise<void>) | undefined> {
+  const client = new pg.Client({ connectionString: url, application_name: "ct-ops-ingest dev", keepAlive: true });
+  // The lock is lost with the connection; the database, which is gone then, is missed elsewhere.
+  client.on("error", () => {});
+  await client.connect();
+  const { rows } = await client.query<{ locked: boolean }>(
+    "select pg_try_advisory_lock(hashtextextended('ct-ops-ingest/dev', 0)) as locked",
+  );
+  if (rows[0]?.locked === true) return () => client.end();
+  await client.end();
+  return undefined;
+}
+
+/**
+ * Takes a lock that is held until the transaction ends, over all instances.
+ *
+ * @param name what is locked; one of few constant names
+ */
+export async function lockInTransaction(tx: Transaction, name: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
+}

@@ -1,0 +1,159 @@
+import { and, asc, eq, exists, inArray, isNull, sql } from "drizzle-orm";
+import { createId } from "../../lib/ids.js";
+import type { Queryable } from "../database.js";
+import { clientCertificates } from "../schema/ingest/index.js";
+import { agentStatusHistory, agents, hosts, revokedCertificates } from "../schema/platform/index.js";
+import type { Transaction } from "../transaction.js";
+
+/** The states of an agent (database contract, `agents.status`). */
+export const AGENT_STATUSES = ["pending", "active", "offline", "revoked"] as const;
+
+/** One of {@link AGENT_STATUSES}. */
+export type AgentStatus = (typeof AGENT_STATUSES)[number];
+
+/** A row of `agents`. */
+export type AgentRow = typeof agents.$inferSelect;
+
+/** What is needed of a caller's row to decide whether it may call. */
+export interface CallerRecord {
+  organisationId: string;
+  publicKey: string;
+  status: string;
+  hostId: string;
+  hostname: string;
+  certificateRevoked: boolean;
+  /** Whether the certificate is among those that revoking the agent revokes. */
+  certificateRemembered: boolean;
+}
+
+/** What is on record of a calling agent; undefined when it, or its host, does not exist or is deleted. */
+export async function findCallerRecord(
+  db: Queryable,
+  { agentId, serial }: { agentId: string; serial: string },
+): Promise<CallerRecord | undefined> {
+  const revoked = db.select({ one: sql`1` }).from(revokedCertificates).where(eq(revokedCertificates.serial, serial));
+  const remembered = db.select({ one: sql`1` }).from(clientCertificates).where(eq(clientCertificates.serial, serial));
+  const [row] = await db
+    .select({
+      organisationId: agents.organisationId,
+      publicKey: agents.publicKey,
+      status: agents.status,
+      hostId: hosts.id,
+      hostname: hosts.hostname,
+      certificateRevoked: sql<boolean>`${exists(revoked)}`,
+      certificateRemembered: sql<boolean>`${exists(remembered)}`,
+    })
+    .from(agents)
+    .innerJoin(hosts, and(eq(hosts.agentId, agents.id), isNull(hosts.deletedAt)))
+    .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)))
+    .orderBy(asc(hosts.createdAt))
+    .limit(1);
+  return row;
+}
+
+/** What is stored of a new agent. */
+export type NewAgent = typeof agents.$inferInsert;
+
+/** Stores new agents, and returns the ids of those it stored: the public key of the others is known already. */
+export async function insertAgents(tx: Transaction, newAgents: readonly NewAgent[]): Promise<Set<string>> {
+  const stored = await tx
+    .insert(agents)
+    .values([...newAgents])
+    .onConflictDoNothing({ target: agents.publicKey })
+    .returning({ id: agents.id });
+  return new Set(stored.map(({ id }) => id));
+}
+
+/** Makes an agent a new one under its old id, whether it was deleted or another key takes it over. */
+export async function renewAgent(tx: Transaction, { id, ...agent }: NewAgent): Promise<void> {
+  await tx
+    .update(agents)
+    .set({ ...NEW_AGENT, ...agent, updatedAt: sql`now()` })
+    .where(eq(agents.id, id));
+}
+
+const NEW_AGENT = {
+  deletedAt: null,
+  approvedById: null,
+  approvedAt: null,
+  clientCertPem: null,
+  clientCertSerial: null,
+  clientCertIssuedAt: null,
+  clientCertNotAfter: null,
+};
+
+/** Deletes an agent for good and frees its key, which is unique over deleted agents too. */
+export async function releaseKey(tx: Transaction, agentId: string): Promise<void> {
+  await tx
+    .update(agents)
+    .set({
+      publicKey: sql`'released by deleted agent ' || ${agents.id} || ' at ' || now() || e'\n' || ${agents.publicKey}`,
+      deletedAt: sql`coalesce(${agents.deletedAt}, now())`,
+      updatedAt: sql`now()`,
+    })
+    .where(eq(agents.id, agentId));
+}
+
+/** The columns of `agents` that hold the newest client certificate. */
+export interface StoredCertificate {
+  pem: string;
+  serial: string;
+  notBefore: Date;
+  notAfter: Date;
+}
+
+/** The certificate as the columns of `agents`. */
+export function certificateColumns({ pem, serial, notBefore, notAfter }: StoredCertificate) {
+  return {
+    clientCertPem: pem,
+    clientCertSerial: serial,
+    clientCertIssuedAt: notBefore,
+    clientCertNotAfter: notAfter,
+  };
+}
+
+/** A line of an agent's history. */
+export interface StatusChange {
+  agentId: string;
+  organisationId: string;
+  status: AgentStatus;
+  reason: string;
+}
+
+/** Appends to the history of agents. */
+export async function insertStatusHistory(tx: Transaction, changes: readonly StatusChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await tx.insert(agentStatusHistory).values(changes.map((change) => ({ id: createId(), ...change })));
+}
+
+/** Moves an agent from one of some states to another; undefined when it is in none of them. */
+export async function changeAgentStatus(
+  tx: Transaction,
+  agentId: string,
+  { from, to, approved = false }: { from: readonly AgentStatus[]; to: AgentStatus; approved?: boolean },
+): Promise<AgentRow | undefined> {
+  const [row] = await tx
+    .update(agents)
+    .set({ status: to, updatedAt: sql`now()`, ...(approved && { approvedAt: sql`now()` }) })
+    .where(and(eq(agents.id, agentId), inArray(agents.status, [...from]), isNull(agents.deletedAt)))
+    .returning();
+  return row;
+}
+
+/** The agents that are not deleted, by hostname. */
+export async function listAgents(db: Queryable, { status }: { status?: AgentStatus }): Promise<AgentRow[]> {
+  return db
+    .select()
+    .from(agents)
+    .where(and(isNull(agents.deletedAt), status && eq(agents.status, status)))
+    .orderBy(asc(agents.hostname), asc(agents.id));
+}
+
+/** The agent with this id, if it is not deleted. */
+export async function findAgent(db: Queryable, agentId: string): Promise<AgentRow | undefined> {
+  const [row] = await db
+    .select()
+    .from(agents)
+    .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)));
+  return row;
+}

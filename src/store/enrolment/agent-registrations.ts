@@ -1,0 +1,61 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
+import type { RememberedCertificate } from "../identity/client-certificates.js";
+import { clientCertificates } from "../schema/ingest/index.js";
+import type { Transaction } from "../transaction.js";
+import type { KnownAgent } from "./known-agents.js";
+
+/** What is recorded beside the rows of an agent and its host when a new key makes or claims them. */
+export interface EnrolmentRecord {
+  agentId: string;
+  identifyingAddresses: readonly string[];
+  /** The one that was issued with it. */
+  certificate: RememberedCertificate | undefined;
+}
+
+/** Records that agents registered, and their certificates, so that revoking an agent revokes its own. */
+export async function recordEnrolments(tx: Transaction, records: readonly EnrolmentRecord[]): Promise<void> {
+  const registered = records.map(({ agentId, identifyingAddresses }) => ({
+    agent_id: agentId,
+    identifying_addresses: identifyingAddresses,
+  }));
+  await tx.execute(sql`
+    insert into ingest.agent_registrations (agent_id, identifying_addresses)
+    select * from jsonb_to_recordset(${JSON.stringify(registered)}::jsonb)
+      as r(agent_id text, identifying_addresses text[])
+    on conflict (agent_id) do update
+      set registered_at = now(), identifying_addresses = excluded.identifying_addresses`);
+  const issued = records.flatMap(({ agentId, certificate }) => {
+    if (certificate === undefined) return [];
+    const { serial, issuerFingerprintSha256, notBefore, notAfter } = certificate;
+    return [{ serial, agentId, issuerFingerprintSha256, notBefore, notAfter }];
+  });
+  if (issued.length > 0) await tx.insert(clientCertificates).values(issued);
+}
+
+/**
+ * Records that an agent registered, if it is still the one that was looked up: the row of `agents` is locked while
+ * that is decided, so that a key cannot be answered and replaced at the same moment. A new key that claimed an agent
+ * which is no longer pending was approved: that it could be undone is forgotten.
+ *
+ * @returns false when key or status changed meanwhile, or the agent was deleted
+ */
+export async function recordRegistration(
+  db: Queryable,
+  { id, publicKey, status }: Pick<KnownAgent, "id" | "publicKey" | "status">,
+  identifyingAddresses: readonly string[],
+): Promise<boolean> {
+  const result = await db.execute(sql`
+    with known as (
+      select id from agents
+      where id = ${id} and public_key = ${publicKey} and status = ${status} and deleted_at is null
+      for no key update
+    ), approved as (
+      delete from ingest.agent_adoptions where agent_id in (select id from known) and ${status} <> 'pending'
+    )
+    insert into ingest.agent_registrations as r (agent_id, identifying_addresses)
+    select id, ${sql.param(identifyingAddresses)}::text[] from known
+    on conflict (agent_id) do update
+      set registered_at = now(), identifying_addresses = excluded.identifying_addresses`);
+  return result.rowCount === 1;
+}

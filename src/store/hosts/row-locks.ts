@@ -1,0 +1,64 @@
+import { sql } from "drizzle-orm";
+import type { Transaction } from "../transaction.js";
+
+/** What {@link lockHostsAndAgents} found of one host and its agent. */
+export type LockedAgent =
+  | { state: "locked"; agentStatus: string; ipAddresses: string[] | null }
+  /** Somebody else holds one of the two rows; try again later. */
+  | { state: "busy" }
+  /** One of the two is deleted. */
+  | { state: "gone" };
+
+/**
+ * Locks hosts, then their agents, each in the order of their ids, until the transaction ends. Rows that somebody
+ * holds are passed over, never waited for: the web app holds a host for as long as it takes to delete months of
+ * metrics, and a batch must not stand still for it.
+ *
+ * @returns what was found, by agent id
+ */
+export async function lockHostsAndAgents(
+  tx: Transaction,
+  pairs: readonly { hostId: string; agentId: string }[],
+): Promise<Map<string, LockedAgent>> {
+  const hostIds = sql.param(pairs.map(({ hostId }) => hostId));
+  const agentIds = sql.param(pairs.map(({ agentId }) => agentId));
+  const { rows } = await tx.execute<{
+    agent_id: string;
+    present: boolean;
+    locked: boolean;
+    status: string;
+    ip_addresses: string[] | null;
+  }>(sql`
+    with wanted as (
+      select distinct * from unnest(${hostIds}::text[], ${agentIds}::text[]) as w(host_id, agent_id)
+    ), locked_hosts as materialized (
+      select h.id, h.agent_id, h.ip_addresses
+      from hosts h
+      where h.id = any(${hostIds}::text[]) and h.deleted_at is null
+      order by h.id
+      for no key update skip locked
+    ), locked_agents as materialized (
+      select a.id, a.status
+      from agents a
+      where a.id in (select agent_id from locked_hosts) and a.deleted_at is null
+      order by a.id
+      for no key update skip locked
+    )
+    select w.agent_id,
+           h.id is not null and a.id is not null as present,
+           lh.id is not null and la.id is not null as locked,
+           la.status,
+           lh.ip_addresses
+    from wanted w
+    left join hosts h on h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
+    left join agents a on a.id = w.agent_id and a.deleted_at is null
+    left join locked_hosts lh on lh.id = w.host_id and lh.agent_id = w.agent_id
+    left join locked_agents la on la.id = w.agent_id`);
+  return new Map(
+    rows.map((row): [string, LockedAgent] => {
+      if (row.locked)
+        return [row.agent_id, { state: "locked", agentStatus: row.status, ipAddresses: row.ip_addresses }];
+      return [row.agent_id, { state: row.present ? "busy" : "gone" }];
+    }),
+  );
+}

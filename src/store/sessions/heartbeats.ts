@@ -1,0 +1,82 @@
+import { sql } from "drizzle-orm";
+import type { Transaction } from "../transaction.js";
+
+/** The values of a heartbeat that are written every time. */
+export interface Vitals {
+  /** 0 to 100; null when it is not a number. */
+  cpuPercent: number | null;
+  memoryPercent: number | null;
+  diskPercent: number | null;
+  /** 0 to 2,147,483,647. */
+  uptimeSeconds: number;
+  /** Null when empty: an empty value never overwrites. */
+  agentVersion: string | null;
+  os: string | null;
+  osVersion: string | null;
+  arch: string | null;
+}
+
+/** One heartbeat as it is written. Its id and time are fixed before the first try, so that a retry adds nothing. */
+export interface HeartbeatRow extends Vitals {
+  metricId: string;
+  agentId: string;
+  hostId: string;
+  organisationId: string;
+  /** When the service received it. */
+  receivedAt: Date;
+  /** What is merged into `hosts.metadata`; null when it did not change. */
+  metadata: Record<string, unknown> | null;
+  /** Null when they did not change. */
+  ipAddresses: string[] | null;
+}
+
+/**
+ * Writes heartbeats whose hosts and agents are locked: vitals of the hosts, liveness of the agents, one row of the
+ * time series each. Of several of one agent the last one stands in `hosts`.
+ */
+export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<void> {
+  const newest = [...new Map(rows.map((row) => [row.hostId, row])).values()];
+  const column = <T>(of: (row: HeartbeatRow) => T, from: readonly HeartbeatRow[] = newest) => sql.param(from.map(of));
+  const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
+  await tx.execute(sql`
+    update hosts h
+    set cpu_percent = v.cpu_percent,
+        memory_percent = v.memory_percent,
+        disk_percent = v.disk_percent,
+        uptime_seconds = v.uptime_seconds,
+        os = coalesce(v.os, h.os),
+        os_version = coalesce(v.os_version, h.os_version),
+        arch = coalesce(v.arch, h.arch),
+        ip_addresses = coalesce(v.ip_addresses::jsonb, h.ip_addresses),
+        metadata = case when v.metadata is null then h.metadata
+                        else coalesce(h.metadata, '{}') || v.metadata::jsonb end,
+        status = 'online',
+        last_seen_at = now(),
+        updated_at = now()
+    from unnest(
+      ${column((r) => r.hostId)}::text[], ${column((r) => r.cpuPercent)}::real[],
+      ${column((r) => r.memoryPercent)}::real[], ${column((r) => r.diskPercent)}::real[],
+      ${column((r) => r.uptimeSeconds)}::int[], ${column((r) => r.os)}::text[],
+      ${column((r) => r.osVersion)}::text[], ${column((r) => r.arch)}::text[],
+      ${column((r) => json(r.ipAddresses))}::text[], ${column((r) => json(r.metadata))}::text[]
+    ) as v(host_id, cpu_percent, memory_percent, disk_percent, uptime_seconds, os, os_version, arch,
+           ip_addresses, metadata)
+    where h.id = v.host_id`);
+  await tx.execute(sql`
+    update agents a
+    set last_heartbeat_at = now(),
+        version = coalesce(v.version, a.version),
+        status = 'active',
+        updated_at = now()
+    from unnest(${column((r) => r.agentId)}::text[], ${column((r) => r.agentVersion)}::text[]) as v(agent_id, version)
+    where a.id = v.agent_id and a.status in ('active', 'offline')`);
+  await tx.execute(sql`
+    insert into host_metrics
+      (id, organisation_id, host_id, recorded_at, cpu_percent, memory_percent, disk_percent, uptime_seconds)
+    select * from unnest(
+      ${column((r) => r.metricId, rows)}::text[], ${column((r) => r.organisationId, rows)}::text[],
+      ${column((r) => r.hostId, rows)}::text[], ${column((r) => r.receivedAt, rows)}::timestamptz[],
+      ${column((r) => r.cpuPercent, rows)}::real[], ${column((r) => r.memoryPercent, rows)}::real[],
+      ${column((r) => r.diskPercent, rows)}::real[], ${column((r) => r.uptimeSeconds, rows)}::int[])
+    on conflict do nothing`);
+}
