@@ -151,6 +151,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     port: config.httpPort,
     findHealthProblem: () => health.findProblem(),
     jwks: () => signingKeys.jwks,
+    logger,
   });
   lifetime.register("plain listener", () => plainListener.close());
 
@@ -169,6 +170,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
       logger,
       peerOf,
     }),
+    logger,
   });
   lifetime.register("rpc listener", () => rpcListener.close());
   const certificateWatch = new ServerCertificateWatch({

@@ -1,5 +1,4 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
 import type { CertificateRenewal } from "../enrolment/renewal.js";
@@ -13,14 +12,15 @@ import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
+import { createNodeHandler, type NodeHandler, type NodeRequest } from "./node-handler.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
 /** What gRPC in Go, and so every installed agent, takes for the largest message. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Answers are a few kilobytes at most: compressing one costs more than sending it, also where a client accepts it. */
 const COMPRESS_MIN_BYTES = 64 * 1024;
-
-type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+/** The longest that Node can wait: a longer deadline would be over after a millisecond. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** What the service is made of. */
 export interface ServiceOptions {
@@ -33,7 +33,7 @@ export interface ServiceOptions {
   refusals: RefusalRecorder;
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */
-  peerOf: (request: Parameters<NodeHandler>[0]) => Peer;
+  peerOf: (request: NodeRequest) => Peer;
 }
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
@@ -57,13 +57,14 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
       toRenewCertificateResponse(await renewal.renew(requireCaller(values), request)),
   } satisfies ServiceImpl<typeof IngestService>;
 
-  return connectNodeAdapter({
+  return createNodeHandler({
     routes: (router) => router.service(IngestService, implementation),
     // The first one sees the errors of those after it.
     interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, agentCa)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     readMaxBytes: MAX_MESSAGE_BYTES,
     compressMinBytes: COMPRESS_MIN_BYTES,
+    maxTimeoutMs: MAX_TIMEOUT_MS,
   });
 }
 

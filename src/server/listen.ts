@@ -8,10 +8,14 @@ import type { AddressInfo, Server } from "node:net";
  */
 export function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
+    const onError = (cause: NodeJS.ErrnoException) => {
       const why = cause.code === "EADDRINUSE" ? "it is in use by another process" : cause.message;
       reject(new Error(`cannot listen on port ${port}: ${why}`, { cause }));
+    };
+    server.once("error", onError);
+    server.listen(port, () => {
+      server.off("error", onError);
+      resolve((server.address() as AddressInfo).port);
     });
-    server.listen(port, () => resolve((server.address() as AddressInfo).port));
   });
 }

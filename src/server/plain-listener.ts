@@ -1,5 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
+import type { Logger } from "../observe/logger.js";
 import { listen } from "./listen.js";
+import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import type { Listener } from "./rpc-listener.js";
 
 /** Long enough to spare the service, short enough for a rotated key. */
@@ -12,11 +14,17 @@ export interface PlainListenerOptions {
   findHealthProblem: () => string | undefined;
   /** The JSON Web Key Set. */
   jwks: () => unknown;
+  logger: Logger;
 }
 
 /** Listens on plain HTTP: `GET /healthz` and `GET /.well-known/jwks.json`, nothing else. */
-export async function startPlainListener({ port, findHealthProblem, jwks }: PlainListenerOptions): Promise<Listener> {
-  const server = createServer((request, response) => {
+export async function startPlainListener({
+  port,
+  findHealthProblem,
+  jwks,
+  logger,
+}: PlainListenerOptions): Promise<Listener> {
+  const handler: RequestHandler<ServerResponse> = (request, response) => {
     const path = request.url?.split("?", 1)[0];
     if (request.method !== "GET" && request.method !== "HEAD") {
       send(response, 404, "text/plain; charset=utf-8", "not found\n");
@@ -31,8 +39,10 @@ export async function startPlainListener({ port, findHealthProblem, jwks }: Plai
     } else {
       send(response, 404, "text/plain; charset=utf-8", "not found\n");
     }
-  });
+  };
+  const server = createServer(guardRequests(handler, logger));
   const boundPort = await listen(server, port);
+  guardServer(server, logger);
   return {
     port: boundPort,
     close: () =>

@@ -1,26 +1,19 @@
 import { constants } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   createSecureServer,
   type Http2SecureServer,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
   type SecureServerOptions,
   type ServerHttp2Session,
 } from "node:http2";
 import type { Socket } from "node:net";
+import type { Logger } from "../observe/logger.js";
 import { listen } from "./listen.js";
+import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 
 /** Installed agents probe at this interval too. */
 const TCP_KEEP_ALIVE_MS = 15_000;
 /** How long connections that were told to go away may take before they are cut. */
 const CLOSE_GRACE_MS = 2_000;
-
-/** Handles one request, of HTTP/2 or HTTP/1.1. */
-export type RequestHandler = (
-  request: IncomingMessage | Http2ServerRequest,
-  response: ServerResponse | Http2ServerResponse,
-) => void;
 
 /** A listener that runs. */
 export interface Listener {
@@ -45,12 +38,13 @@ export interface RpcListener extends Listener {
 export interface RpcListenerOptions extends CertificatePair {
   port: number;
   handler: RequestHandler;
+  logger: Logger;
 }
 
 /** @throws Error with one line when the certificate and the key cannot be used */
-function createServer(options: SecureServerOptions, handler: RequestHandler): Http2SecureServer {
+function createServer(options: SecureServerOptions, listener: ReturnType<typeof guardRequests>): Http2SecureServer {
   try {
-    return createSecureServer(options, handler);
+    return createSecureServer(options, listener);
   } catch (cause) {
     throw new Error(`the server certificate and its key cannot be used: ${(cause as Error).message}`, { cause });
   }
@@ -61,7 +55,7 @@ function createServer(options: SecureServerOptions, handler: RequestHandler): Ht
  * certificate is asked for and left to the service to verify: with a `ca` here, installed agents whose issuer is not
  * listed would present none, and one that expired could not even register.
  */
-export async function startRpcListener({ port, cert, key, handler }: RpcListenerOptions): Promise<RpcListener> {
+export async function startRpcListener({ port, cert, key, handler, logger }: RpcListenerOptions): Promise<RpcListener> {
   const context = {
     minVersion: "TLSv1.2",
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
@@ -69,7 +63,7 @@ export async function startRpcListener({ port, cert, key, handler }: RpcListener
   } as const;
   const server = createServer(
     { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
-    handler,
+    guardRequests(handler, logger),
   );
   const sessions = new Set<ServerHttp2Session>();
   const sockets = new Set<Socket>();
@@ -83,6 +77,7 @@ export async function startRpcListener({ port, cert, key, handler }: RpcListener
     socket.once("close", () => sockets.delete(socket));
   });
   const boundPort = await listen(server, port);
+  guardServer(server, logger);
   return {
     port: boundPort,
     replaceCertificate: (pair) => server.setSecureContext({ ...context, cert: pair.cert, key: pair.key }),

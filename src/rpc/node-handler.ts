@@ -1,0 +1,57 @@
+import {
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  type ContextValues,
+  createConnectRouter,
+} from "@connectrpc/connect";
+import {
+  compressionBrotli,
+  compressionGzip,
+  type connectNodeAdapter,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+
+type NodeHandlerParameters = Parameters<ReturnType<typeof connectNodeAdapter>>;
+
+/** A request of HTTP/2 or HTTP/1.1. */
+export type NodeRequest = NodeHandlerParameters[0];
+
+/** Handles one request; rejects when it could not be answered. */
+export type NodeHandler = (...parameters: NodeHandlerParameters) => Promise<void>;
+
+/** What is served, and how. */
+export interface NodeHandlerOptions extends ConnectRouterOptions {
+  routes: (router: ConnectRouter) => void;
+  contextValues: (request: NodeRequest) => ContextValues;
+}
+
+/** Stands in every request for the host its caller named. */
+const AUTHORITY = "ct-ops-ingest";
+
+/**
+ * Serves Connect on Node's HTTP servers. connect-node's own adapter throws out of the request listener on an authority
+ * that is no host of a URL (`web.1:9443`, `localhost:99999`, none at all), and reports what fails to the console alone.
+ */
+export function createNodeHandler({ routes, contextValues, ...options }: NodeHandlerOptions): NodeHandler {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return async (request, response) => {
+    const handle = handlers.get(request.url?.split("?", 1)[0] ?? "");
+    if (handle === undefined) {
+      response.writeHead(404);
+      response.end();
+      return;
+    }
+    hideAuthority(request);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
+    await universalResponseToNodeResponse(await handle(universal), response);
+  };
+}
+
+/** Nothing is derived from the authority: a balancer, an alias or a proxy makes it whatever it likes. */
+function hideAuthority(request: NodeRequest): void {
+  if ("authority" in request) Object.defineProperty(request, "authority", { value: AUTHORITY });
+  else request.headers.host = AUTHORITY;
+}
