@@ -38,6 +38,8 @@ import { migrateIngest } from "./store/migrate.js";
 
 /** How long agents may take to be told to reconnect and be marked offline. */
 const DRAIN_TIMEOUT_MS = 15_000;
+/** Of the database connections, how many are for streams alone. */
+const STREAMS_SHARE = 1 / 3;
 
 /** A running service. */
 export interface App {
@@ -79,10 +81,15 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const serverCertificate = await readServerCertificate(config.tls);
   await migrateIngest(config.databaseUrl);
   const onIdleError = (error: Error) => logger.warn({ err: error }, "a database connection broke");
-  const database = openDatabase({ url: config.databaseUrl, maxConnections: 10, onIdleError });
+  const streamConnections = Math.floor(config.databasePoolSize * STREAMS_SHARE);
+  const database = openDatabase({
+    url: config.databaseUrl,
+    maxConnections: config.databasePoolSize - streamConnections,
+    onIdleError,
+  });
   lifetime.register("database", () => database.close());
   // Registrations wait for each other's locks: streams have connections that those cannot take.
-  const streamDatabase = openDatabase({ url: config.databaseUrl, maxConnections: 5, onIdleError });
+  const streamDatabase = openDatabase({ url: config.databaseUrl, maxConnections: streamConnections, onIdleError });
   lifetime.register("database of streams", () => streamDatabase.close());
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());

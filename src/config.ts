@@ -1,20 +1,40 @@
 import { z } from "zod";
 import { parseCidr } from "./lib/cidr.js";
+import { isServiceLink } from "./lib/kubernetes.js";
+import { parsePostgresUrl } from "./lib/postgres-url.js";
 import { LOG_LEVELS } from "./observe/logger.js";
 
 /** Where the signing key is unless told otherwise. */
 export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
 
 const LARGEST_PORT = 65_535;
+const LARGEST_LIMIT = 1_000_000;
+const SMALLEST_POOL = 3;
+const LARGEST_POOL = 1_000;
 
-const port = z.coerce
-  .number({ error: "a port number" })
-  .int({ error: "a port number" })
-  .min(0, { error: "a port number from 0 to 65535 (0 = a free one)" })
-  .max(LARGEST_PORT, { error: "a port number from 0 to 65535 (0 = a free one)" });
+/** Digits alone: what else JavaScript takes for a number (`1e3`, `0x10`) is more likely a mistake. */
+function wholeNumber(min: number, max: number, expected: string) {
+  return z
+    .string()
+    .regex(/^\d+$/, { error: expected })
+    .transform(Number)
+    .pipe(z.number({ error: expected }).min(min, { error: expected }).max(max, { error: expected }));
+}
+
+const port = wholeNumber(0, LARGEST_PORT, `a port number from 0 to ${LARGEST_PORT} (0 = a free one)`);
+
+const postgresUrl = z.string({ error: "a postgres:// URL" }).superRefine((text, context) => {
+  const result = parsePostgresUrl(text);
+  for (const problem of "problems" in result ? result.problems : []) context.addIssue(problem);
+});
 
 const variables = z.object({
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: "a postgres:// URL" }),
+  DATABASE_URL: postgresUrl,
+  INGEST_DATABASE_POOL_SIZE: wholeNumber(
+    SMALLEST_POOL,
+    LARGEST_POOL,
+    `a number of connections from ${SMALLEST_POOL} to ${LARGEST_POOL}`,
+  ).default(15),
   INGEST_TLS_CERT: z.string({ error: "the path of a PEM certificate (chain)" }),
   INGEST_TLS_KEY: z.string({ error: "the path of that certificate's PEM key" }),
   INGEST_JWT_KEY_FILE: z.string().default(DEFAULT_JWT_KEY_FILE),
@@ -25,11 +45,11 @@ const variables = z.object({
     .default("http://localhost:3000"),
   INGEST_AGENT_CA_CERT: z.string().optional(),
   INGEST_AGENT_CA_KEY: z.string().optional(),
-  INGEST_REGISTER_REFUSALS_PER_MINUTE: z.coerce
-    .number({ error: "a whole number" })
-    .int({ error: "a whole number" })
-    .min(0, { error: "a whole number, 0 for no limit" })
-    .default(60),
+  INGEST_REGISTER_REFUSALS_PER_MINUTE: wholeNumber(
+    0,
+    LARGEST_LIMIT,
+    `a whole number up to ${LARGEST_LIMIT} (0 = no limit)`,
+  ).default(60),
   INGEST_DUPLICATE_IGNORE_CIDRS: z
     .string()
     .transform((list) => list.split(",").map((range) => range.trim()))
@@ -51,12 +71,14 @@ export type Variables = z.infer<typeof variables>;
 
 type Variable = keyof Variables;
 
-/** Variables whose value is, or may contain, a secret: a report never shows it. */
-const SECRET: ReadonlySet<string> = new Set(["DATABASE_URL", "LDAP_ENCRYPTION_KEY", "BETTER_AUTH_SECRET"]);
+/** Secrets, which are taken as they are: the web app, which uses them too, does not trim them. */
+const SECRETS: ReadonlySet<string> = new Set(["LDAP_ENCRYPTION_KEY", "BETTER_AUTH_SECRET"]);
 
 /** The configuration of `serve`; README.md documents each variable it is read from. */
 export interface Config {
   databaseUrl: string;
+  /** Most connections of the pools. */
+  databasePoolSize: number;
   tls: { certFile: string; keyFile: string };
   jwtKeyFile: string;
   grpcPort: number;
@@ -77,23 +99,31 @@ export interface Config {
 /** A configuration, or every problem it has, one line each; and what looks like a mistake. */
 export type ConfigResult = { warnings: string[] } & ({ config: Config } | { problems: string[] });
 
-/** The name that the earlier service knew `DATABASE_URL` by, too; as there, `DATABASE_URL` wins. */
-const EARLIER_DATABASE_URL = "INGEST_DATABASE_URL";
+/** The names of the database's URL: the first one that is set counts. The earlier service knew both, too. */
+const DATABASE_URL_NAMES = ["DATABASE_URL", "INGEST_DATABASE_URL"] as const;
 
 /** The database that an environment names, if it does. */
 export function databaseUrlIn(environment: Readonly<Record<string, string | undefined>>): string | undefined {
-  return environment.DATABASE_URL || environment[EARLIER_DATABASE_URL] || undefined;
+  const name = databaseUrlName(environment);
+  return name && environment[name]?.trim();
 }
 
-/** Reads the configuration from environment variables. An empty value counts as not set. */
+function databaseUrlName(environment: Readonly<Record<string, string | undefined>>) {
+  return DATABASE_URL_NAMES.find((name) => isSet(environment[name]));
+}
+
+/** White space alone is what a template leaves of a value that it does not know. */
+function isSet(value: string | undefined): value is string {
+  return value !== undefined && value.trim() !== "";
+}
+
+/** Reads the configuration from environment variables. An empty value counts as not set; spaces around it do not count. */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
   const env = namedVariables(environment);
-  const warnings = Object.keys(env)
-    .filter((name) => name.startsWith("INGEST_") && !(name in variables.shape))
-    .map((name) => `${name} is not a variable this service knows; it is ignored`);
+  const warnings = [...unknownVariables(env), ...databaseUrlWarnings(environment), ...serviceLinkWarnings(environment)];
 
   const parsed = variables.safeParse(env);
-  const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, env));
+  const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, environment, env));
   problems.push(...agentCaProblems(env));
   if (!parsed.success || problems.length > 0) return { warnings, problems };
 
@@ -103,6 +133,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     warnings,
     config: {
       databaseUrl: v.DATABASE_URL,
+      databasePoolSize: v.INGEST_DATABASE_POOL_SIZE,
       tls: { certFile: v.INGEST_TLS_CERT, keyFile: v.INGEST_TLS_KEY },
       jwtKeyFile: v.INGEST_JWT_KEY_FILE,
       grpcPort: v.INGEST_GRPC_PORT,
@@ -138,20 +169,56 @@ export function readValidVariables(environment: Readonly<Record<string, string |
 }
 
 /** The variables that are set, each under the one name it is known by here. */
-function namedVariables(environment: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
-  const { [EARLIER_DATABASE_URL]: _, ...others } = environment;
-  return Object.fromEntries(
-    Object.entries({ ...others, DATABASE_URL: databaseUrlIn(environment) }).filter(
-      ([, value]) => value !== undefined && value !== "",
-    ),
+function namedVariables(environment: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const others = Object.entries(environment).flatMap(([name, value]) =>
+    isSet(value) && !isForeign(name, value) && !DATABASE_URL_NAMES.some((known) => known === name)
+      ? [[name, SECRETS.has(name) ? value : value.trim()]]
+      : [],
   );
+  const databaseUrl = databaseUrlIn(environment);
+  return { ...Object.fromEntries(others), ...(databaseUrl !== undefined && { DATABASE_URL: databaseUrl }) };
 }
 
-function describe(issue: z.core.$ZodIssue, env: Record<string, string | undefined>): string {
+/** Kubernetes makes variables for a Service whose name begins with `ingest`, which look like ours. */
+function isForeign(name: string, value: string): boolean {
+  return name.startsWith("INGEST_") && isServiceLink(name, value);
+}
+
+function unknownVariables(env: Readonly<Record<string, string>>): string[] {
+  return Object.keys(env)
+    .filter((name) => name.startsWith("INGEST_") && !(name in variables.shape))
+    .map((name) => `${name} is not a variable this service knows; it is ignored`);
+}
+
+function databaseUrlWarnings(environment: Readonly<Record<string, string | undefined>>): string[] {
+  const { warnings } = parsePostgresUrl(databaseUrlIn(environment) ?? "");
+  return warnings.map((warning) => `${databaseUrlName(environment)}: ${warning}`);
+}
+
+/** One hint for all: there are seven of them to a Service with one port. */
+function serviceLinkWarnings(environment: Readonly<Record<string, string | undefined>>): string[] {
+  const names = Object.entries(environment).flatMap(([name, value]) =>
+    value !== undefined && isForeign(name, value) ? [name] : [],
+  );
+  const [first] = names;
+  if (first === undefined) return [];
+  return [
+    `${first}${names.length > 1 ? ` and ${names.length - 1} more` : ""}: made by Kubernetes for a Service of that name, ` +
+      "and ignored; `enableServiceLinks: false` in the pod's spec leaves them out",
+  ];
+}
+
+function describe(
+  issue: z.core.$ZodIssue,
+  environment: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string>>,
+): string {
   const name = String(issue.path[0]) as Variable;
   const value = env[name];
   if (value === undefined) return `${name} is not set; expected ${issue.message}`;
-  return `${name}${SECRET.has(name) ? "" : `=${value}`} is not valid; expected ${issue.message}`;
+  // What is wrong with the URL is named, and the URL not shown: it may hold a password.
+  if (name === "DATABASE_URL") return `${databaseUrlName(environment)} is not valid: ${issue.message}`;
+  return `${name}=${value} is not valid; expected ${issue.message}`;
 }
 
 function agentCaProblems(env: Record<string, string | undefined>): string[] {
