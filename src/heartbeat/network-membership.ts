@@ -1,4 +1,4 @@
-import ipaddr from "ipaddr.js";
+import { contains, parseAddress, parseCidr } from "../lib/cidr.js";
 
 /** A CIDR range of an organisation. */
 export interface Network {
@@ -8,12 +8,11 @@ export interface Network {
 
 /** The ids of the networks that hold one of these addresses. What is not an address or a range matches nothing. */
 export function findNetworkIds(networks: readonly Network[], addresses: readonly string[]): string[] {
-  const parsed = addresses.flatMap((address) => (ipaddr.isValid(address) ? [ipaddr.process(address)] : []));
+  const parsed = addresses.flatMap((address) => parseAddress(address) ?? []);
   return networks
     .filter(({ cidr }) => {
-      if (!ipaddr.isValidCIDR(cidr)) return false;
-      const [network, prefixLength] = ipaddr.parseCIDR(cidr);
-      return parsed.some((address) => address.kind() === network.kind() && address.match(network, prefixLength));
+      const range = parseCidr(cidr);
+      return range !== undefined && parsed.some((address) => contains(range, address));
     })
     .map(({ id }) => id);
 }

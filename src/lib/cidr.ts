@@ -6,6 +6,9 @@ export interface Cidr {
   prefixLength: number;
 }
 
+/** The bits by which IPv4 that is written as IPv6 (`::ffff:192.0.2.1`) is longer. */
+const MAPPED_BITS = 96;
+
 /** An IPv4 or IPv6 address; IPv4 that is written as IPv6 is IPv4, and a zone is left out. Undefined for anything else. */
 export function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
   const [address = ""] = text.split("%");
@@ -16,12 +19,15 @@ export function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefine
 
 /** A range in CIDR notation, or a single address; undefined when it is neither. */
 export function parseCidr(text: string): Cidr | undefined {
-  if (ipaddr.isValidCIDR(text)) {
-    const [network, prefixLength] = ipaddr.parseCIDR(text);
-    return { network, prefixLength };
-  }
-  const network = parseAddress(text);
-  return network && { network, prefixLength: network.kind() === "ipv4" ? 32 : 128 };
+  const [address = "", prefix, ...rest] = text.split("/");
+  const network = parseAddress(address);
+  if (network === undefined || address.includes("%") || rest.length > 0) return undefined;
+  const bits = network.toByteArray().length * 8;
+  if (prefix === undefined) return { network, prefixLength: bits };
+  if (!/^\d{1,3}$/.test(prefix)) return undefined;
+  const isMapped = network.kind() === "ipv4" && address.includes(":");
+  const prefixLength = Number(prefix) - (isMapped ? MAPPED_BITS : 0);
+  return prefixLength < 0 || prefixLength > bits ? undefined : { network, prefixLength };
 }
 
 /** Whether a range holds an address. */
