@@ -4,7 +4,7 @@ import { insertStatusHistory } from "../store/agents/agents.js";
 import type { Database } from "../store/database.js";
 import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
-import { type HeartbeatRow, writeHeartbeats } from "../store/sessions/heartbeats.js";
+import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/sessions/heartbeats.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { findNetworkIds } from "./network-membership.js";
@@ -95,7 +95,7 @@ async function assignNetworks(
   rows: readonly HeartbeatRow[],
   found: ReadonlyMap<string, LockedAgent>,
 ): Promise<void> {
-  const moved = rows.flatMap(({ agentId, hostId, organisationId, ipAddresses }) => {
+  const moved = newestOfEachHost(rows).flatMap(({ agentId, hostId, organisationId, ipAddresses }) => {
     const before = found.get(agentId);
     const unchanged = before?.state === "locked" && JSON.stringify(before.ipAddresses) === JSON.stringify(ipAddresses);
     return ipAddresses === null || unchanged ? [] : [{ hostId, organisationId, ipAddresses }];

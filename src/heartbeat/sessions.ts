@@ -149,7 +149,7 @@ export class Session {
    */
   async record(raw: RawHeartbeatReport): Promise<void> {
     const { inventory, ...vitals } = clampHeartbeatReport(raw);
-    const { agentId, hostId, organisationId } = this.key;
+    const { agentId, hostId, organisationId, epoch } = this.key;
     const receivedAt = this.options.now?.() ?? new Date();
     const inventoryJson = JSON.stringify(inventory);
     const digest = createHash("sha256").update(inventoryJson).digest("base64");
@@ -160,6 +160,7 @@ export class Session {
         agentId,
         hostId,
         organisationId,
+        epoch,
         receivedAt,
         ...vitals,
         metadata: isDue ? toMetadata(inventory) : null,

@@ -22,6 +22,8 @@ export interface HeartbeatRow extends Vitals {
   agentId: string;
   hostId: string;
   organisationId: string;
+  /** Of the session it came over. */
+  epoch: number;
   /** When the service received it. */
   receivedAt: Date;
   /** What is merged into `hosts.metadata`; null when it did not change. */
@@ -31,11 +33,24 @@ export interface HeartbeatRow extends Vitals {
 }
 
 /**
+ * The heartbeat of each host that says how the host is: of a session that took the place of another one, both may have
+ * one in a batch, in either order. What the other one found unchanged, the newer session has not told yet.
+ */
+export function newestOfEachHost(rows: readonly HeartbeatRow[]): HeartbeatRow[] {
+  const newest = new Map<string, HeartbeatRow>();
+  for (const row of rows) {
+    const other = newest.get(row.hostId);
+    if (other === undefined || other.epoch <= row.epoch) newest.set(row.hostId, row);
+  }
+  return [...newest.values()];
+}
+
+/**
  * Writes heartbeats whose hosts and agents are locked: vitals of the hosts, liveness of the agents, one row of the
- * time series each. Of several of one agent the last one stands in `hosts`.
+ * time series each. In `hosts` stands the newest one of each.
  */
 export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<void> {
-  const newest = [...new Map(rows.map((row) => [row.hostId, row])).values()];
+  const newest = newestOfEachHost(rows);
   const column = <T>(of: (row: HeartbeatRow) => T, from: readonly HeartbeatRow[] = newest) => sql.param(from.map(of));
   const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
   await tx.execute(sql`

@@ -1,0 +1,73 @@
+import t, { type Test } from "tap";
+import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
+import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { createId } from "../../dist/lib/ids.js";
+import { openDatabase } from "../../dist/store/database.js";
+import type { HeartbeatRow } from "../../dist/store/sessions/heartbeats.js";
+import { type AgentRows, insertAgentRows } from "../support/agent-rows.js";
+import { createTestDatabase } from "../support/database.js";
+import { createTestLog } from "../support/log.js";
+
+async function setUp(t: Test, agents: number) {
+  const test = await createTestDatabase(t);
+  const rows = await insertAgentRows(test, agents);
+  const database = openDatabase({ url: test.url, maxConnections: 2 });
+  t.teardown(() => database.close());
+  const { logger, lines } = createTestLog();
+  const writer = new HeartbeatWriter({ database, events: new HeartbeatEvents(logger) });
+  let batches = 0;
+  const transaction = database.transaction;
+  database.transaction = (work) => {
+    batches += 1;
+    return transaction(work);
+  };
+  return { ...test, rows, writer, lines, batches: () => batches };
+}
+
+function row(agent: AgentRows | undefined, fields: Partial<HeartbeatRow> = {}): HeartbeatRow {
+  if (agent === undefined) throw new Error("no such agent");
+  return {
+    ...agent,
+    metricId: createId(),
+    epoch: 1,
+    receivedAt: new Date(),
+    cpuPercent: 1,
+    memoryPercent: 2,
+    diskPercent: 3,
+    uptimeSeconds: 4,
+    agentVersion: null,
+    os: null,
+    osVersion: null,
+    arch: null,
+    metadata: null,
+    ipAddresses: null,
+    ...fields,
+  };
+}
+
+t.test("a displaced session's heartbeat and the new one's are written in one batch, in either order", async (t) => {
+  const { query, rows, writer, batches } = await setUp(t, 2);
+  await query(
+    `insert into networks (id, organisation_id, name, cidr) values ('n', 'organisation', 'lan', '192.0.2.0/24')`,
+  );
+  const inventory = { metadata: { disks: [] }, ipAddresses: ["192.0.2.1"] };
+  for (const [index, agent] of rows.entries()) {
+    const displaced = row(agent, { epoch: 1, cpuPercent: 10 });
+    const current = row(agent, { epoch: 2, cpuPercent: 20, ...inventory });
+    const both = index === 0 ? [{ ...displaced, ...inventory }, current] : [current, displaced];
+    await Promise.all(both.map((heartbeat) => writer.write(heartbeat, 1)));
+    t.equal(batches(), index + 1, "one transaction, which was not halved");
+    t.match(
+      await query("select cpu_percent, ip_addresses, metadata from hosts where id = $1", [agent.hostId]),
+      [{ cpu_percent: 20, ip_addresses: ["192.0.2.1"], metadata: { disks: [] } }],
+      "the host is as the newer session says",
+    );
+    t.match(
+      await query("select network_id from host_network_memberships where host_id = $1 and deleted_at is null", [
+        agent.hostId,
+      ]),
+      [{ network_id: "n" }],
+    );
+    t.match(await query("select count(*)::int from host_metrics where host_id = $1", [agent.hostId]), [{ count: 2 }]);
+  }
+});
