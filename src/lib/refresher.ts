@@ -28,12 +28,19 @@ export class Refresher {
     this.#ended = this.#loop();
   }
 
-  /** Resolves when a run that began after this call has ended; rejects with what that run failed with. */
+  /**
+   * Resolves when a run that began after this call has ended; rejects with what that run failed with, or because it was
+   * stopped. Who only gives a hint need not look at either.
+   */
   now(): Promise<void> {
-    if (this.#stopped) return Promise.reject(stoppedError());
-    this.#request ??= createRequest();
-    this.#wake();
-    return this.#request.promise;
+    const request = this.#request ?? createRequest();
+    if (this.#stopped) {
+      request.reject(stoppedError());
+    } else {
+      this.#request = request;
+      this.#wake();
+    }
+    return request.promise;
   }
 
   /** Runs no more, and resolves when the run that is going on has ended. */

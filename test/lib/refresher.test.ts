@@ -73,3 +73,27 @@ t.test("it runs by itself, and of failures in a row the first is told", async (t
   t.equal(runs, ran);
   t.same(errors, ["run 1", "run 5"]);
 });
+
+t.test("whoever only gives a hint ends no process, whether it fails or was stopped", async (t) => {
+  const unhandled: unknown[] = [];
+  const onUnhandled = (error: unknown) => void unhandled.push(error);
+  process.on("unhandledRejection", onUnhandled);
+  t.teardown(() => process.off("unhandledRejection", onUnhandled));
+  const refresher = new Refresher({
+    work: async () => {
+      throw new Error("not now");
+    },
+    intervalMs: HOUR_MS,
+    onError: () => {},
+  });
+  void refresher.now();
+  await t.rejects(refresher.now(), /not now/);
+  void refresher.now();
+  const stopped = refresher.stop();
+  void refresher.now();
+  await stopped;
+  void refresher.now();
+  // Node looks for rejections that nobody handles after each turn of the event loop.
+  await delay(1);
+  t.same(unhandled, []);
+});
