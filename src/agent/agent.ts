@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { HeartbeatResponse } from "#gen/agent/v1/heartbeat_pb.js";
 import { backoffDelayMs } from "../lib/backoff.js";
 import type { AgentKey } from "./agent-key.js";
 import type { ClientCredentials, ServiceAddress } from "./connection.js";
@@ -23,6 +24,8 @@ export interface AgentObserver {
   onHeartbeatSent?(): void;
   /** @param latencyMs from sending to the acknowledgement */
   onAcknowledged?(latencyMs: number): void;
+  /** The service asks for something: checks, a query, a task. */
+  onPush?(response: HeartbeatResponse): void;
   /** An attempt failed; the agent tries again, unless it was revoked. */
   onError?(error: unknown): void;
 }
@@ -128,7 +131,9 @@ export class Agent {
 
   async #holdStream(identity: AgentIdentity): Promise<void> {
     const { heartbeatIntervalMs, observer, readVitals } = this.options;
-    const stream = openHeartbeatStream(this.options, identity);
+    const stream = openHeartbeatStream(this.options, identity, {
+      onPush: (response) => observer?.onPush?.(response),
+    });
     this.#stream = stream;
     const waiting = new AbortController();
     let endedWith: unknown;

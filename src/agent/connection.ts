@@ -13,6 +13,8 @@ type SessionManager = NonNullable<Parameters<typeof createGrpcTransport>[0]["ses
 /** As installed agents do it; without, a service that is gone without a word is never noticed. */
 const PING_INTERVAL_MS = 30_000;
 const PING_TIMEOUT_MS = 10_000;
+/** Without it, a service that takes the connection and says nothing would be waited for for ever. */
+const CONNECT_TIMEOUT_MS = 20_000;
 
 /** Where the service is, and how to know it. */
 export interface ServiceAddress {
@@ -20,6 +22,8 @@ export interface ServiceAddress {
   address: string;
   /** PEM of the CA that the server certificate is checked against; without it the system's roots. */
   ca?: string;
+  /** How long connecting may take, TLS included, in milliseconds; 20 seconds unless told otherwise. */
+  connectTimeoutMs?: number;
 }
 
 /** What the agent presents in the TLS handshake. */
@@ -42,7 +46,7 @@ export interface Connection {
 
 /** Prepares a connection, which is made with the first call. Each has its own, as each installed agent has. */
 export function openConnection(
-  { address, ca }: ServiceAddress,
+  { address, ca, connectTimeoutMs = CONNECT_TIMEOUT_MS }: ServiceAddress,
   credentials?: ClientCredentials,
   protocol: Protocol = "grpc",
 ): Connection {
@@ -55,7 +59,11 @@ export function openConnection(
   const sessionManager: SessionManager = {
     authority: manager.authority,
     request: async (method, path, headers, options) => {
-      const stream = await manager.request(method, path, headers, options);
+      const timer = setTimeout(
+        () => manager.abort(new ConnectError(`not connected within ${connectTimeoutMs} ms`, Code.Unavailable)),
+        connectTimeoutMs,
+      );
+      const stream = await manager.request(method, path, headers, options).finally(() => clearTimeout(timer));
       const session = stream.session as ClientHttp2Session | undefined;
       if (session !== undefined && !watched.has(session)) {
         watched.add(session);

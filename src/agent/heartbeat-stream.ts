@@ -1,6 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HeartbeatRequestSchema, HeartbeatResponse } from "#gen/agent/v1/heartbeat_pb.js";
-import { Interruptible } from "../lib/interruptible.js";
 import { openConnection, type ServiceAddress } from "./connection.js";
 import type { AgentIdentity } from "./register.js";
 
@@ -25,58 +24,84 @@ export interface HeartbeatStream {
   readonly closed: Promise<unknown>;
 }
 
+/** What {@link openHeartbeatStream} tells. */
+export interface HeartbeatStreamOptions {
+  /** The service asks for something: it answers no heartbeat. */
+  onPush?: (response: HeartbeatResponse) => void;
+}
+
 /** Opens a heartbeat stream over a connection of its own. The JWT goes with the first heartbeat. */
-export function openHeartbeatStream(service: ServiceAddress, identity: AgentIdentity): HeartbeatStream {
+export function openHeartbeatStream(
+  service: ServiceAddress,
+  identity: AgentIdentity,
+  { onPush = () => {} }: HeartbeatStreamOptions = {},
+): HeartbeatStream {
   const connection = openConnection(service, identity);
   const cancellation = new AbortController();
   const requests = new RequestQueue();
-  const responses = new Interruptible(connection.client.heartbeat(requests, { signal: cancellation.signal }));
+  /** The heartbeats that are not acknowledged yet, the oldest first. */
+  const sent: { resolve: (response: HeartbeatResponse) => void; reject: (error: unknown) => void }[] = [];
   let isFirst = true;
   let settleClosed: (error?: unknown) => void = () => {};
   const closed = new Promise<unknown>((resolve) => {
     settleClosed = resolve;
   });
+  let end: { error: unknown } | undefined;
   const finish = (error?: unknown) => {
+    if (end !== undefined) return;
+    end = { error: error ?? new Error("the heartbeat stream is closed") };
     requests.end();
-    // Not every read of a connection that is cut settles.
-    responses.interrupt(error ?? new Error("the heartbeat stream is closed"));
     cancellation.abort();
     connection.close();
+    for (const { reject } of sent.splice(0)) reject(end.error);
     settleClosed(error);
   };
 
-  // Read ahead, so that the end of the stream is noticed while nothing is being sent.
-  let pending = read();
-  function read(): Promise<IteratorResult<HeartbeatResponse>> {
-    const next = responses.next();
-    next.then(
-      ({ done }) => {
-        if (done) finish();
-      },
-      (error: unknown) => finish(error),
-    );
-    return next;
-  }
+  // Reads all the time, so that the end of the stream is noticed while nothing is being sent. Not every read of a
+  // connection that is cut settles: whoever waits is told by `finish`.
+  const read = async () => {
+    for await (const response of connection.client.heartbeat(requests, { signal: cancellation.signal })) {
+      if (isPush(response)) onPush(response);
+      else sent.shift()?.resolve(response);
+    }
+  };
+  read().then(
+    () => finish(),
+    (error: unknown) => finish(error),
+  );
 
   return {
     closed,
-    send: async (vitals) => {
-      requests.push({ ...vitals, agentId: isFirst ? identity.accessToken : identity.agentId });
-      isFirst = false;
-      // Taken and replaced in one step: two sends that await the same read would share one acknowledgement.
-      const answer = pending;
-      pending = answer.then((result) => (result.done ? result : read()));
-      pending.catch(() => {});
-      const { done, value } = await answer;
-      if (done) throw new Error("the service ended the stream");
-      return value;
-    },
+    send: (vitals) =>
+      new Promise((resolve, reject) => {
+        if (end !== undefined) {
+          reject(end.error);
+          return;
+        }
+        sent.push({ resolve, reject });
+        requests.push({ ...vitals, agentId: isFirst ? identity.accessToken : identity.agentId });
+        isFirst = false;
+      }),
     end: async () => {
       requests.end();
       await closed;
     },
     destroy: () => finish(),
   };
+}
+
+/** Acknowledgements and pushed responses both say `ok` (wire contract); a pushed one asks for something besides. */
+function isPush(response: HeartbeatResponse): boolean {
+  const { checks, pendingQueries, cancelTaskIds, pendingTerminalSessions, cancelTerminalSessions } = response;
+  const lists = [checks, pendingQueries, cancelTaskIds, pendingTerminalSessions, cancelTerminalSessions];
+  return (
+    lists.some(({ length }) => length > 0) ||
+    response.pendingTask !== undefined ||
+    response.updateAvailable ||
+    response.command !== "" ||
+    response.pendingClientCertPem !== "" ||
+    response.pendingServerCertPem !== ""
+  );
 }
 
 /** What is to be sent, as the client reads it. */

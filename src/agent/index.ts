@@ -6,7 +6,12 @@
 export { Agent, type AgentObserver, type AgentOptions } from "./agent.js";
 export { type AgentKey, createAgentKey, loadAgentKey } from "./agent-key.js";
 export type { ClientCredentials, ServiceAddress } from "./connection.js";
-export { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";
+export {
+  type HeartbeatStream,
+  type HeartbeatStreamOptions,
+  openHeartbeatStream,
+  type Vitals,
+} from "./heartbeat-stream.js";
 export {
   type AgentDescription,
   type AgentIdentity,

@@ -3,6 +3,8 @@ import type { AgentKey } from "./agent-key.js";
 import { type ClientCredentials, openConnection, type ServiceAddress } from "./connection.js";
 
 const POLL_INTERVAL_MS = 30_000;
+/** The service waits for locks and for its database no longer than this. */
+const CALL_TIMEOUT_MS = 60_000;
 
 /** What an agent says of itself and of its machine when it registers. */
 export interface AgentDescription {
@@ -35,6 +37,8 @@ export interface RegisterOptions extends ServiceAddress {
   /** What to present in the handshake: an agent that has a certificate presents it, stale ones too. */
   credentials?: ClientCredentials;
   signal?: AbortSignal;
+  /** How long one registration may take, connecting included, in milliseconds; a minute unless told otherwise. */
+  timeoutMs?: number;
 }
 
 /** An operator revoked this agent: it is not to come back by itself. */
@@ -52,7 +56,7 @@ export class AgentRevokedError extends Error {
  * @throws AgentRevokedError, ConnectError
  */
 export async function register(options: RegisterOptions): Promise<RegisterResult> {
-  const { key, token, description, credentials, signal } = options;
+  const { key, token, description, credentials, signal, timeoutMs = CALL_TIMEOUT_MS } = options;
   const { hostname, version, os, arch, ipAddresses = [], tags = [] } = description;
   const connection = openConnection(options, credentials);
   try {
@@ -65,7 +69,7 @@ export async function register(options: RegisterOptions): Promise<RegisterResult
         agentInfo: { hostname, version },
         tags: [...tags],
       },
-      signal ? { signal } : {},
+      { timeoutMs, ...(signal && { signal }) },
     );
     const { agentId } = response;
     if (response.status === "pending") return { status: "pending", agentId };

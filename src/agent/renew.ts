@@ -5,6 +5,7 @@ import type { AgentIdentity } from "./register.js";
 
 /** A certificate with less of its life left than this is renewed. */
 const DUE_SHARE = 1 / 3;
+const CALL_TIMEOUT_MS = 60_000;
 
 /** Whether it is time to renew a certificate: less than a third of its life is left. */
 export function isRenewalDue(certificatePem: string, now = Date.now()): boolean {
@@ -18,6 +19,8 @@ export interface RenewOptions extends ServiceAddress {
   key: AgentKey;
   identity: AgentIdentity;
   signal?: AbortSignal;
+  /** How long it may take, connecting included, in milliseconds; a minute unless told otherwise. */
+  timeoutMs?: number;
 }
 
 /**
@@ -26,12 +29,13 @@ export interface RenewOptions extends ServiceAddress {
  * @returns the identity with the certificate to go on with
  * @throws ConnectError
  */
-export async function renewCertificate({ key, identity, signal, ...service }: RenewOptions): Promise<AgentIdentity> {
+export async function renewCertificate(options: RenewOptions): Promise<AgentIdentity> {
+  const { key, identity, signal, timeoutMs = CALL_TIMEOUT_MS, ...service } = options;
   const connection = openConnection(service, identity);
   try {
     const response = await connection.client.renewCertificate(
       { agentId: identity.agentId, csrDer: await key.createCsr() },
-      signal ? { signal } : {},
+      { timeoutMs, ...(signal && { signal }) },
     );
     return {
       ...identity,
