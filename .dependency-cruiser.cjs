@@ -30,7 +30,7 @@ const rooms = {
  */
 const innerRooms = {
   store: [["schema"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions"]],
-  identity: [["signing-keys", "server-certificate", "agent-ca"], ["client-certificates"]],
+  identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   enrolment: [["tokens", "duplicates", "operators"]],
   cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion"]],
 };

@@ -1,8 +1,8 @@
 import { verify } from "node:crypto";
 import { promisify } from "node:util";
 import { IngestError } from "../errors.js";
+import { contentOf, DER_TAG, readElements } from "../lib/der.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki } from "./agent-key.js";
-import { contentOf, DER_TAG, readElements } from "./der.js";
 
 /** A request of one Ed25519 key is about 200 bytes. */
 const MAX_CSR_BYTES = 8 * 1024;

@@ -6,6 +6,7 @@ import t, { type Test } from "tap";
 import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
 import type { Queryable } from "../../dist/store/database.js";
+import { createCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
 import { runCommand } from "../support/cli.js";
 import { createEmptyDatabase, createTestDatabase } from "../support/database.js";
 import { enrol } from "../support/field-agent.js";
@@ -93,6 +94,12 @@ t.test("each broken thing is found, with what to do", async (t) => {
       INGEST_AGENT_CA_KEY: await file("ca.key", `${otherKey}`),
     };
     await findsOnly(t, { ...env, ...files }, [{ check: "agent CA", verdict: "error", message: /does not belong/ }]);
+    const unfit = await createCa({ extensions: UNFIT_CA_EXTENSIONS });
+    await file("ca.crt", unfit.certificatePem);
+    await file("ca.key", unfit.keyPem);
+    await findsOnly(t, { ...env, ...files }, [
+      { check: "agent CA", verdict: "error", message: /what it signs would be refused/, remedy: /put a new CA/ },
+    ]);
   });
   await t.test("JWT key", async (t) => {
     const path = await file("jwt-other.pem", `${rsaKey}`);

@@ -7,6 +7,7 @@ import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
 import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";
 import { Sessions } from "../../dist/heartbeat/sessions.js";
 import { identifyCaller } from "../../dist/identity/caller.js";
+import { readCaPem } from "../support/certificates.js";
 import { deleteHost } from "../support/delete-host.js";
 import { eventually } from "../support/eventually.js";
 import {
@@ -191,7 +192,7 @@ t.test("what was revoked between the opening of a stream and its first message i
   const { certificatePem } = await enrol(service, await service.createToken());
   const [ca] = await query("select cert_pem from certificate_authorities");
   const { raw } = new X509Certificate(certificatePem);
-  const agentCa = { trusted: [new X509Certificate(ca?.cert_pem)], refresh: async () => {} };
+  const agentCa = { trusted: [readCaPem(ca?.cert_pem)], refresh: async () => {} };
   const caller = await identifyCaller(service.store.db, agentCa, raw);
   await query(
     `insert into revoked_certificates (id, organisation_id, serial)

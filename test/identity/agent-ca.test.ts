@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from "node:crypto";
+import { createHash, generateKeyPairSync, X509Certificate } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
@@ -7,7 +7,8 @@ import { describeAgentCas } from "../../dist/identity/agent-ca/agent-ca-overview
 import { retireAgentCa, rotateAgentCa } from "../../dist/identity/agent-ca/agent-ca-rotation.js";
 import { sealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { createAgentCa } from "../../dist/identity/agent-ca/signing-ca.js";
-import { createOperatorCa } from "../support/agent-cas.js";
+import { createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
+import { createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import {
   enrol,
@@ -18,15 +19,14 @@ import {
   registration,
   type TestIdentity,
 } from "../support/field-agent.js";
+import { GO_CA } from "../support/foreign-cas.js";
 import { createTestLog } from "../support/log.js";
 import { ENCRYPTION_SECRET, makeDirectory, startTestService, type TestService } from "../support/service.js";
 
 const HOUR_MS = 60 * 60 * 1000;
 const noForce = { force: false, onDependants: () => {} };
 
-type OperatorCa = Awaited<ReturnType<typeof createOperatorCa>>;
-
-async function writeCa(files: { certFile: string; keyFile: string }, ca: OperatorCa): Promise<void> {
+async function writeCa(files: { certFile: string; keyFile: string }, ca: TestCa): Promise<void> {
   await Promise.all([writeFile(files.certFile, ca.certificatePem), writeFile(files.keyFile, ca.keyPem)]);
 }
 
@@ -56,7 +56,10 @@ async function opens(service: TestService, identity: TestIdentity): Promise<void
 }
 
 /** Stores a CA as the web app does when one is uploaded: a new row, the old one soft-deleted. */
-async function upload(service: TestService, ca: { certificatePem: string; sealedKey: string }): Promise<string> {
+async function upload(
+  service: Pick<TestService, "database">,
+  ca: { certificatePem: string; sealedKey: string },
+): Promise<string> {
   const { notBefore, notAfter } = { notBefore: new Date(), notAfter: new Date(Date.now() + 1000 * HOUR_MS) };
   await service.database.query(
     `with old as (update certificate_authorities set deleted_at = now() where deleted_at is null)
@@ -67,6 +70,16 @@ async function upload(service: TestService, ca: { certificatePem: string; sealed
   );
   return fingerprint(ca.certificatePem);
 }
+
+t.test("agents hold streams under a CA that the earlier service made with Go 1.25 or later", async (t) => {
+  const database = await createTestDatabase(t);
+  const sealedKey = await sealKey(GO_CA.keyPem, ENCRYPTION_SECRET);
+  const stored = await upload({ database }, { ...GO_CA, sealedKey });
+  const service = await startTestService(t, { on: database });
+  const agent = await enrol(service, await service.createToken());
+  await opens(service, agent);
+  t.equal(await signs(service, agent), stored);
+});
 
 t.test("a new CA signs on every instance at once, and certificates of the old one stay good", async (t) => {
   const timing = { agentCa: { readMs: HOUR_MS } };
@@ -153,10 +166,52 @@ t.test(
   },
 );
 
+t.test("a CA that cannot sign is tried again, without a word, since its day may come", async (t) => {
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 20, retryMs: 20 } } });
+  const agent = await enrol(service, await service.createToken());
+  const first = await signs(service, agent);
+  const refused = () => lines.filter(({ msg }) => msg.includes("an agent CA cannot be used"));
+  const { privateKey: key } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const [early, late] = [await createCa({ key, notBefore: new Date(Date.now() + HOUR_MS) }), await createCa({ key })];
+  const sealedKey = await sealKey(early.keyPem, ENCRYPTION_SECRET);
+  await upload(service, { ...early, sealedKey });
+  await eventually(
+    async () => refused(),
+    ({ length }) => length === 1,
+  );
+  t.equal(await signs(service, agent), first);
+  // The day comes: the same row can be used, and nothing tells of it.
+  await service.database.query("update certificate_authorities set cert_pem = $1 where cert_pem = $2", [
+    late.certificatePem,
+    early.certificatePem,
+  ]);
+  await eventually(
+    () => signs(service, agent),
+    (ca) => ca === fingerprint(late.certificatePem),
+  );
+  await opens(service, agent);
+  t.match(
+    refused().map(({ reason }) => reason),
+    [/is not valid before/],
+  );
+});
+
+t.test("a service does not start with own CA files that cannot sign", async (t) => {
+  const directory = await makeDirectory(t);
+  const files = { certFile: join(directory, "ca.crt"), keyFile: join(directory, "ca.key") };
+  await writeCa(files, await createCa({ extensions: UNFIT_CA_EXTENSIONS }));
+  const env = { INGEST_AGENT_CA_CERT: files.certFile, INGEST_AGENT_CA_KEY: files.keyFile };
+  await t.rejects(startTestService(t, { env }), {
+    code: "unusable_configuration",
+    message: new RegExp(`the agent CA in ${files.certFile} cannot sign, since what it signs would be refused here`),
+  });
+});
+
 t.test("own CA files that are replaced sign without a restart", async (t) => {
   const directory = await makeDirectory(t);
   const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
-  const write = (ca: OperatorCa) => writeCa({ certFile, keyFile }, ca);
+  const write = (ca: TestCa) => writeCa({ certFile, keyFile }, ca);
   const [first, second, third] = [await createAgentCa(), await createAgentCa(), await createAgentCa()];
   await write(first);
   const { logger, lines } = createTestLog();
@@ -246,7 +301,7 @@ t.test("a CA is retired only when nobody depends on it, or by force; its agents 
 t.test("a client certificate does not outlive its CA", async (t) => {
   const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
   const agent = await enrol(service, await service.createToken());
-  const short = await createOperatorCa(HOUR_MS);
+  const short = await createCa({ notAfter: new Date(Date.now() + HOUR_MS) });
   const next = await upload(service, { ...short, sealedKey: await sealKey(short.keyPem, ENCRYPTION_SECRET) });
   await eventually(
     () => signs(service, agent),
@@ -261,7 +316,7 @@ t.test("when the CA that signs expires another one is made, and agents come back
   const agent = await enrol(service, await service.createToken());
   // A new CA and not the first one: that was replaced for a reason.
   const first = await signs(service, agent);
-  const short = await createOperatorCa(3_000);
+  const short = await createCa({ notAfter: new Date(Date.now() + 3_000) });
   const next = await upload(service, { ...short, sealedKey: await sealKey(short.keyPem, ENCRYPTION_SECRET) });
   await service.database.query("update certificate_authorities set not_after = $1 where deleted_at is null", [
     new Date(new X509Certificate(short.certificatePem).validTo),
@@ -287,8 +342,8 @@ t.test("when the CA that signs expires another one is made, and agents come back
 t.test("an own CA that expired signs nothing: an agent would come back with it at once, for ever", async (t) => {
   const directory = await makeDirectory(t);
   const [certFile, keyFile] = [join(directory, "ca.crt"), join(directory, "ca.key")];
-  const write = (ca: OperatorCa) => writeCa({ certFile, keyFile }, ca);
-  await write(await createOperatorCa(HOUR_MS));
+  const write = (ca: TestCa) => writeCa({ certFile, keyFile }, ca);
+  await write(await createCa({ notAfter: new Date(Date.now() + HOUR_MS) }));
   const service = await startTestService(t, {
     env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile },
     timing: { agentCa: { fileWatchMs: 20 } },
@@ -296,7 +351,7 @@ t.test("an own CA that expired signs nothing: an agent would come back with it a
   const { key } = await enrol(service, await service.createToken());
   const request = await registration(key, "");
   // Only now, so that however slow the start was it is read before it expires.
-  await write(await createOperatorCa(4_000));
+  await write(await createCa({ notAfter: new Date(Date.now() + 4_000) }));
   const refusal = await eventually(
     () =>
       register(service, request).then(

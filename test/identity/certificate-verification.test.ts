@@ -1,6 +1,5 @@
 import { X509Certificate } from "node:crypto";
 import t from "tap";
-import { readExtensions } from "../../dist/identity/client-certificates/certificate-extensions.js";
 import { verifyClientCertificate } from "../../dist/identity/client-certificates/certificate-verification.js";
 import { createTestCa, forgeCertificate, SubjectAlternativeNameExtension } from "../support/certificates.js";
 import { createTestKey } from "../support/field-agent.js";
@@ -17,13 +16,14 @@ t.test("a certificate is good for as long as its CA is trusted and in date, give
   const ca = await createTestCa({ notBefore: inDays(-10), notAfter: inDays(10) });
   const sameName = await createTestCa({ notBefore: inDays(-10), notAfter: inDays(10) });
   const key = createTestKey();
-  const leaf = await forgeCertificate(ca.key, { key, uris: [URI], notBefore: inDays(-20), notAfter: inDays(20) });
+  const pem = await forgeCertificate(ca.key, { key, uris: [URI], notBefore: inDays(-20), notAfter: inDays(20) });
+  const leaf = new X509Certificate(pem).raw;
   const verifyAt = (time: number, trusted = [sameName.certificate, ca.certificate]) =>
     verifyClientCertificate(leaf, trusted, time);
 
   const { agentId, organisationId, publicKey, certificate } = verifyAt(NOW);
   t.match({ agentId, organisationId, pem: publicKey.pem }, { agentId: "a1", organisationId: "o1", pem: key.rawPem });
-  t.equal(certificate.issuerFingerprintSha256, ca.certificate.fingerprint256.replaceAll(":", "").toLowerCase());
+  t.equal(certificate.issuerFingerprintSha256, ca.certificate.fingerprintSha256);
   t.same([certificate.notBefore, certificate.notAfter], [inDays(-20), inDays(20)]);
 
   for (const time of [NOW - 10 * DAY_MS - 59_000, NOW + 10 * DAY_MS + 59_000]) t.ok(verifyAt(time));
@@ -35,14 +35,14 @@ t.test("a certificate is good for as long as its CA is trusted and in date, give
 
 t.test("what a TLS library would not let through is refused here as well", async (t) => {
   const ca = await createTestCa({ notBefore: inDays(-10), notAfter: inDays(10) });
-  const twice = await forgeCertificate(ca.key, {
+  const pem = await forgeCertificate(ca.key, {
     key: createTestKey(),
     uris: [URI],
     otherExtensions: [new SubjectAlternativeNameExtension([{ type: "url", value: `${URI}x` }])],
   });
+  const twice = new X509Certificate(pem).raw;
   const unreadable = { code: "client_certificate_invalid", message: /cannot be read/ };
-  t.throws(() => verifyClientCertificate(twice, [ca.certificate]), UNTRUSTED, "two extensions of a kind");
-  t.throws(() => readExtensions(new X509Certificate(twice).raw), /two extensions/);
+  t.throws(() => verifyClientCertificate(twice, [ca.certificate]), unreadable, "two extensions of a kind");
   t.throws(() => verifyClientCertificate(Buffer.from("hello"), [ca.certificate]), unreadable);
   t.throws(() => verifyClientCertificate(Buffer.alloc(0), [ca.certificate]), unreadable);
 });

@@ -1,12 +1,16 @@
 import { X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { connect } from "node:tls";
 import t from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import { readServerCertificate } from "../../dist/identity/server-certificate/server-certificate-files.js";
+import { encodeSequence } from "../../dist/lib/der.js";
+import { createCa } from "../support/agent-cas.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
-import { startTestService, type TestService } from "../support/service.js";
+import { makeDirectory, startTestService, type TestService } from "../support/service.js";
 
 /** The certificate that a new connection is shown. */
 async function shownBy({ grpcPort }: TestService): Promise<string> {
@@ -84,4 +88,13 @@ t.test("a replaced server certificate is shown to new connections, and no stream
   const again = await openLiveStream({ ...service, ca: next.cert }, agent);
   again.end();
   await again.ended;
+});
+
+t.test("a certificate without a name can be used, as public CAs issue them", async (t) => {
+  const directory = await makeDirectory(t);
+  const files = { certFile: join(directory, "server.crt"), keyFile: join(directory, "server.key") };
+  const { certificatePem, keyPem } = await createCa({ name: encodeSequence() });
+  await writeFile(files.certFile, certificatePem);
+  await writeFile(files.keyFile, keyPem);
+  t.match(await readServerCertificate(files), { cert: certificatePem, subject: "" });
 });

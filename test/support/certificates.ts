@@ -11,6 +11,7 @@ import {
   X509CertificateGenerator,
 } from "@peculiar/x509";
 import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
+import { type CaCertificate, readCaCertificate } from "../../dist/identity/x509/ca-certificate.js";
 import type { TestKey } from "./field-agent.js";
 import { ENCRYPTION_SECRET, type TestService } from "./service.js";
 
@@ -23,6 +24,11 @@ const ISSUER = "O=ct-ops, CN=ct-ops Agent CA";
 export async function agentCaKey(service: TestService): Promise<KeyObject> {
   const [row] = await service.database.query("select key_pem_encrypted from certificate_authorities");
   return createPrivateKey(await unsealKey(row?.key_pem_encrypted, ENCRYPTION_SECRET));
+}
+
+/** A CA as callers are verified by it. */
+export function readCaPem(pem: string): CaCertificate {
+  return readCaCertificate(new X509Certificate(pem).raw);
 }
 
 /** The serial of a certificate, as the database has it. */
@@ -54,7 +60,7 @@ export function createForeignCaKey(): KeyObject {
 /** A CA with the agent CA's name. */
 export async function createTestCa(dates: { notBefore: Date; notAfter: Date }): Promise<{
   key: KeyObject;
-  certificate: X509Certificate;
+  certificate: CaCertificate;
 }> {
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
@@ -66,7 +72,7 @@ export async function createTestCa(dates: { notBefore: Date; notAfter: Date }): 
     ...dates,
     extensions,
   });
-  return { key: KeyObject.from(keys.privateKey), certificate: new X509Certificate(ca.toString("pem")) };
+  return { key: KeyObject.from(keys.privateKey), certificate: readCaCertificate(new Uint8Array(ca.rawData)) };
 }
 
 /** What a forged client certificate says. */

@@ -1,7 +1,9 @@
-import { X509Certificate } from "node:crypto";
 import type { Queryable } from "../../store/database.js";
 import { countAgentsByIssuer, listUnlistedCertificates } from "../../store/identity/agent-ca-dependants.js";
 import { type AgentCaRecord, listAgentCaRecords } from "../../store/identity/certificate-authorities.js";
+import { findIssuer } from "../client-certificates/certificate-verification.js";
+import { type CaCertificate, readCaCertificate } from "../x509/ca-certificate.js";
+import { readPemCertificates } from "../x509/read-certificate.js";
 
 const PAGE_SIZE = 1_000;
 
@@ -41,16 +43,12 @@ async function countDependants(db: Queryable, records: readonly AgentCaRecord[])
   for (const { issuerFingerprintSha256, agents, until } of await countAgentsByIssuer(db)) {
     add(issuerFingerprintSha256, agents, until);
   }
-  const issuers = records.flatMap(({ certPem, fingerprintSha256 }) => {
-    const certificate = read(certPem);
-    return certificate === undefined ? [] : [{ certificate, fingerprintSha256 }];
-  });
+  const issuers = records.flatMap(({ certPem }) => readable(() => readPemCertificates(certPem).map(readCaCertificate)));
   let after = "";
   for (;;) {
     const page = await listUnlistedCertificates(db, { after, limit: PAGE_SIZE });
     for (const { certPem, notAfter } of page) {
-      const issuer = findIssuer(certPem, issuers);
-      if (issuer !== undefined) add(issuer, 1, notAfter);
+      for (const issuer of readable(() => issuersOf(certPem, issuers))) add(issuer.fingerprintSha256, 1, notAfter);
     }
     const last = page.at(-1);
     if (last === undefined || page.length < PAGE_SIZE) return counted;
@@ -58,20 +56,17 @@ async function countDependants(db: Queryable, records: readonly AgentCaRecord[])
   }
 }
 
-function findIssuer(
-  certPem: string,
-  issuers: readonly { certificate: X509Certificate; fingerprintSha256: string }[],
-): string | undefined {
-  const leaf = read(certPem);
-  return issuers.find(({ certificate }) => leaf?.checkIssued(certificate) && leaf.verify(certificate.publicKey))
-    ?.fingerprintSha256;
+function issuersOf(certPem: string, issuers: readonly CaCertificate[]): CaCertificate[] {
+  const [der = Buffer.alloc(0)] = readPemCertificates(certPem);
+  const issuer = findIssuer(der, issuers);
+  return issuer === undefined ? [] : [issuer];
 }
 
 /** The platform's rows may hold anything, and one that is damaged must not hide the others. */
-function read(certPem: string): X509Certificate | undefined {
+function readable<T>(read: () => T[]): T[] {
   try {
-    return new X509Certificate(certPem);
+    return read();
   } catch {
-    return undefined;
+    return [];
   }
 }

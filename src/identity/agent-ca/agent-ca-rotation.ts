@@ -2,9 +2,9 @@ import { IngestError } from "../../errors.js";
 import { lockInTransaction } from "../../store/advisory-locks.js";
 import type { Database } from "../../store/database.js";
 import { insertRetiredAgentCa, listTrustedAgentCas } from "../../store/identity/certificate-authorities.js";
+import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
 import { activateNewCa, readDatabaseCa } from "./database-ca.js";
-import type { SigningCa } from "./signing-ca.js";
 
 /**
  * Makes a new agent CA that signs from now on; the one that did stays trusted.

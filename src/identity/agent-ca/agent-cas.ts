@@ -1,12 +1,14 @@
-import { X509Certificate } from "node:crypto";
 import { Refresher } from "../../lib/refresher.js";
 import type { WatchedFiles } from "../../lib/watched-files.js";
 import type { Database } from "../../store/database.js";
 import { listTrustedAgentCas, type TrustedAgentCa } from "../../store/identity/certificate-authorities.js";
+import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import type { KeyEvents } from "../key-events.js";
+import { type CaCertificate, readCaCertificate } from "../x509/ca-certificate.js";
+import { readPemCertificates } from "../x509/read-certificate.js";
 import { openDatabaseCa } from "./database-ca.js";
 import { openFileCa } from "./file-ca.js";
-import { fingerprintOf, type SigningCa, type SigningCaSource } from "./signing-ca.js";
+import type { SigningCaSource } from "./signing-ca.js";
 
 /** How often {@link AgentCas} looks at what, in milliseconds. */
 export interface AgentCasTiming {
@@ -16,9 +18,11 @@ export interface AgentCasTiming {
   readMs: number;
   /** Shortest time between two readings, however many certificates of unknown CAs ask for one. */
   readPaceMs: number;
+  /** Until a CA in the database that could not be used is tried again. */
+  retryMs: number;
 }
 
-const TIMING: AgentCasTiming = { fileWatchMs: 2_000, readMs: 5_000, readPaceMs: 1_000 };
+const TIMING: AgentCasTiming = { fileWatchMs: 2_000, readMs: 5_000, readPaceMs: 1_000, retryMs: 60_000 };
 
 /** What {@link openAgentCas} needs. */
 export interface AgentCasOptions {
@@ -38,7 +42,10 @@ export interface AgentCasOptions {
  * @throws IngestError `unusable_configuration` when none can sign
  */
 export async function openAgentCas(options: AgentCasOptions): Promise<AgentCas> {
-  const source = await (options.files === undefined ? openDatabaseCa(options) : openFileCa(options, options.files));
+  const { retryMs } = { ...TIMING, ...options.timing };
+  const source = await (options.files === undefined
+    ? openDatabaseCa({ ...options, retryMs })
+    : openFileCa(options, options.files));
   const rows = await listTrustedAgentCas(options.database.db);
   return new AgentCas(options, source, await source.choose(rows, undefined), rows);
 }
@@ -48,9 +55,9 @@ export class AgentCas {
   readonly #refresher: Refresher;
   readonly #watch: WatchedFiles | undefined;
   #current: SigningCa;
-  #trusted: ReadonlyMap<string, X509Certificate> = new Map();
+  #trusted: ReadonlyMap<string, CaCertificate> = new Map();
   readonly #unreadable = new Set<string>();
-  #trustedList: readonly X509Certificate[] = [];
+  #trustedList: readonly CaCertificate[] = [];
 
   constructor(
     private readonly options: AgentCasOptions,
@@ -79,14 +86,13 @@ export class AgentCas {
    * Those whose certificates are good: the one that signs, and every earlier one that is neither expired nor retired.
    * Another array whenever that changes.
    */
-  get trusted(): readonly X509Certificate[] {
+  get trusted(): readonly CaCertificate[] {
     return this.#trustedList;
   }
 
   /** Until when certificates of the CA with this fingerprint are good; undefined when it is not trusted. */
   trustedUntil(fingerprintSha256: string): Date | undefined {
-    const certificate = this.#trusted.get(fingerprintSha256);
-    return certificate && new Date(certificate.validTo);
+    return this.#trusted.get(fingerprintSha256)?.notAfter;
   }
 
   /** Reads the table again; what is notified is only a hint. Rejects when it cannot be read; it is then tried again. */
@@ -115,19 +121,23 @@ export class AgentCas {
     pems.set(this.#current.fingerprintSha256, this.#current.certificatePem);
     const isSame = pems.size === this.#trusted.size && [...pems.keys()].every((key) => this.#trusted.has(key));
     if (isSame) return;
-    const trusted = new Map<string, X509Certificate>();
+    const trusted = new Map<string, CaCertificate>();
     for (const [fingerprint, pem] of pems) {
       const certificate = this.#trusted.get(fingerprint) ?? this.#read(fingerprint, pem);
       // By what the certificate is, not by what its row says: the fingerprint is what decides who has to move.
-      if (certificate !== undefined) trusted.set(fingerprintOf(certificate), certificate);
+      if (certificate !== undefined) trusted.set(certificate.fingerprintSha256, certificate);
     }
     this.#trusted = trusted;
     this.#trustedList = [...trusted.values()];
   }
 
-  #read(fingerprint: string, pem: string): X509Certificate | undefined {
+  #read(fingerprint: string, pem: string): CaCertificate | undefined {
     try {
-      return new X509Certificate(pem);
+      const certificates = readPemCertificates(pem).map(readCaCertificate);
+      // A row may hold a chain: the fingerprint says of which one it is.
+      const named = certificates.find(({ fingerprintSha256 }) => fingerprintSha256 === fingerprint) ?? certificates[0];
+      if (named === undefined) throw new Error(`the agent CA ${fingerprint} is not a certificate in PEM`);
+      return named;
     } catch (error) {
       if (!this.#unreadable.has(fingerprint)) this.options.events.agentCaRefused(error);
       this.#unreadable.add(fingerprint);

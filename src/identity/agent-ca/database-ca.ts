@@ -8,16 +8,10 @@ import {
   type TrustedAgentCa,
 } from "../../store/identity/certificate-authorities.js";
 import type { Transaction } from "../../store/transaction.js";
+import { isExpired, type SigningCa } from "../client-certificates/issue-client-certificate.js";
 import type { KeyEvents } from "../key-events.js";
 import { sealKey, unsealKey } from "./sealed-key.js";
-import {
-  createAgentCa,
-  isExpired,
-  readSigningCa,
-  type SigningCa,
-  type SigningCaSource,
-  toCertificateAuthority,
-} from "./signing-ca.js";
+import { createAgentCa, readSigningCa, type SigningCaSource, toCertificateAuthority } from "./signing-ca.js";
 
 /**
  * Signs with the newest CA in the database, and makes one if there is none, also when the last one expired.
@@ -28,8 +22,10 @@ export async function openDatabaseCa(options: {
   database: Database;
   encryptionSecret?: string | undefined;
   events: KeyEvents;
+  /** Until one that could not be used is tried again, in milliseconds. */
+  retryMs: number;
 }): Promise<SigningCaSource> {
-  const { database, encryptionSecret: secret, events } = options;
+  const { database, encryptionSecret: secret, events, retryMs } = options;
   if (secret === undefined) {
     throw new IngestError(
       "unusable_configuration",
@@ -38,7 +34,8 @@ export async function openDatabaseCa(options: {
   }
   const makeWhereNone = () => activateNewCa(database, secret, async (tx) => !(await hasActiveCa(tx)));
   if (!(await hasActiveCa(database.db))) await makeWhereNone();
-  const refused = new Set<string>();
+  /** When a version of a row was tried last. Each is reported once; what keeps it from signing may pass, as a date does. */
+  const refused = new Map<string, number>();
   return {
     choose: async (trusted, current) => {
       const isOver = current !== undefined && isExpired(current);
@@ -57,14 +54,15 @@ export async function openDatabaseCa(options: {
       for (const row of rows) {
         if (row.fingerprintSha256 === current?.fingerprintSha256) return current;
         const version = `${row.id} ${row.updatedAt.toISOString()}`;
-        if (refused.has(version)) continue;
+        const triedAt = refused.get(version);
+        if (triedAt !== undefined && performance.now() - triedAt < retryMs) continue;
         try {
           return await readDatabaseCa(database.db, row, secret);
         } catch (error) {
           if (!(error instanceof IngestError)) throw error;
           problem ??= error;
-          refused.add(version);
-          events.agentCaRefused(error);
+          refused.set(version, performance.now());
+          if (triedAt === undefined) events.agentCaRefused(error);
         }
       }
       if (current !== undefined) return current;

@@ -4,9 +4,10 @@ import { WatchedFiles } from "../../lib/watched-files.js";
 import { lockInTransaction } from "../../store/advisory-locks.js";
 import type { Database } from "../../store/database.js";
 import { activateAgentCa, isAgentCaRetired } from "../../store/identity/certificate-authorities.js";
+import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import type { KeyEvents } from "../key-events.js";
 import { sealKey } from "./sealed-key.js";
-import { readSigningCa, type SigningCa, type SigningCaSource, toCertificateAuthority } from "./signing-ca.js";
+import { readSigningCa, type SigningCaSource, toCertificateAuthority } from "./signing-ca.js";
 
 /** What {@link openFileCa} needs. */
 export interface FileCaOptions {

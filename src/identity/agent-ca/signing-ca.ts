@@ -1,32 +1,28 @@
-import { createHash, generateKeyPairSync, webcrypto, X509Certificate } from "node:crypto";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { IngestError } from "../../errors.js";
 import type { WatchedFiles } from "../../lib/watched-files.js";
 import type { NewCertificateAuthority, TrustedAgentCa } from "../../store/identity/certificate-authorities.js";
-import { type CertificateSigner, readCertificateSigner } from "../certificate-signer.js";
+import { agentPublicKeyFromSpki } from "../agent-key.js";
+import { verifyClientCertificate } from "../client-certificates/certificate-verification.js";
+import { isExpired, issueClientCertificate, type SigningCa } from "../client-certificates/issue-client-certificate.js";
+import { type CaCertificate, readCaCertificate } from "../x509/ca-certificate.js";
 import {
-  BasicConstraintsExtension,
-  X509Certificate as CertificateAsn1,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from "../x509.js";
+  encodeBasicConstraints,
+  encodeKeyUsage,
+  encodeSubjectKeyIdentifier,
+  KEY_USAGE,
+} from "../x509/certificate-extensions.js";
+import { readCertificateSigner } from "../x509/certificate-signer.js";
+import { readPemCertificates, toPem } from "../x509/read-certificate.js";
+import { encodeName, randomSerial, writeCertificate } from "../x509/write-certificate.js";
 
-const SUBJECT = "O=ct-ops, CN=ct-ops Agent CA";
+const NAME = { organisation: "ct-ops", commonName: "ct-ops Agent CA" };
 const LIFETIME_MS = 10 * 365 * 24 * 60 * 60 * 1000;
 const BACKDATE_MS = 60 * 1000;
-
-/** A CA that signs client certificates. */
-export interface SigningCa {
-  certificatePem: string;
-  /** As in `certificate_authorities`: lower-case hex of the certificate's DER. */
-  fingerprintSha256: string;
-  subject: string;
-  publicKey: webcrypto.CryptoKey;
-  signer: CertificateSigner;
-  notBefore: Date;
-  notAfter: Date;
-}
+/** Where the key begins in the SubjectPublicKeyInfo of a P-256 key. */
+const P256_SPKI_PREFIX_BYTES = 26;
+/** Nobody's: what a trial certificate carries never leaves this file. */
+const TRIAL_IDENTITY = { organisationId: "trial", agentId: "trial" };
 
 /** Where the CA that signs comes from. */
 export interface SigningCaSource {
@@ -42,84 +38,79 @@ export interface SigningCaSource {
 }
 
 /**
- * Makes a CA ready to sign.
+ * Makes a CA ready to sign. There is no other way to one, so that no CA signs whose certificates this service would
+ * refuse: its agents would register again for ever.
  *
+ * @param certificatePem of several certificates, such as a chain, the one is taken that the key belongs to
  * @param source what it is, for errors
- * @throws IngestError `unusable_configuration`: not a CA, expired, or the key is not its own
+ * @throws IngestError `unusable_configuration`: not a CA, expired, the key is not its own, or what it signs would be refused
  */
 export async function readSigningCa(certificatePem: string, keyPem: string, source: string): Promise<SigningCa> {
   const refuse = (why: string, cause?: unknown) =>
     new IngestError("unusable_configuration", `${source} ${why}`, { cause });
-  let certificate: X509Certificate;
+  const signer = readCertificateSigner(keyPem, `the key of ${source}`);
+  let certificates: CaCertificate[];
   try {
-    certificate = new X509Certificate(certificatePem);
+    certificates = readPemCertificates(certificatePem).map(readCaCertificate);
   } catch (cause) {
-    throw refuse("is not a certificate in PEM", cause);
+    throw refuse(`cannot be read: ${(cause as Error).message}`, cause);
   }
-  if (!certificate.ca) throw refuse("is not a CA certificate");
-  const { key, ...signer } = await readCertificateSigner(keyPem, `the key of ${source}`);
-  if (!certificate.checkPrivateKey(key)) throw refuse("has a key that does not belong to its certificate");
-  if (Date.parse(certificate.validTo) < Date.now()) throw refuse(`expired on ${certificate.validTo}`);
-  const asn1 = new CertificateAsn1(certificate.toString());
-  return {
-    certificatePem: certificate.toString(),
-    fingerprintSha256: fingerprintOf(certificate),
-    subject: asn1.subject,
-    publicKey: await asn1.publicKey.export(),
-    signer,
-    notBefore: new Date(certificate.validFrom),
-    notAfter: new Date(certificate.validTo),
-  };
+  if (certificates.length === 0) throw refuse("is not a certificate in PEM");
+  const own = certificates.find(({ certificate }) => certificate.checkPrivateKey(signer.key));
+  if (own === undefined) throw refuse("has a key that does not belong to its certificate");
+  if (!own.maySign) throw refuse("is not a CA certificate (basic constraints CA:TRUE, key usage keyCertSign)");
+  if (isExpired(own)) throw refuse(`expired on ${own.notAfter.toISOString()}`);
+  const ca = { ...own, signer };
+  await requireGoodLeaves(ca).catch((cause: Error) => {
+    const isEarly = ca.notBefore.getTime() > Date.now();
+    throw isEarly
+      ? refuse(`is not valid before ${ca.notBefore.toISOString()}; check the clocks`, cause)
+      : refuse(`cannot sign, since what it signs would be refused here: ${cause.message}`, cause);
+  });
+  return ca;
+}
+
+/** Signs a certificate on trial, and verifies it as a caller's. */
+async function requireGoodLeaves(ca: SigningCa): Promise<void> {
+  const key = agentPublicKeyFromSpki(generateKeyPairSync("ed25519").publicKey.export({ format: "der", type: "spki" }));
+  if (key === undefined) throw new Error("no key could be made");
+  const { der } = await issueClientCertificate(ca, TRIAL_IDENTITY, key);
+  verifyClientCertificate(der, [ca]);
 }
 
 /** Makes a new agent CA (wire contract): ECDSA P-256, self-signed, 10 years; the key in SEC 1, as the platform reads it. */
 export async function createAgentCa(): Promise<{ certificatePem: string; keyPem: string }> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const { subtle } = webcrypto;
-  const keys = {
-    privateKey: await subtle.importKey("pkcs8", privateKey.export({ format: "der", type: "pkcs8" }), algorithm, true, [
-      "sign",
-    ]),
-    publicKey: await subtle.importKey("spki", publicKey.export({ format: "der", type: "spki" }), algorithm, true, [
-      "verify",
-    ]),
-  };
-  const now = Math.floor(Date.now() / 1000) * 1000;
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    name: SUBJECT,
-    keys,
-    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-    notBefore: new Date(now - BACKDATE_MS),
-    notAfter: new Date(now + LIFETIME_MS),
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return {
-    certificatePem: new X509Certificate(certificate.toString("pem")).toString(),
-    keyPem: privateKey.export({ format: "pem", type: "sec1" }).toString(),
-  };
+  const keyPem = privateKey.export({ format: "pem", type: "sec1" }).toString();
+  const spki = publicKey.export({ format: "der", type: "spki" });
+  const name = encodeName(NAME);
+  const now = Date.now();
+  const der = await writeCertificate(
+    {
+      serial: randomSerial(),
+      issuer: name,
+      subject: name,
+      notBefore: new Date(now - BACKDATE_MS),
+      notAfter: new Date(now + LIFETIME_MS),
+      publicKey: spki,
+      extensions: [
+        encodeBasicConstraints({ isCa: true }),
+        encodeKeyUsage(KEY_USAGE.keyCertSign, KEY_USAGE.crlSign),
+        // SHA-1, because instances of an earlier version that run beside this one take it for that.
+        encodeSubjectKeyIdentifier(createHash("sha1").update(spki.subarray(P256_SPKI_PREFIX_BYTES)).digest()),
+      ],
+    },
+    readCertificateSigner(keyPem, "the new key"),
+  );
+  return { certificatePem: toPem(der), keyPem };
 }
 
 /** A CA as a row; `keyPemEncrypted` is empty where the key is kept elsewhere. */
 export function toCertificateAuthority(
-  ca: Pick<SigningCa, "certificatePem" | "fingerprintSha256" | "notBefore" | "notAfter">,
+  ca: Pick<CaCertificate, "certificatePem" | "fingerprintSha256" | "notBefore" | "notAfter">,
   keyPemEncrypted: string,
   source: "auto" | "byo",
 ): NewCertificateAuthority {
   const { certificatePem: certPem, fingerprintSha256, notBefore, notAfter } = ca;
   return { certPem, keyPemEncrypted, source, fingerprintSha256, notBefore, notAfter };
-}
-
-/** Whether a CA is past its end: what it signs is good for nothing. */
-export function isExpired({ notAfter }: Pick<SigningCa, "notAfter">): boolean {
-  return notAfter.getTime() <= Date.now();
-}
-
-/** The fingerprint of a certificate as in `certificate_authorities`. */
-export function fingerprintOf(certificate: X509Certificate): string {
-  return createHash("sha256").update(certificate.raw).digest("hex");
 }

@@ -1,12 +1,19 @@
-import { createHash, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { IngestError } from "../../errors.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki } from "../agent-key.js";
 import { parseSpiffeId, type SpiffeIdentity } from "../spiffe-id.js";
-import { EXTENSION_ID, type KeyUsage, readExtensions, readKeyUsage, readOnlyUri } from "./certificate-extensions.js";
-import { toSerial } from "./issue-client-certificate.js";
+import type { CaCertificate } from "../x509/ca-certificate.js";
+import {
+  EXTENDED_KEY_USAGE,
+  EXTENSION_ID,
+  readExtendedKeyUsage,
+  readIsCa,
+  readKeyUsage,
+  readOnlyUri,
+} from "../x509/certificate-extensions.js";
+import { type CertificateFields, readCertificate } from "../x509/read-certificate.js";
 
 const CLOCK_TOLERANCE_MS = 60 * 1000;
-const CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
 /** An extension that is critical and not understood makes a certificate unusable (RFC 5280, section 4.2). */
 const UNDERSTOOD: readonly string[] = Object.values(EXTENSION_ID);
 
@@ -33,17 +40,20 @@ export interface CertificateIdentity extends SpiffeIdentity {
  * Verifies a client certificate by itself: issuer, dates, usage, SPIFFE id. Whether it was revoked, and whether its
  * key is the one on record, only the database knows.
  *
- * @param certificate DER, or PEM
+ * @param der the certificate; only its issuer and its signature are looked at by node:crypto, after our own reader
  * @param trusted the agent CAs; none is an intermediate one, so a leaf is signed by one of them or by nobody
  * @throws IngestError `client_certificate_invalid`, with what is wrong
  */
 export function verifyClientCertificate(
-  certificate: Uint8Array | string,
-  trusted: readonly X509Certificate[],
+  der: Uint8Array,
+  trusted: readonly CaCertificate[],
   now = Date.now(),
 ): CertificateIdentity {
-  const parsed = readable(() => new X509Certificate(certificate));
-  const issuer = trusted.find((ca) => isInDate(ca, now) && parsed.checkIssued(ca) && parsed.verify(ca.publicKey));
+  const { fields, parsed, usage } = readable(() => {
+    const fields = readCertificate(der);
+    return { fields, parsed: new X509Certificate(der), usage: readUsage(fields) };
+  });
+  const issuer = trusted.find((ca) => isInDate(ca, now) && isIssuedBy(parsed, ca));
   if (issuer === undefined) {
     throw new IngestError(
       "client_certificate_invalid",
@@ -52,35 +62,42 @@ export function verifyClientCertificate(
     );
   }
 
-  const { uri, keyUsage, hasUnknownCritical } = readable(() => readFacts(parsed.raw));
-  const identity = uri === undefined ? undefined : parseSpiffeId(uri);
+  const identity = usage.uri === undefined ? undefined : parseSpiffeId(usage.uri);
   if (identity === undefined) throw refusal("does not carry exactly one SPIFFE id of an agent");
 
   const { agentId } = identity;
-  const { validFrom, validTo } = parsed;
-  if (!isInDate(parsed, now)) {
-    const isOver = now > Date.parse(validTo);
+  const { serial, notBefore, notAfter } = fields;
+  if (!isInDate(fields, now)) {
+    const isOver = now > notAfter.getTime();
     throw isOver
-      ? refusal(`expired on ${rfc3339(validTo)}; register again to obtain a new one`, agentId)
-      : refusal(`is not valid before ${rfc3339(validFrom)}; check the clocks`, agentId);
+      ? refusal(`expired on ${notAfter.toISOString()}; register again to obtain a new one`, agentId)
+      : refusal(`is not valid before ${notBefore.toISOString()}; check the clocks`, agentId);
   }
-  const maySign = keyUsage === undefined || (keyUsage.digitalSignature && !keyUsage.keyCertSign);
-  const isClientLeaf = !parsed.ca && maySign && parsed.keyUsage?.includes(CLIENT_AUTHENTICATION);
-  if (!isClientLeaf) throw refusal("is not a leaf for client authentication", agentId);
-  if (hasUnknownCritical) throw refusal("carries a critical extension that is not understood", agentId);
+  if (!usage.isClientLeaf) throw refusal("is not a leaf for client authentication", agentId);
+  if (usage.hasUnknownCritical) throw refusal("carries a critical extension that is not understood", agentId);
 
-  const publicKey = agentPublicKeyFromSpki(parsed.publicKey.export({ format: "der", type: "spki" }));
+  const publicKey = agentPublicKeyFromSpki(fields.publicKey);
   if (publicKey === undefined) throw refusal("does not carry an Ed25519 key", agentId);
   return {
     ...identity,
     publicKey,
-    certificate: {
-      serial: toSerial(parsed.serialNumber),
-      issuerFingerprintSha256: createHash("sha256").update(issuer.raw).digest("hex"),
-      notBefore: new Date(validFrom),
-      notAfter: new Date(validTo),
-    },
+    certificate: { serial, issuerFingerprintSha256: issuer.fingerprintSha256, notBefore, notAfter },
   };
+}
+
+/**
+ * The CA that issued a certificate, whatever else may be wrong with it.
+ *
+ * @throws Error when it cannot be read
+ */
+export function findIssuer(der: Uint8Array, cas: readonly CaCertificate[]): CaCertificate | undefined {
+  readCertificate(der);
+  const parsed = new X509Certificate(der);
+  return cas.find((ca) => isIssuedBy(parsed, ca));
+}
+
+function isIssuedBy(parsed: X509Certificate, { certificate, publicKey }: CaCertificate): boolean {
+  return parsed.checkIssued(certificate) && parsed.verify(publicKey);
 }
 
 function readable<T>(read: () => T): T {
@@ -91,28 +108,33 @@ function readable<T>(read: () => T): T {
   }
 }
 
-/** What node:crypto does not show. */
-function readFacts(der: Uint8Array): { uri?: string; keyUsage?: KeyUsage; hasUnknownCritical: boolean } {
-  const extensions = readExtensions(der);
-  const names = extensions.get(EXTENSION_ID.subjectAltName);
-  const usage = extensions.get(EXTENSION_ID.keyUsage);
-  const uri = names && readOnlyUri(names.value);
+/** What its extensions say a certificate is for, and of whom. */
+function readUsage({ extensions }: CertificateFields): {
+  uri: string | undefined;
+  isClientLeaf: boolean;
+  hasUnknownCritical: boolean;
+} {
+  const find = (id: string) => extensions.get(id)?.value;
+  const names = find(EXTENSION_ID.subjectAltName);
+  const basicConstraints = find(EXTENSION_ID.basicConstraints);
+  const keyUsage = find(EXTENSION_ID.keyUsage);
+  const extendedKeyUsage = find(EXTENSION_ID.extendedKeyUsage);
+  const usage = keyUsage && readKeyUsage(keyUsage);
+  const isCa = basicConstraints !== undefined && readIsCa(basicConstraints);
+  const purposes = extendedKeyUsage === undefined ? [] : readExtendedKeyUsage(extendedKeyUsage);
+  const maySign = usage === undefined || (usage.digitalSignature && !usage.keyCertSign);
   return {
-    ...(uri !== undefined && { uri }),
-    ...(usage && { keyUsage: readKeyUsage(usage.value) }),
+    uri: names && readOnlyUri(names),
+    isClientLeaf: !isCa && maySign && purposes.includes(EXTENDED_KEY_USAGE.clientAuthentication),
     hasUnknownCritical: [...extensions].some(([id, { critical }]) => critical && !UNDERSTOOD.includes(id)),
   };
 }
 
-function isInDate({ validFrom, validTo }: X509Certificate, now: number): boolean {
-  return Date.parse(validFrom) - CLOCK_TOLERANCE_MS <= now && now <= Date.parse(validTo) + CLOCK_TOLERANCE_MS;
+function isInDate({ notBefore, notAfter }: { notBefore: Date; notAfter: Date }, now: number): boolean {
+  return notBefore.getTime() - CLOCK_TOLERANCE_MS <= now && now <= notAfter.getTime() + CLOCK_TOLERANCE_MS;
 }
 
 function refusal(why: string, agentId?: string): IngestError {
   const details = agentId === undefined ? {} : { agentId };
   return new IngestError("client_certificate_invalid", `the client certificate ${why}`, details);
-}
-
-function rfc3339(date: string): string {
-  return new Date(date).toISOString();
 }

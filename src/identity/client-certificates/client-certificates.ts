@@ -5,14 +5,23 @@ import {
   rememberClientCertificate,
   replaceClientCertificate,
 } from "../../store/identity/client-certificates.js";
-import type { AgentCas } from "../agent-ca/agent-cas.js";
 import { type AgentPublicKey, isStoredKey } from "../agent-key.js";
 import type { SpiffeIdentity } from "../spiffe-id.js";
+import type { CaCertificate } from "../x509/ca-certificate.js";
+import { readPemCertificates } from "../x509/read-certificate.js";
 import { type CertificateReference, verifyClientCertificate } from "./certificate-verification.js";
-import { type IssuedCertificate, issueClientCertificate } from "./issue-client-certificate.js";
+import { type IssuedCertificate, issueClientCertificate, type SigningCa } from "./issue-client-certificate.js";
 
 /** A certificate with more of its life left than this is handed out again instead of a new one. */
 const FRESH_SHARE = 2 / 3;
+
+/** The agent CAs as they are at the moment of a look. */
+export interface PresentAgentCas {
+  /** The one that signs. */
+  readonly current: SigningCa;
+  /** Those whose certificates are good. */
+  readonly trusted: readonly CaCertificate[];
+}
 
 /** The certificate that an agent is to use. */
 export interface ObtainedCertificate
@@ -23,7 +32,7 @@ export interface ObtainedCertificate
 
 /** Decides which client certificate an agent has, and keeps the record of all that are good. */
 export class ClientCertificates {
-  constructor(private readonly options: { db: Queryable; agentCa: AgentCas }) {}
+  constructor(private readonly options: { db: Queryable; agentCa: PresentAgentCas }) {}
 
   /** Signs the first certificate of an agent. It is for the caller to put on record, with the agent. */
   issue(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<IssuedCertificate> {
@@ -64,11 +73,12 @@ function findGood(
   pem: string,
   { serial, isRevoked }: CertificateOnRecord,
   holder: SpiffeIdentity & { publicKey: AgentPublicKey },
-  trusted: AgentCas["trusted"],
+  trusted: readonly CaCertificate[],
 ): CertificateReference | undefined {
   if (isRevoked) return undefined;
   try {
-    const { agentId, organisationId, publicKey, certificate } = verifyClientCertificate(pem, trusted);
+    const [der = Buffer.alloc(0)] = readPemCertificates(pem);
+    const { agentId, organisationId, publicKey, certificate } = verifyClientCertificate(der, trusted);
     const isHolders =
       agentId === holder.agentId && organisationId === holder.organisationId && publicKey.pem === holder.publicKey.pem;
     return isHolders && certificate.serial === serial ? certificate : undefined;

@@ -1,25 +1,32 @@
-import { randomBytes } from "node:crypto";
 import { IngestError } from "../../errors.js";
-import { isExpired, type SigningCa } from "../agent-ca/signing-ca.js";
 import { type AgentPublicKey, agentPublicKeyToSpki } from "../agent-key.js";
 import { formatSpiffeId, type SpiffeIdentity } from "../spiffe-id.js";
+import type { CaCertificate } from "../x509/ca-certificate.js";
 import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
-  X509CertificateGenerator,
-} from "../x509.js";
+  EXTENDED_KEY_USAGE,
+  encodeAuthorityKeyIdentifier,
+  encodeBasicConstraints,
+  encodeExtendedKeyUsage,
+  encodeKeyUsage,
+  encodeSubjectAltName,
+  KEY_USAGE,
+  NAME_TAG,
+} from "../x509/certificate-extensions.js";
+import type { CertificateSigner } from "../x509/certificate-signer.js";
+import { toPem, toSerial } from "../x509/read-certificate.js";
+import { encodeName, randomSerial, writeCertificate } from "../x509/write-certificate.js";
 
 const LIFETIME_MS = 90 * 24 * 60 * 60 * 1000;
 const BACKDATE_MS = 60 * 1000;
-const SERIAL_BYTES = 16;
+
+/** A CA that signs client certificates. */
+export interface SigningCa extends CaCertificate {
+  signer: CertificateSigner;
+}
 
 /** A client certificate as it was issued. */
 export interface IssuedCertificate {
+  der: Buffer;
   pem: string;
   /** Lower-case hex without leading zeros: the form of every serial in the database. */
   serial: string;
@@ -46,32 +53,35 @@ export async function issueClientCertificate(
   if (isExpired(ca)) {
     throw new IngestError("unusable_configuration", `the agent CA expired on ${ca.notAfter.toISOString()}`);
   }
-  const serialBytes = randomSerial();
+  const serial = randomSerial();
   // X.509 counts in seconds.
   const issuedAtMs = Math.floor(Date.now() / 1000) * 1000;
   const notBefore = new Date(issuedAtMs - BACKDATE_MS);
   // Agents renew by what is left of their own certificate: one that outlived its CA would be renewed too late.
   const notAfter = new Date(Math.min(issuedAtMs + LIFETIME_MS, ca.notAfter.getTime()));
-  const certificate = await X509CertificateGenerator.create({
-    serialNumber: serialBytes.toString("hex"),
-    subject: [{ O: [identity.organisationId] }, { CN: [identity.agentId] }],
-    issuer: ca.subject,
-    notBefore,
-    notAfter,
-    publicKey: agentPublicKeyToSpki(publicKey),
-    signingKey: ca.signer.signingKey,
-    signingAlgorithm: ca.signer.signingAlgorithm,
-    extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth]),
-      new SubjectAlternativeNameExtension([{ type: "url", value: formatSpiffeId(identity) }]),
-      await AuthorityKeyIdentifierExtension.create(ca.publicKey),
-    ],
-  });
+  const der = await writeCertificate(
+    {
+      serial,
+      issuer: ca.name,
+      subject: encodeName({ organisation: identity.organisationId, commonName: identity.agentId }),
+      notBefore,
+      notAfter,
+      publicKey: agentPublicKeyToSpki(publicKey),
+      extensions: [
+        encodeBasicConstraints({ isCa: false }),
+        encodeKeyUsage(KEY_USAGE.digitalSignature),
+        encodeExtendedKeyUsage(EXTENDED_KEY_USAGE.clientAuthentication),
+        encodeSubjectAltName([{ tag: NAME_TAG.uri, value: Buffer.from(formatSpiffeId(identity), "latin1") }]),
+        // Without one there is nothing to copy, and one that we computed would belong to nobody.
+        ...(ca.keyIdentifier === undefined ? [] : [encodeAuthorityKeyIdentifier(ca.keyIdentifier)]),
+      ],
+    },
+    ca.signer,
+  );
   return {
-    pem: `${certificate.toString("pem")}\n`,
-    serial: toSerial(serialBytes.toString("hex")),
+    der,
+    pem: toPem(der),
+    serial: toSerial(serial),
     notBefore,
     notAfter,
     issuerFingerprintSha256: ca.fingerprintSha256,
@@ -79,14 +89,7 @@ export async function issueClientCertificate(
   };
 }
 
-function randomSerial(): Buffer {
-  const bytes = randomBytes(SERIAL_BYTES);
-  // A DER integer is signed, and its first byte is never zero: 127 bits, positive, in sixteen bytes.
-  bytes[0] = ((bytes[0] ?? 0) % 127) + 1;
-  return bytes;
-}
-
-/** A serial as every one in the database is written: lower-case hex without leading zeros. */
-export function toSerial(hex: string): string {
-  return hex.toLowerCase().replace(/^0+/, "");
+/** Whether a CA is past its end: what it signs is good for nothing. */
+export function isExpired({ notAfter }: Pick<CaCertificate, "notAfter">): boolean {
+  return notAfter.getTime() <= Date.now();
 }

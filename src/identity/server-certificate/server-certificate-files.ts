@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { IngestError } from "../../errors.js";
 import { WatchedFiles } from "../../lib/watched-files.js";
 import type { KeyEvents } from "../key-events.js";
+import { describeSubject } from "../x509/read-certificate.js";
 
 const FILE_WATCH_MS = 2_000;
 
@@ -88,9 +89,7 @@ function parse([cert = "", key = ""]: readonly string[]): ServerCertificate {
   const certificate = attempt(() => new X509Certificate(cert), "INGEST_TLS_CERT is not a certificate in PEM");
   const privateKey = attempt(() => createPrivateKey(key), "INGEST_TLS_KEY is not a private key in PEM");
   if (!certificate.checkPrivateKey(privateKey)) throw unusable("the key does not belong to the certificate");
-  // One line: a subject has a line for each of its parts.
-  const subject = certificate.subject.replaceAll("\n", ", ");
-  return { cert, key, subject, notAfter: new Date(certificate.validTo) };
+  return { cert, key, subject: describeSubject(certificate), notAfter: new Date(certificate.validTo) };
 }
 
 function attempt<T>(read: () => T, problem: string): T {

@@ -1,7 +1,6 @@
-import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { unsealKey } from "../../../identity/agent-ca/sealed-key.js";
-import { readCertificateSigner } from "../../../identity/certificate-signer.js";
+import { readSigningCa } from "../../../identity/agent-ca/signing-ca.js";
 import type { Queryable } from "../../../store/database.js";
 import { findSigningAgentCa } from "../../../store/inspection.js";
 import { type Check, error, type Finding, ok, type Subject, skipped } from "../check.js";
@@ -58,13 +57,11 @@ async function checkStored(db: Queryable, variables: Subject["variables"]): Prom
   return checkPair(stored.certPem, keyPem, source, STORED_REMEDY);
 }
 
+/** As the service does before it signs, a certificate on trial included. */
 async function checkPair(certificatePem: string, keyPem: string, source: string, remedy: string): Promise<Finding[]> {
-  const certificate = new X509Certificate(certificatePem);
-  if (!certificate.ca) return [error(`${source} is not a CA certificate`, "use one with CA:TRUE")];
-  const { key } = await readCertificateSigner(keyPem, `the key of ${source}`);
-  if (!certificate.checkPrivateKey(key)) {
-    return [error(`the key of ${source} does not belong to its certificate`, "restore the pair from a backup")];
+  try {
+    return [checkDates(source, await readSigningCa(certificatePem, keyPem, source), remedy)];
+  } catch (cause) {
+    return [error((cause as Error).message, remedy)];
   }
-  const dates = { notBefore: new Date(certificate.validFrom), notAfter: new Date(certificate.validTo) };
-  return [checkDates(source, dates, remedy)];
 }

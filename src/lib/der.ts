@@ -4,10 +4,13 @@ export const DER_TAG = {
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
+  null: 0x05,
   objectIdentifier: 0x06,
+  utf8String: 0x0c,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
   sequence: 0x30,
-  uriName: 0x86,
-  extensions: 0xa3,
+  set: 0x31,
 };
 
 /** An element of DER. */
@@ -51,4 +54,24 @@ export function readElements(der: Buffer): DerElement[] {
 export function contentOf(element: DerElement | undefined, tag: number): Buffer {
   if (element?.tag !== tag) throw new Error(`an element ${element?.tag} where ${tag} belongs`);
   return element.content;
+}
+
+/** Writes an element; its content may come in parts. */
+export function encodeElement(tag: number, ...parts: readonly Uint8Array[]): Buffer {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return Buffer.concat([Buffer.of(tag), encodeLength(length), ...parts]);
+}
+
+/** Writes a SEQUENCE of elements that are written already. */
+export function encodeSequence(...elements: readonly Uint8Array[]): Buffer {
+  return encodeElement(DER_TAG.sequence, ...elements);
+}
+
+function encodeLength(length: number): Buffer {
+  if (length < 0x80) return Buffer.of(length);
+  const bytes = Math.ceil(Math.log2(length + 1) / 8);
+  const encoded = Buffer.alloc(1 + bytes);
+  encoded[0] = 0x80 | bytes;
+  encoded.writeUIntBE(length, 1, bytes);
+  return encoded;
 }

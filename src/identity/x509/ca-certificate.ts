@@ -1,0 +1,52 @@
+import { createHash, type KeyObject, X509Certificate } from "node:crypto";
+import { EXTENSION_ID, readIsCa, readKeyUsage, readSubjectKeyIdentifier } from "./certificate-extensions.js";
+import { describeSubject, readCertificate, toPem } from "./read-certificate.js";
+
+/** The certificate of a CA, and what its leaves are verified with. */
+export interface CaCertificate {
+  /** PEM of this certificate alone. */
+  certificatePem: string;
+  /** As in `certificate_authorities`: lower-case hex of the certificate's DER. */
+  fingerprintSha256: string;
+  /** Its name in one line, for people. */
+  subject: string;
+  /** DER of its name, byte for byte. */
+  name: Buffer;
+  /** Its subject key identifier, byte for byte; undefined where it has none. */
+  keyIdentifier: Buffer | undefined;
+  publicKey: KeyObject;
+  notBefore: Date;
+  notAfter: Date;
+  /** By its extensions a CA, whose key may sign certificates. */
+  maySign: boolean;
+  /** As node:crypto has it. */
+  certificate: X509Certificate;
+}
+
+/**
+ * Reads the certificate of a CA.
+ *
+ * @throws Error when it cannot be read, or has a key that cannot be used
+ */
+export function readCaCertificate(der: Uint8Array): CaCertificate {
+  const { subject: name, notBefore, notAfter, extensions } = readCertificate(der);
+  const basicConstraints = extensions.get(EXTENSION_ID.basicConstraints);
+  const keyUsage = extensions.get(EXTENSION_ID.keyUsage);
+  const keyIdentifier = extensions.get(EXTENSION_ID.subjectKeyIdentifier);
+  const certificate = new X509Certificate(der);
+  return {
+    certificatePem: toPem(der),
+    fingerprintSha256: createHash("sha256").update(der).digest("hex"),
+    subject: describeSubject(certificate),
+    name,
+    keyIdentifier: keyIdentifier && readSubjectKeyIdentifier(keyIdentifier.value),
+    publicKey: certificate.publicKey,
+    notBefore,
+    notAfter,
+    maySign:
+      basicConstraints !== undefined &&
+      readIsCa(basicConstraints.value) &&
+      (keyUsage === undefined || readKeyUsage(keyUsage.value).keyCertSign),
+    certificate,
+  };
+}
