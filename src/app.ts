@@ -31,6 +31,7 @@ import { createServiceHandler } from "./rpc/service.js";
 import { peerOf } from "./server/peer.js";
 import { startPlainListener } from "./server/plain-listener.js";
 import { startRpcListener } from "./server/rpc-listener.js";
+import type { SessionLivenessTiming } from "./server/session-liveness.js";
 import { openDatabase } from "./store/database.js";
 import { DatabaseHealth } from "./store/health.js";
 import { Listener } from "./store/listener.js";
@@ -56,6 +57,7 @@ export interface AppTiming {
   certificateMover?: Partial<CertificateMoverTiming>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
+  sessionLiveness?: Partial<SessionLivenessTiming>;
 }
 
 /**
@@ -178,6 +180,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
       peerOf,
     }),
     logger,
+    timing: timing.sessionLiveness,
   });
   lifetime.register("rpc listener", () => rpcListener.close());
   const certificateWatch = new ServerCertificateWatch({

@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { Logger } from "../observe/logger.js";
+import { Connections } from "./connections.js";
 import { listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import type { Listener } from "./rpc-listener.js";
@@ -41,6 +42,7 @@ export async function startPlainListener({
     }
   };
   const server = createServer(guardRequests(handler, logger));
+  const connections = new Connections(server);
   const boundPort = await listen(server, port);
   guardServer(server, logger);
   return {
@@ -48,7 +50,7 @@ export async function startPlainListener({
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeAllConnections();
+        connections.cut();
       }),
   };
 }

@@ -7,8 +7,10 @@ import {
 } from "node:http2";
 import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
+import { Connections } from "./connections.js";
 import { listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
+import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
 
 /** Installed agents probe at this interval too. */
 const TCP_KEEP_ALIVE_MS = 15_000;
@@ -18,7 +20,7 @@ const CLOSE_GRACE_MS = 2_000;
 /** A listener that runs. */
 export interface Listener {
   port: number;
-  /** Stops accepting, and closes every connection. */
+  /** Stops accepting, and closes every connection: at once where nothing is under way, after a moment elsewhere. */
   close(): Promise<void>;
 }
 
@@ -32,6 +34,8 @@ export interface CertificatePair {
 export interface RpcListener extends Listener {
   /** Shows another certificate to new connections; those that are open keep theirs. */
   replaceCertificate(pair: CertificatePair): void;
+  /** Accepts no connection any more, and tells those that are open to go away; what is under way on them goes on. */
+  stopAccepting(): void;
 }
 
 /** How agents are listened to. */
@@ -39,6 +43,7 @@ export interface RpcListenerOptions extends CertificatePair {
   port: number;
   handler: RequestHandler;
   logger: Logger;
+  timing?: Partial<SessionLivenessTiming> | undefined;
 }
 
 /** @throws Error with one line when the certificate and the key cannot be used */
@@ -55,7 +60,8 @@ function createServer(options: SecureServerOptions, listener: ReturnType<typeof 
  * certificate is asked for and left to the service to verify: with a `ca` here, installed agents whose issuer is not
  * listed would present none, and one that expired could not even register.
  */
-export async function startRpcListener({ port, cert, key, handler, logger }: RpcListenerOptions): Promise<RpcListener> {
+export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
+  const { port, cert, key, handler, logger, timing } = options;
   const context = {
     minVersion: "TLSv1.2",
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
@@ -65,30 +71,33 @@ export async function startRpcListener({ port, cert, key, handler, logger }: Rpc
     { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
     guardRequests(handler, logger),
   );
+  const connections = new Connections(server);
   const sessions = new Set<ServerHttp2Session>();
-  const sockets = new Set<Socket>();
+  let closed: Promise<void> | undefined;
+  const stopAccepting = () => {
+    closed ??= new Promise((resolve) => server.close(() => resolve()));
+    connections.cutHandshaking();
+    // Sends GOAWAY; the server's own close() leaves HTTP/2 sessions open.
+    for (const session of sessions) session.close();
+    return closed;
+  };
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
+    cutWhenDead(session, timing);
+    // Its handshake was under way when the others were told.
+    if (closed !== undefined) session.close();
   });
-  server.on("secureConnection", (socket) => {
-    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
+  server.on("secureConnection", (socket: Socket) => socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS));
   const boundPort = await listen(server, port);
   guardServer(server, logger);
   return {
     port: boundPort,
     replaceCertificate: (pair) => server.setSecureContext({ ...context, cert: pair.cert, key: pair.key }),
+    stopAccepting,
     close: async () => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Sends GOAWAY; the server's own close() leaves HTTP/2 sessions open.
-      for (const session of sessions) session.close();
-      const cut = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, CLOSE_GRACE_MS);
-      await closed;
+      const cut = setTimeout(() => connections.cut(), CLOSE_GRACE_MS);
+      await stopAccepting();
       clearTimeout(cut);
     },
   };

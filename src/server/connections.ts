@@ -1,0 +1,35 @@
+import type { Server, Socket } from "node:net";
+
+/** The open connections of a server, with those whose TLS handshake is not done, which the server does not tell of. */
+export class Connections {
+  readonly #open = new Set<Socket>();
+  /** By their other end. */
+  readonly #handshaking = new Map<string, Socket>();
+
+  constructor(server: Server) {
+    server.on("connection", (socket: Socket) => {
+      this.#open.add(socket);
+      const peer = peerOf(socket);
+      this.#handshaking.set(peer, socket);
+      socket.once("close", () => {
+        this.#open.delete(socket);
+        if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer);
+      });
+    });
+    server.on("secureConnection", (socket: Socket) => this.#handshaking.delete(peerOf(socket)));
+  }
+
+  /** Cuts those that have not said anything that could be answered. */
+  cutHandshaking(): void {
+    for (const socket of this.#handshaking.values()) socket.destroy();
+  }
+
+  /** Cuts every connection. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}

@@ -1,0 +1,101 @@
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import t, { type Test } from "tap";
+import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import { startPlainListener } from "../../dist/server/plain-listener.js";
+import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
+import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
+import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/http2-frames.js";
+import { createTestLog } from "../support/log.js";
+
+const { cert, key } = await createDevServerCertificate(["localhost"]);
+
+async function start(t: Test, timing?: Partial<SessionLivenessTiming>): Promise<RpcListener> {
+  const { logger } = createTestLog();
+  const listener = await startRpcListener({
+    port: 0,
+    cert,
+    key,
+    logger,
+    timing,
+    handler: (_request, response) => void response.end(),
+  });
+  t.teardown(() => listener.close());
+  return listener;
+}
+
+async function connected(t: Test, socket: Socket, event: string): Promise<Socket> {
+  t.teardown(() => socket.destroy());
+  socket.on("error", () => {});
+  await once(socket, event);
+  return socket;
+}
+
+const connectSecurely = (port: number, protocol: string) =>
+  connectTls({ host: "localhost", port, ca: cert, ALPNProtocols: [protocol] });
+
+/** Connections on which nothing is under way, in every state that one can be in. */
+async function idleConnections(t: Test, port: number): Promise<Socket[]> {
+  const half = await connected(t, connectTcp(port), "connect");
+  half.write(Buffer.from("16030102000100", "hex"));
+  const settled = await connected(t, connectSecurely(port, "h2"), "secureConnect");
+  settled.write(PREFACE);
+  const kept = await connected(t, connectSecurely(port, "http/1.1"), "secureConnect");
+  kept.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await Promise.all([once(settled, "data"), once(kept, "data")]);
+  return [
+    await connected(t, connectTcp(port), "connect"),
+    half,
+    await connected(t, connectSecurely(port, "h2"), "secureConnect"),
+    await connected(t, connectSecurely(port, "http/1.1"), "secureConnect"),
+    settled,
+    kept,
+  ];
+}
+
+t.test("connections that are idle, handshake done or not, do not hold up closing", async (t) => {
+  const listener = await start(t);
+  const idle = await idleConnections(t, listener.port);
+  const ended = idle.map((socket) => once(socket.resume(), "close"));
+  const startedAt = performance.now();
+  await listener.close();
+  t.ok(performance.now() - startedAt < 1_000, `closed after ${performance.now() - startedAt} ms`);
+  await Promise.all(ended);
+});
+
+t.test("neither do those of the plain listener", async (t) => {
+  const { logger } = createTestLog();
+  const listener = await startPlainListener({ port: 0, findHealthProblem: () => undefined, jwks: () => ({}), logger });
+  const idle = await connected(t, connectTcp(listener.port), "connect");
+  const half = await connected(t, connectTcp(listener.port), "connect");
+  half.write("GET /heal");
+  await fetch(`http://localhost:${listener.port}/healthz`);
+  const startedAt = performance.now();
+  await Promise.all([listener.close(), once(idle, "close"), once(half, "close")]);
+  t.ok(performance.now() - startedAt < 1_000);
+});
+
+t.test("a session that Node stopped reading is cut, one that is idle is not", async (t) => {
+  const listener = await start(t, { idleMs: 100, pingTimeoutMs: 100 });
+  const honest = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
+  t.teardown(() => honest.destroy());
+  let pings = 0;
+  honest.on("ping", () => {
+    pings += 1;
+  });
+  const malformed = await connected(t, connectSecurely(listener.port, "h2"), "secureConnect");
+  // An index of HPACK's table that there is not.
+  malformed.write(
+    Buffer.concat([PREFACE, frame(FrameType.headers, Flag.endHeaders | Flag.endStream, 1, Buffer.from([0x80]))]),
+  );
+  let received = Buffer.alloc(0);
+  malformed.on("data", (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+  });
+  await once(malformed, "close");
+  t.ok(readFrames(received).some(({ type }) => type === FrameType.goaway));
+  while (pings < 3) await once(honest, "ping");
+  t.notOk(honest.destroyed);
+});
