@@ -41,11 +41,7 @@ const homes = [
   { name: "connect", modules: ["@connectrpc/[^/]+", "@bufbuild/[^/]+"], home: "^(gen/|src/(rpc|agent)(/|[.]ts$))" },
   { name: "network", modules: ["node:(http|https|http2|tls)"], home: "^src/(server|agent)(/|[.]ts$)" },
   { name: "sockets", modules: ["node:net"], home: "^src/((server|agent)(/|[.]ts$)|cli/dev/embedded-postgres[.]ts$)" },
-  {
-    name: "identities",
-    modules: ["jose", "@peculiar/x509", "reflect-metadata"],
-    home: "^src/(identity|agent)(/|[.]ts$)",
-  },
+  { name: "identities", modules: ["jose"], home: "^src/identity(/|[.]ts$)" },
   { name: "observation", modules: ["pino", "prom-client"], home: "^src/observe(/|[.]ts$)" },
   { name: "embedded-postgres", modules: ["@?embedded-postgres"], home: "^src/cli/dev/embedded-postgres[.]ts$" },
   { name: "rabbitmq", modules: ["amqplib"], home: "^src/broker(/|[.]ts$)" },

@@ -1,12 +1,24 @@
-// @peculiar/x509 needs the reflection polyfill in place before it is loaded.
-import "reflect-metadata";
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, webcrypto } from "node:crypto";
-import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { promisify } from "node:util";
+import { DER_TAG, encodeElement, encodeSequence } from "../lib/der.js";
 
-const ALGORITHM = "Ed25519";
 const RAW_LENGTH = 32;
-/** What installed agents write there; the service takes the agent's id from its own records. */
-const SUBJECT = "CN=ct-ops-agent";
+const VERSION = encodeElement(DER_TAG.integer, Buffer.of(0));
+/** The name `CN=ct-ops-agent`, which installed agents write there; the service takes the agent's id from its own records. */
+const SUBJECT = encodeSequence(
+  encodeElement(
+    DER_TAG.set,
+    encodeSequence(
+      encodeElement(DER_TAG.objectIdentifier, Buffer.from("550403", "hex")),
+      encodeElement(DER_TAG.utf8String, Buffer.from("ct-ops-agent")),
+    ),
+  ),
+);
+const NO_ATTRIBUTES = encodeElement(0xa0);
+/** The DER of the AlgorithmIdentifier of Ed25519 (RFC 8410). */
+const ED25519 = Buffer.from("300506032b6570", "hex");
+
+const signInBackground = promisify(sign);
 
 /** An agent's Ed25519 key pair: the one thing it must not lose. */
 export interface AgentKey {
@@ -41,17 +53,10 @@ function toAgentKey(privateKey: KeyObject): AgentKey {
     publicKeyPem: `-----BEGIN PUBLIC KEY-----\n${raw.toString("base64")}\n-----END PUBLIC KEY-----\n`,
     privateKeyPem: privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
     createCsr: async () => {
-      const { subtle } = webcrypto;
-      const pkcs8 = privateKey.export({ format: "der", type: "pkcs8" });
-      const csr = await Pkcs10CertificateRequestGenerator.create({
-        name: SUBJECT,
-        keys: {
-          publicKey: await subtle.importKey("spki", spki, ALGORITHM, true, ["verify"]),
-          privateKey: await subtle.importKey("pkcs8", pkcs8, ALGORITHM, false, ["sign"]),
-        },
-        signingAlgorithm: { name: ALGORITHM },
-      });
-      return new Uint8Array(csr.rawData);
+      // RFC 2986, section 4.
+      const info = encodeSequence(VERSION, SUBJECT, spki, NO_ATTRIBUTES);
+      const signature = await signInBackground(undefined, info, privateKey);
+      return encodeSequence(info, ED25519, encodeElement(DER_TAG.bitString, Buffer.of(0), signature));
     },
   };
 }
