@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import type { CommandContext } from "../context.js";
 import { findDevInstance } from "../dev/dev-instance.js";
-import { parseDurationMs } from "../terminal/duration.js";
+import { readDurationMs } from "../terminal/duration.js";
 import { Simulation, type SimulationReport } from "./simulation.js";
 
 const PROGRESS_INTERVAL_MS = 500;
@@ -25,8 +25,8 @@ export function simulateCommand(context: CommandContext): Command {
     .option("--address <host:port>", "the service (default: the dev instance of this directory)")
     .option("--ca <file>", "CA file for its certificate (default: the dev instance's)")
     .option("--token <token>", "enrolment token (default: the dev instance's)")
-    .option("--interval <duration>", "between the heartbeats of one agent", parseDurationMs, 30_000)
-    .option("--duration <duration>", "how long; without it until Ctrl-C", parseDurationMs)
+    .option("--interval <duration>", "between the heartbeats of one agent", readDurationMs, 30_000)
+    .option("--duration <duration>", "how long; without it until Ctrl-C", readDurationMs)
     .option("--json", "print the summary as JSON only")
     .action((options: SimulateOptions) => simulate(context, options));
 }

@@ -5,7 +5,7 @@ import type { Tag } from "../../store/hosts/tags.js";
 import { withDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
-import { parseDurationMs } from "../terminal/duration.js";
+import { readDurationMs } from "../terminal/duration.js";
 import { tokenListCommand } from "./token-list.js";
 
 interface CreateOptions {
@@ -34,7 +34,7 @@ function createCommand(context: CommandContext): Command {
     .option("--org <slug>", "the organisation; may be left out where there is only one")
     .option("--auto-approve", "agents that enrol with it need no approval")
     .option("--max-uses <n>", "how many agents may enrol with it", parsePositiveInteger)
-    .option("--expires-in <duration>", "how long it can be used, for example 30d", parseDurationMs)
+    .option("--expires-in <duration>", "how long it can be used, for example 30d", readDurationMs)
     .option("--tag <key=value>", "a tag for its hosts; can be repeated", collectTag, [])
     .option("--json", "print JSON only")
     .action(async (options: CreateOptions) => {
