@@ -108,6 +108,13 @@ export function databaseUrlIn(environment: Readonly<Record<string, string | unde
   return name && environment[name]?.trim();
 }
 
+/** The secret that the agent CA's key is encrypted with, if there is one; the web app looks in the same order. */
+export function encryptionSecretIn(
+  environment: Partial<Pick<Variables, "LDAP_ENCRYPTION_KEY" | "BETTER_AUTH_SECRET">>,
+): string | undefined {
+  return [environment.LDAP_ENCRYPTION_KEY, environment.BETTER_AUTH_SECRET].find(isSet);
+}
+
 function databaseUrlName(environment: Readonly<Record<string, string | undefined>>) {
   return DATABASE_URL_NAMES.find((name) => isSet(environment[name]));
 }
@@ -128,7 +135,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   if (!parsed.success || problems.length > 0) return { warnings, problems };
 
   const v = parsed.data;
-  const encryptionSecret = v.LDAP_ENCRYPTION_KEY ?? v.BETTER_AUTH_SECRET;
+  const encryptionSecret = encryptionSecretIn(v);
   return {
     warnings,
     config: {
@@ -227,7 +234,7 @@ function agentCaProblems(env: Record<string, string | undefined>): string[] {
     const [set, unset] = cert === undefined ? ["KEY", "CERT"] : ["CERT", "KEY"];
     return [`INGEST_AGENT_CA_${unset} is not set; expected both or neither, since INGEST_AGENT_CA_${set} is`];
   }
-  if (cert === undefined && env.LDAP_ENCRYPTION_KEY === undefined && env.BETTER_AUTH_SECRET === undefined) {
+  if (cert === undefined && encryptionSecretIn(env) === undefined) {
     return [
       "LDAP_ENCRYPTION_KEY is not set; expected a secret there or in BETTER_AUTH_SECRET (it encrypts the agent CA's " +
         "key), or an agent CA of your own in INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY",

@@ -30,19 +30,6 @@ export async function readDatabaseClock(db: Queryable): Promise<Date> {
   return new Date(Number(rows[0]?.ms));
 }
 
-/** The agent CA that signs, with its key as it is stored. */
-export async function findSigningAgentCa(
-  db: Queryable,
-): Promise<{ id: string; certPem: string; keyPemEncrypted: string } | undefined> {
-  const { rows } = await db.execute<{ id: string; certPem: string; keyPemEncrypted: string }>(sql`
-    select id, cert_pem as "certPem", key_pem_encrypted as "keyPemEncrypted"
-    from certificate_authorities
-    where purpose = 'agent_ca' and deleted_at is null
-    order by created_at desc, id desc
-    limit 1`);
-  return rows[0];
-}
-
 /** How many agents may hold a connection. */
 export async function countEnrolledAgents(db: Queryable): Promise<number> {
   return (await findAgents(db, sql`true`)).count;

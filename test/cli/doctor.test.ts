@@ -88,6 +88,16 @@ t.test("each broken thing is found, with what to do", async (t) => {
     await findsOnly(t, { ...env, LDAP_ENCRYPTION_KEY: "wrong" }, [
       { check: "agent CA", verdict: "error", message: /cannot be decrypted/, remedy: /LDAP_ENCRYPTION_KEY/ },
     ]);
+    // Neither of them signs, though they are newer and in nobody's way.
+    await query(
+      `insert into certificate_authorities
+         (id, purpose, cert_pem, key_pem_encrypted, source, fingerprint_sha256, not_before, not_after, created_at, metadata)
+       values ('over', 'agent_ca', '', '', 'byo', 'o', now(), now(), now() + interval '1 minute', null),
+              ('retired', 'agent_ca', '', '', 'byo', 'r', now(), now() + interval '1 day', now() + interval '1 minute',
+               '{"retiredAt": ""}')`,
+    );
+    await findsOnly(t, env, []);
+    await query("delete from certificate_authorities where cert_pem = ''");
     const [ca] = await query("select cert_pem from certificate_authorities");
     const files = {
       INGEST_AGENT_CA_CERT: await file("ca.crt", ca?.cert_pem),

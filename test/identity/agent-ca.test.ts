@@ -1,5 +1,5 @@
 import { createHash, generateKeyPairSync, X509Certificate } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
@@ -297,6 +297,56 @@ t.test("a CA is retired only when nobody depends on it, or by force; its agents 
     ],
   );
 });
+
+t.test("a retired CA stays so on the way back to the earlier service, there, and when this one returns", async (t) => {
+  const directory = await makeDirectory(t);
+  const files = { certFile: join(directory, "ca.crt"), keyFile: join(directory, "ca.key") };
+  const own = await createCa();
+  await writeCa(files, own);
+  const env = { INGEST_AGENT_CA_CERT: files.certFile, INGEST_AGENT_CA_KEY: files.keyFile };
+  const service = await startTestService(t, { env });
+  const { query } = service.database;
+  const agent = await enrol(service, await service.createToken());
+  const [ca] = await describeAgentCas(service.store.db);
+  await rotateAgentCa(service.store, { secret: ENCRYPTION_SECRET, force: false });
+  await retireAgentCa(service.store, ca?.id ?? "", { force: true, onDependants: () => {} });
+  await service.close();
+
+  const guide = await readFile(new URL("../../docs/upgrade.md", import.meta.url), "utf8");
+  const [, removal = ""] = /```sql\n( *drop schema ingest[^`]*)```/.exec(guide) ?? [];
+  await query(removal);
+  // What the earlier service, and version 0.1 of this one, look at.
+  t.same(await query("select id from certificate_authorities where id = $1 and not_after > now()", [ca?.id]), []);
+
+  await t.rejects(startTestService(t, { on: service.database, env }), { message: /was retired by an operator/ });
+  const returned = await startTestService(t, { on: service.database });
+  t.match(
+    (await describeAgentCas(returned.store.db)).map(({ state }) => state),
+    ["signs", "retired"],
+  );
+  const refused = openStream(returned, agent);
+  refused.send(heartbeat(agent.jwt));
+  t.match(await refused.ended, { code: Code.UNAUTHENTICATED, details: /not issued by a trusted agent CA/ });
+
+  // As version 0.1 left it: retired in a table of the schema alone.
+  await query(
+    `update certificate_authorities set metadata = null, not_after = now() + interval '1 day' where id = $1`,
+    [ca?.id],
+  );
+  await query("insert into ingest.retired_agent_cas (fingerprint_sha256) values ($1)", [ca?.fingerprintSha256]);
+  await query(await readMigration("retired-agent-cas"));
+  t.match(
+    (await describeAgentCas(returned.store.db)).map(({ state }) => state),
+    ["signs", "retired"],
+  );
+});
+
+/** The statements of one of the service's own migrations. */
+async function readMigration(name: string): Promise<string> {
+  const directory = new URL("../../drizzle/ingest/", import.meta.url);
+  const file = (await readdir(directory)).find((found) => found.endsWith(`_${name}.sql`)) ?? name;
+  return readFile(new URL(file, directory), "utf8");
+}
 
 t.test("a client certificate does not outlive its CA", async (t) => {
   const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });

@@ -7,12 +7,8 @@ import { readPemCertificates } from "../x509/read-certificate.js";
 
 const PAGE_SIZE = 1_000;
 
-/** What an agent CA is there for: new certificates, those it issued, or nothing any more. */
-export type AgentCaState = "signs" | "trusted" | "retired" | "expired";
-
 /** An agent CA, and who depends on it. */
 export interface AgentCaOverview extends AgentCaRecord {
-  state: AgentCaState;
   /** Agents that may call, and whose newest certificate is of this CA. */
   agents: number;
   /** When the last of these certificates expires; undefined when there is none. */
@@ -23,11 +19,9 @@ export interface AgentCaOverview extends AgentCaRecord {
 export async function describeAgentCas(db: Queryable): Promise<AgentCaOverview[]> {
   const records = await listAgentCaRecords(db);
   const dependants = await countDependants(db, records);
-  const signs = records.find(({ deletedAt, retiredAt, expired }) => !deletedAt && !retiredAt && !expired);
   return records.map((record) => {
     const { agents = 0, until } = dependants.get(record.fingerprintSha256) ?? {};
-    const state = record.retiredAt ? "retired" : record.expired ? "expired" : record === signs ? "signs" : "trusted";
-    return { ...record, state, agents, dependedOnUntil: until };
+    return { ...record, agents, dependedOnUntil: until };
   });
 }
 

@@ -1,7 +1,7 @@
 import { IngestError } from "../../errors.js";
 import { lockInTransaction } from "../../store/advisory-locks.js";
 import type { Database } from "../../store/database.js";
-import { insertRetiredAgentCa, listTrustedAgentCas } from "../../store/identity/certificate-authorities.js";
+import { findSigningAgentCa, retireAgentCaRow } from "../../store/identity/certificate-authorities.js";
 import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
 import { activateNewCa, readDatabaseCa } from "./database-ca.js";
@@ -17,8 +17,8 @@ export async function rotateAgentCa(
   database: Database,
   { secret, force }: { secret: string; force: boolean },
 ): Promise<SigningCa> {
-  const [signing] = await listTrustedAgentCas(database.db);
-  if (signing?.active && !force) {
+  const signing = await findSigningAgentCa(database.db);
+  if (signing !== undefined && !force) {
     await readDatabaseCa(database.db, signing, secret).catch((cause: unknown) => {
       if (!(cause instanceof IngestError)) throw cause;
       throw new IngestError(
@@ -58,9 +58,8 @@ export async function retireAgentCa(
   }
   await database.transaction(async (tx) => {
     await lockInTransaction(tx, "agent-ca");
-    const [signing] = await listTrustedAgentCas(tx);
-    if (signing?.id === id) throw refused(`agent CA ${id} signs now`);
-    await insertRetiredAgentCa(tx, ca.fingerprintSha256);
+    if ((await findSigningAgentCa(tx))?.id === id) throw refused(`agent CA ${id} signs now`);
+    await retireAgentCaRow(tx, id);
   });
   return ca;
 }

@@ -4,6 +4,7 @@ import type { Database, Queryable } from "../../store/database.js";
 import {
   activateAgentCa,
   findAgentCaKey,
+  findSigningAgentCa,
   listTrustedAgentCas,
   type TrustedAgentCa,
 } from "../../store/identity/certificate-authorities.js";
@@ -32,8 +33,9 @@ export async function openDatabaseCa(options: {
       "the agent CA's key needs LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET to be stored",
     );
   }
-  const makeWhereNone = () => activateNewCa(database, secret, async (tx) => !(await hasActiveCa(tx)));
-  if (!(await hasActiveCa(database.db))) await makeWhereNone();
+  const isNoneDesignated = async (db: Queryable) => (await findSigningAgentCa(db)) === undefined;
+  const makeWhereNone = () => activateNewCa(database, secret, isNoneDesignated);
+  if (await isNoneDesignated(database.db)) await makeWhereNone();
   /** When a version of a row was tried last. Each is reported once; what keeps it from signing may pass, as a date does. */
   const refused = new Map<string, number>();
   return {
@@ -42,7 +44,9 @@ export async function openDatabaseCa(options: {
       // One that was replaced never takes the place of one that expired, however the clocks of the two compare.
       const eligible = (found: readonly TrustedAgentCa[]) =>
         isOver
-          ? found.filter(({ active, fingerprintSha256 }) => active && fingerprintSha256 !== current.fingerprintSha256)
+          ? found.filter(
+              ({ state, fingerprintSha256 }) => state === "signs" && fingerprintSha256 !== current.fingerprintSha256,
+            )
           : found;
       let rows = eligible(trusted);
       // Only then: somebody who replaces the active row may do so in two steps.
@@ -101,8 +105,4 @@ export async function activateNewCa(
     if (await isWanted(tx)) await activateAgentCa(tx, row);
   });
   return ca;
-}
-
-async function hasActiveCa(db: Queryable): Promise<boolean> {
-  return (await listTrustedAgentCas(db)).some(({ active }) => active);
 }

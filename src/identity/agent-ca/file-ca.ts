@@ -30,11 +30,13 @@ export async function openFileCa(
   let current = await takeIntoUse(options, certFile, inUse);
   let ignored: string | undefined;
   return {
-    choose: async ([first]) => {
+    choose: async (trusted) => {
+      const designated = trusted.find(({ state }) => state === "signs");
       // Somebody activated another one, in the web app or with `ca rotate`.
-      if (first?.active && first.fingerprintSha256 !== current.fingerprintSha256 && first.id !== ignored) {
-        ignored = first.id;
-        options.events.agentCaIgnored({ id: first.id, certFile });
+      const isOther = designated?.fingerprintSha256 !== current.fingerprintSha256;
+      if (designated !== undefined && isOther && designated.id !== ignored) {
+        ignored = designated.id;
+        options.events.agentCaIgnored({ id: designated.id, certFile });
       }
       return current;
     },

@@ -1,7 +1,6 @@
-import { and, desc, eq, gt, isNull, ne, notExists, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, isNull, ne, type SQL, type SQLWrapper, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { Queryable } from "../database.js";
-import { retiredAgentCas } from "../schema/ingest/index.js";
 import { certificateAuthorities } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
@@ -16,78 +15,82 @@ export type NewCertificateAuthority = Pick<
   "certPem" | "keyPemEncrypted" | "source" | "fingerprintSha256" | "notBefore" | "notAfter"
 >;
 
-/** An agent CA whose leaves are good: in date and not retired. */
-export interface TrustedAgentCa {
-  id: string;
-  certPem: string;
-  fingerprintSha256: string;
-  updatedAt: Date;
-  /** Its row is not deleted: of those that are active the newest one signs. */
-  active: boolean;
-}
+/** What an agent CA is there for: new certificates, those it issued, or nothing any more. */
+export type AgentCaState = "signs" | "trusted" | "retired" | "expired";
 
-const isRetired = (db: Queryable) =>
-  db
-    .select({ one: sql`1` })
-    .from(retiredAgentCas)
-    .where(eq(retiredAgentCas.fingerprintSha256, certificateAuthorities.fingerprintSha256));
-
-/** The agent CAs whose leaves are good, in the order in which they are to sign: active ones first, newest first. */
-export async function listTrustedAgentCas(db: Queryable): Promise<TrustedAgentCa[]> {
-  return db
-    .select({
-      id: certificateAuthorities.id,
-      certPem: certificateAuthorities.certPem,
-      fingerprintSha256: certificateAuthorities.fingerprintSha256,
-      updatedAt: certificateAuthorities.updatedAt,
-      active: sql<boolean>`${isNull(certificateAuthorities.deletedAt)}`,
-    })
-    .from(certificateAuthorities)
-    .where(
-      and(
-        eq(certificateAuthorities.purpose, AGENT_CA),
-        gt(certificateAuthorities.notAfter, sql`now()`),
-        notExists(isRetired(db)),
-      ),
-    )
-    .orderBy(
-      sql`${certificateAuthorities.deletedAt} desc nulls first`,
-      desc(certificateAuthorities.createdAt),
-      desc(certificateAuthorities.id),
-    );
-}
-
-/** An agent CA as an operator sees it. */
+/** A stored agent CA. */
 export interface AgentCaRecord {
   id: string;
   certPem: string;
   fingerprintSha256: string;
   source: string;
   createdAt: Date;
+  updatedAt: Date;
   notAfter: Date;
-  deletedAt: Date | null;
-  retiredAt: Date | null;
-  expired: boolean;
+  state: AgentCaState;
 }
 
-/** Every agent CA there ever was, newest first. */
-export async function listAgentCaRecords(db: Queryable): Promise<AgentCaRecord[]> {
-  return db
+/** An agent CA whose leaves are good: in date and not retired. One of them signs, or none. */
+export type TrustedAgentCa = Pick<AgentCaRecord, "id" | "certPem" | "fingerprintSha256" | "updatedAt" | "state">;
+
+/** Where the row of an agent CA says that an operator stopped trusting it. */
+const RETIRED_AT = "retiredAt";
+const IS_RETIRED = sql`coalesce(${certificateAuthorities.metadata} ? ${RETIRED_AT}, false)`;
+const IS_EXPIRED = sql`${certificateAuthorities.notAfter} <= now()`;
+
+/** The order in which agent CAs are to sign: those that are not deleted first, and of these the newest. */
+const signingOrder = (ca: Record<"deletedAt" | "createdAt" | "id", SQLWrapper>): SQL =>
+  sql`${ca.deletedAt} desc nulls first, ${ca.createdAt} desc, ${ca.id} desc`;
+
+/** The one place that says which agent CA signs, and which are trusted. */
+const STATE = sql<AgentCaState>`case
+  when ${IS_RETIRED} then 'retired'
+  when ${IS_EXPIRED} then 'expired'
+  when ${certificateAuthorities.deletedAt} is null and 1 = row_number() over (
+    partition by ${IS_RETIRED} or ${IS_EXPIRED} order by ${signingOrder(certificateAuthorities)}) then 'signs'
+  else 'trusted' end`;
+
+const agentCas = (db: Queryable) =>
+  db
     .select({
       id: certificateAuthorities.id,
       certPem: certificateAuthorities.certPem,
       fingerprintSha256: certificateAuthorities.fingerprintSha256,
       source: certificateAuthorities.source,
       createdAt: certificateAuthorities.createdAt,
-      notAfter: certificateAuthorities.notAfter,
+      updatedAt: certificateAuthorities.updatedAt,
       deletedAt: certificateAuthorities.deletedAt,
-      retiredAt: retiredAgentCas.retiredAt,
-      expired: sql<boolean>`${certificateAuthorities.notAfter} <= now()`,
+      notAfter: certificateAuthorities.notAfter,
+      state: STATE.as("state"),
     })
     .from(certificateAuthorities)
-    .leftJoin(retiredAgentCas, eq(retiredAgentCas.fingerprintSha256, certificateAuthorities.fingerprintSha256))
     .where(eq(certificateAuthorities.purpose, AGENT_CA))
-    .orderBy(desc(certificateAuthorities.createdAt), desc(certificateAuthorities.id));
+    .as("agent_cas");
+
+/** The agent CAs whose leaves are good, in the order in which they are to sign. */
+export async function listTrustedAgentCas(db: Queryable): Promise<TrustedAgentCa[]> {
+  const cas = agentCas(db);
+  const { id, certPem, fingerprintSha256, updatedAt, state } = cas;
+  return db
+    .select({ id, certPem, fingerprintSha256, updatedAt, state })
+    .from(cas)
+    .where(inArray(state, ["signs", "trusted"]))
+    .orderBy(signingOrder(cas));
+}
+
+/** The agent CA that signs. */
+export async function findSigningAgentCa(db: Queryable): Promise<TrustedAgentCa | undefined> {
+  return (await listTrustedAgentCas(db)).find(({ state }) => state === "signs");
+}
+
+/** Every agent CA there ever was, newest first. */
+export async function listAgentCaRecords(db: Queryable): Promise<AgentCaRecord[]> {
+  const cas = agentCas(db);
+  const { id, certPem, fingerprintSha256, source, createdAt, updatedAt, notAfter, state } = cas;
+  return db
+    .select({ id, certPem, fingerprintSha256, source, createdAt, updatedAt, notAfter, state })
+    .from(cas)
+    .orderBy(desc(cas.createdAt), desc(cas.id));
 }
 
 /** The encrypted private key of an agent CA; undefined when the row is gone. */
@@ -124,17 +127,27 @@ export async function activateAgentCa(tx: Transaction, ca: NewCertificateAuthori
     });
 }
 
-/** Stops trusting an agent CA, and tells every instance. */
-export async function insertRetiredAgentCa(tx: Transaction, fingerprintSha256: string): Promise<void> {
-  await tx.insert(retiredAgentCas).values({ fingerprintSha256 }).onConflictDoNothing();
-  await tx.execute(sql`select pg_notify('ct_ops_ingest', 'agent_cas')`);
+/**
+ * Stops trusting an agent CA. Its row says so itself, and ends today: so it stays retired when schema `ingest` is dropped
+ * on the way back to the earlier service, and for that service, too. Every instance is told by a trigger.
+ */
+export async function retireAgentCaRow(tx: Transaction, id: string): Promise<void> {
+  await tx
+    .update(certificateAuthorities)
+    .set({
+      metadata: sql`coalesce(${certificateAuthorities.metadata}, '{}') || jsonb_build_object(${RETIRED_AT}::text, now())`,
+      notAfter: sql`least(${certificateAuthorities.notAfter}, now())`,
+      deletedAt: sql`coalesce(${certificateAuthorities.deletedAt}, now())`,
+      updatedAt: sql`now()`,
+    })
+    .where(eq(certificateAuthorities.id, id));
 }
 
 /** Whether an operator stopped trusting the agent CA with this fingerprint. */
 export async function isAgentCaRetired(db: Queryable, fingerprintSha256: string): Promise<boolean> {
   const rows = await db
-    .select({ retiredAt: retiredAgentCas.retiredAt })
-    .from(retiredAgentCas)
-    .where(eq(retiredAgentCas.fingerprintSha256, fingerprintSha256));
+    .select({ id: certificateAuthorities.id })
+    .from(certificateAuthorities)
+    .where(and(eq(certificateAuthorities.fingerprintSha256, fingerprintSha256), IS_RETIRED));
   return rows.length > 0;
 }

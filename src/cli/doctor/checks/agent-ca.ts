@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { encryptionSecretIn } from "../../../config.js";
 import { unsealKey } from "../../../identity/agent-ca/sealed-key.js";
 import { readSigningCa } from "../../../identity/agent-ca/signing-ca.js";
 import type { Queryable } from "../../../store/database.js";
-import { findSigningAgentCa } from "../../../store/inspection.js";
+import { findAgentCaKey, findSigningAgentCa } from "../../../store/identity/certificate-authorities.js";
 import { type Check, error, type Finding, ok, type Subject, skipped } from "../check.js";
 import { checkDates } from "../dates.js";
 
@@ -26,7 +27,8 @@ async function checkStored(db: Queryable, variables: Subject["variables"]): Prom
   const stored = await findSigningAgentCa(db);
   if (stored === undefined) return [ok("there is none yet: the service makes one when it starts")];
   const source = `the CA ${stored.id} in the database`;
-  if (stored.keyPemEncrypted === "") {
+  const sealed = (await findAgentCaKey(db, stored.id)) ?? "";
+  if (sealed === "") {
     return [
       error(
         `${source} is stored without its key`,
@@ -34,7 +36,7 @@ async function checkStored(db: Queryable, variables: Subject["variables"]): Prom
       ),
     ];
   }
-  const secret = variables.LDAP_ENCRYPTION_KEY ?? variables.BETTER_AUTH_SECRET;
+  const secret = encryptionSecretIn(variables);
   if (secret === undefined) {
     return [
       error(
@@ -45,7 +47,7 @@ async function checkStored(db: Queryable, variables: Subject["variables"]): Prom
   }
   let keyPem: string;
   try {
-    keyPem = await unsealKey(stored.keyPemEncrypted, secret);
+    keyPem = await unsealKey(sealed, secret);
   } catch (cause) {
     return [
       error(
