@@ -119,6 +119,15 @@ t.test("what cannot work ends with one clear line and exit code 1", async (t) =>
     { code: 1, stderr: /^error: .*file.*\n$/ },
     "a data directory that cannot be used",
   );
+  for (const args of [
+    ["dev", "--data-dir", "/proc/ct-ops"],
+    ["dev-tls", "--out", "/proc/ct-ops"],
+  ]) {
+    await t.rejects(run(process.execPath, [MAIN, ...args], { cwd: directory, env: ENV }), {
+      code: 1,
+      stderr: /^error: .*\/proc\/ct-ops.*\n$/,
+    });
+  }
   await t.rejects(
     run(process.execPath, [MAIN, "agent", "list"], { cwd: directory, env: ENV }),
     { code: 1, stderr: /^error: no database: set DATABASE_URL, or start a service/ },

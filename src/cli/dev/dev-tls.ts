@@ -1,8 +1,9 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { createDevServerCertificate } from "../../identity/server-certificate/server-certificate.js";
+import { makeDirectory } from "../../lib/make-directory.js";
 import type { CommandContext } from "../context.js";
 
 /** The files of a development server certificate. */
@@ -21,7 +22,7 @@ export async function writeDevTls(directory: string, names: readonly string[] = 
   const files = devTlsFilesIn(directory);
   const all = new Set(["localhost", "127.0.0.1", "::1", hostname(), ...names]);
   const { cert, key } = await createDevServerCertificate([...all]);
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   await writeFile(files.keyFile, key, { mode: 0o600 });
   await writeFile(files.certFile, cert);
   return files;

@@ -1,8 +1,9 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
 import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
+import { makeDirectory } from "../../lib/make-directory.js";
 import { createLogger } from "../../observe/logger.js";
 import { tryLockInstance } from "../../store/advisory-locks.js";
 import { openDatabase, type Queryable } from "../../store/database.js";
@@ -124,7 +125,7 @@ async function withQueryable<T>(url: string, work: (db: Queryable) => Promise<T>
 
 async function makeDataDir(dataDir: string): Promise<void> {
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await makeDirectory(dataDir, 0o700);
   } catch (cause) {
     throw new Error(`the data directory ${dataDir} cannot be used: ${(cause as Error).message}`, { cause });
   }

@@ -3,6 +3,7 @@ import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "no
 import { connect, createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { makeDirectory } from "../../lib/make-directory.js";
 import { chooseRunner, findBinaries, firstLine, type Owner, ownerOf, type Run } from "./postgres-binaries.js";
 
 /** A PostgreSQL server of this checkout, on a port of 127.0.0.1 that nothing else uses. */
@@ -108,7 +109,7 @@ async function createCluster(
 ): Promise<void> {
   const made = `${dataDir}.new-${randomBytes(4).toString("hex")}`;
   try {
-    await mkdir(dirname(dataDir), { recursive: true });
+    await makeDirectory(dirname(dataDir));
     await writeFile(passwordFile, `${randomBytes(16).toString("hex")}\n`, { mode: 0o600, flag: "wx" }).catch(
       (error) => {
         if (error.code !== "EEXIST") throw error;

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { chown, link, mkdir, open, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
+import { chown, link, open, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { IngestError } from "../../errors.js";
+import { makeDirectory } from "../../lib/make-directory.js";
 
 /**
  * Reads the key file; undefined when there is none.
@@ -25,7 +26,7 @@ export async function readSigningKeyFile(path: string): Promise<string | undefin
  */
 export async function createSigningKeyFile(path: string, pem: string): Promise<string> {
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     const temporary = await writeBeside(path, pem);
     try {
       // Unlike rename, link never replaces a file that another process has put there meanwhile.

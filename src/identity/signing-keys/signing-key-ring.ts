@@ -79,7 +79,12 @@ export async function openSigningKeyRing(options: SigningKeyRingOptions): Promis
   const current = await readSigningKey(pem, sourceOf(path));
   await publishSigningKeys(db, [current], PUBLISH_FOR_MS);
   const keys = new SigningKeyRing(options, current, pem);
-  await keys.refresh();
+  try {
+    await keys.refresh();
+  } catch (error) {
+    await keys.close();
+    throw error;
+  }
   return keys;
 }
 
