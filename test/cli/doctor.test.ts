@@ -126,7 +126,7 @@ t.test("each broken thing is found, with what to do", async (t) => {
     await query("delete from system_config");
   });
   await t.test("ports", async (t) => {
-    const squatter = createServer((socket) => socket.end("no TLS")).listen(0);
+    const squatter = createServer((socket) => socket.end("no TLS").resume()).listen(0);
     t.teardown(() => squatter.close());
     const port = String((squatter.address() as { port: number }).port);
     await findsOnly(t, { ...env, INGEST_GRPC_PORT: port, INGEST_HTTP_PORT: port }, [
