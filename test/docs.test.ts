@@ -1,18 +1,17 @@
-import { execFile } from "node:child_process";
 import { access, readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import t from "tap";
 import { parseConfig } from "../dist/config.js";
 import { migrateIngest } from "../dist/store/migrate.js";
+import { runCommand } from "./support/cli.js";
 import { createPlatformDatabase, dumpCatalogue } from "./support/platform-database.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const run = promisify(execFile);
 
 const documents = new Map<string, string>();
-for (const path of ["README.md", ...(await readdir(join(ROOT, "docs"))).map((name) => `docs/${name}`)]) {
+const atTheTop = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+for (const path of [...atTheTop, ...(await readdir(join(ROOT, "docs"))).map((name) => `docs/${name}`)]) {
   documents.set(path, await readFile(join(ROOT, path), "utf8"));
 }
 
@@ -55,10 +54,20 @@ t.test("every command that is named exists", async (t) => {
   t.ok(named.has("serve") && named.has("agent list"), [...named].join(", "));
   await Promise.all(
     [...named].map(async (command) => {
-      const { stdout } = await run(process.execPath, [join(ROOT, "dist/main.js"), ...command.split(" "), "--help"]);
-      t.ok(stdout.includes(`Usage: ct-ops-ingest ${command}`), command);
+      const { output, exitCode } = await runCommand({}, [...command.split(" "), "--help"]);
+      t.ok(output.includes(`Usage: ct-ops-ingest ${command}`), command);
+      t.equal(exitCode, 0);
     }),
   );
+});
+
+t.test("every script that is named exists, and this version has its changes", async (t) => {
+  const { scripts, version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const named = [...documents.values()].flatMap((text) => [
+    ...text.matchAll(/\bnpm (?:run )?(start|test|(?<=run )[a-z:]+)/g),
+  ]);
+  for (const [, name = ""] of named) t.ok(name in scripts, name);
+  t.match(documents.get("CHANGELOG.md"), `\n## [${version}] - `);
 });
 
 t.test("every link into the repository leads somewhere", async (t) => {

@@ -39,7 +39,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(doctorCommand(context))
     .addCommand(simulateCommand(context));
   program.addCommand(completionCommand(context, program));
-  throwInsteadOfExit(program);
+  leaveProcessAlone(program, context);
   if (args.some((arg) => /^--?config(=|$)/.test(arg))) {
     context.warn(
       "error: the YAML file of the earlier service is not read: leave out -config, and set the environment variables " +
@@ -57,7 +57,12 @@ export async function runCli(args: readonly string[], context: CommandContext): 
   }
 }
 
-function throwInsteadOfExit(command: Command): void {
-  command.exitOverride().showHelpAfterError("(--help tells more)");
-  for (const child of command.commands) throwInsteadOfExit(child);
+/** Throws instead of ending the process, and writes help and what was not understood where everything else goes. */
+function leaveProcessAlone(command: Command, context: CommandContext): void {
+  const { print, warn } = context;
+  command
+    .exitOverride()
+    .showHelpAfterError("(--help tells more)")
+    .configureOutput({ writeOut: (text) => print(text.trimEnd()), writeErr: (text) => warn(text.trimEnd()) });
+  for (const child of command.commands) leaveProcessAlone(child, context);
 }

@@ -74,5 +74,8 @@ for (const [shell, ask] of Object.entries(ASK)) {
 }
 
 t.test("an unknown shell is a usage error", async (t) => {
-  t.match(await runCommand({}, ["completion", "csh"]), { exitCode: 2 });
+  t.match(await runCommand({}, ["completion", "csh"]), {
+    exitCode: 2,
+    errors: /'csh' is invalid.* Allowed choices are bash, zsh, fish\.\n\(--help tells more\)/,
+  });
 });
