@@ -29,6 +29,8 @@ export type IngestErrorCode =
   | "session_displaced"
   /** This instance is shutting down; another one will take the agent. */
   | "draining"
+  /** The database refuses the values that were sent, by themselves. */
+  | "not_storable"
   /** The database does not answer or refused for a passing reason. */
   | "database_unavailable"
   /** The database has none of the platform's tables. */

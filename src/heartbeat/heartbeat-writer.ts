@@ -8,7 +8,7 @@ import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/s
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { findNetworkIds } from "./network-membership.js";
-import { writeSet } from "./set-writer.js";
+import { SetWriter, type SetWriterOptions } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;
@@ -21,12 +21,11 @@ export class HeartbeatWriter {
 
   constructor(options: { database: Database; events: HeartbeatEvents }) {
     const { database, events } = options;
+    const onRetry: SetWriterOptions<HeartbeatRow, Written>["onRetry"] = (retry) => events.writeRetried(retry);
+    const writer = new SetWriter({ database, write: writeBatch, onRetry });
     this.#batcher = new Batcher({
       flush: async (rows) => {
-        const outcomes = await writeSet(
-          { database, write: writeBatch, onRetry: (retry) => events.writeRetried(retry) },
-          rows,
-        );
+        const outcomes = await writer.write(rows);
         const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
         for (const agentId of new Set(cameBack.map((row) => row.agentId))) {
           events.statusChanged({ agentId, status: "active", reason: CAME_BACK });
@@ -43,7 +42,7 @@ export class HeartbeatWriter {
    * Stores a heartbeat.
    *
    * @param bytes about how much memory it holds
-   * @throws IngestError `agent_not_found`, `agent_not_allowed`, `database_unavailable`
+   * @throws IngestError `agent_not_found`, `agent_not_allowed`, `not_storable`, `database_unavailable`
    */
   async write(row: HeartbeatRow, bytes: number): Promise<void> {
     await this.#batcher.add(row, bytes);

@@ -1,51 +1,75 @@
+import { IngestError } from "../errors.js";
 import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
 import type { BatchOutcome } from "../lib/batcher.js";
-import { type Database, isTransient, toDatabaseError } from "../store/database.js";
+import { type Database, findUnstorable, isTransient, toDatabaseError } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
-/** How long a batch is tried again while the database is away; then its streams are told UNAVAILABLE. */
-const RETRY_FOR_MS = 20_000;
+/** How long the database may be away before whoever waits for it is told UNAVAILABLE. */
+const RETRY_FOR_MS = 60_000;
 
-/** How a set of items is written in one transaction. */
+/** How sets of items are written, each in one transaction. */
 export interface SetWriterOptions<Item, Result> {
-  database: Database;
-  /** Writes all items within the transaction; the outcomes are in their order. */
+  database: Pick<Database, "transaction">;
+  /** Writes all items within the transaction; the outcomes are in their order. It may be called again with the same. */
   write: (tx: Transaction, items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
   /** Told of each passing failure. */
   onRetry: (retry: { items: number; attempt: number; error: unknown }) => void;
+  /** How long passing failures in a row are tried again, in milliseconds; a minute unless told otherwise. */
+  retryForMs?: number | undefined;
 }
 
 /**
- * Writes a set of items in one transaction. Passing failures are retried. A set that fails for another reason is
- * halved until the item that is to blame stands, and fails, alone.
+ * Writes sets of items, each in one transaction. Passing failures are tried again; how long the database has been away
+ * counts over all sets, so that those that waited behind one that was given up do not wait as long again. A set that fails
+ * for another reason is halved until the item that is to blame stands, and fails, alone.
  */
-export async function writeSet<Item, Result>(
-  options: SetWriterOptions<Item, Result>,
-  items: readonly Item[],
-): Promise<readonly BatchOutcome<Result>[]> {
-  try {
-    return await writeWithRetry(options, items);
-  } catch (error) {
-    if (items.length === 1 || isTransient(error)) return items.map(() => ({ failed: toDatabaseError(error) }));
-    const middle = Math.ceil(items.length / 2);
-    const first = await writeSet(options, items.slice(0, middle));
-    return [...first, ...(await writeSet(options, items.slice(middle)))];
+export class SetWriter<Item, Result> {
+  /** When the first of the failures in a row began. */
+  #failingSince: number | undefined;
+
+  constructor(private readonly options: SetWriterOptions<Item, Result>) {}
+
+  /** Never rejects: what an item failed with is its outcome. */
+  async write(items: readonly Item[]): Promise<readonly BatchOutcome<Result>[]> {
+    try {
+      return await this.#writeWithRetry(items);
+    } catch (error) {
+      if (items.length === 1 || isTransient(error)) {
+        const failed = toItemError(error);
+        return items.map(() => ({ failed }));
+      }
+      const middle = Math.ceil(items.length / 2);
+      const first = await this.write(items.slice(0, middle));
+      return [...first, ...(await this.write(items.slice(middle)))];
+    }
+  }
+
+  async #writeWithRetry(items: readonly Item[]): Promise<readonly BatchOutcome<Result>[]> {
+    const { database, write, onRetry, retryForMs = RETRY_FOR_MS } = this.options;
+    for (let attempt = 1; ; attempt += 1) {
+      const startedAt = performance.now();
+      try {
+        const outcomes = await database.transaction((tx) => write(tx, items));
+        this.#failingSince = undefined;
+        return outcomes;
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        this.#failingSince ??= startedAt;
+        // By when the attempt began: one that hung in a connection that is gone says nothing of the database since.
+        if (startedAt - this.#failingSince >= retryForMs) throw error;
+        onRetry({ items: items.length, attempt, error });
+        await new Promise((resolve) => setTimeout(resolve, backoffDelayMs(attempt, RETRY_BACKOFF)));
+      }
+    }
   }
 }
 
-async function writeWithRetry<Item, Result>(
-  { database, write, onRetry }: SetWriterOptions<Item, Result>,
-  items: readonly Item[],
-): Promise<readonly BatchOutcome<Result>[]> {
-  const giveUpAt = performance.now() + RETRY_FOR_MS;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await database.transaction((tx) => write(tx, items));
-    } catch (error) {
-      if (!isTransient(error) || performance.now() > giveUpAt) throw error;
-      onRetry({ items: items.length, attempt, error });
-      await new Promise((resolve) => setTimeout(resolve, backoffDelayMs(attempt, RETRY_BACKOFF)));
-    }
-  }
+function toItemError(error: unknown): unknown {
+  const told = toDatabaseError(error);
+  const state = told === error ? findUnstorable(error) : undefined;
+  if (state === undefined) return told;
+  return new IngestError("not_storable", `the database refuses the values that were sent (SQLSTATE ${state})`, {
+    cause: error,
+  });
 }

@@ -19,6 +19,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   agent_not_allowed: Code.PermissionDenied,
   session_displaced: Code.Aborted,
   draining: Code.Unavailable,
+  not_storable: Code.InvalidArgument,
   database_unavailable: Code.Unavailable,
   platform_tables_missing: Code.Internal,
   unusable_configuration: Code.Internal,

@@ -77,6 +77,12 @@ export function toDatabaseError(cause: unknown): unknown {
     : cause;
 }
 
+/** The SQLSTATE of a statement that failed for the values it was given (class 22, 23); undefined for any other failure. */
+export function findUnstorable(error: unknown): string | undefined {
+  const state = sqlState(error);
+  return state !== undefined && /^2[23]/.test(state) ? state : undefined;
+}
+
 /** Whether a statement failed for a table, or a schema, that is not there. */
 export function isMissingRelation(error: unknown): boolean {
   return /^(42P01|3F000)$/.test(sqlState(error) ?? "");
