@@ -13,8 +13,10 @@ import { HeartbeatEvents } from "./heartbeat/events.js";
 import { HeartbeatWriter } from "./heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "./heartbeat/identity-watch.js";
 import { OfflineWriter } from "./heartbeat/offline-writer.js";
+import { SessionOpener } from "./heartbeat/session-opener.js";
 import { Sessions } from "./heartbeat/sessions.js";
 import { type AgentCasTiming, openAgentCas } from "./identity/agent-ca/agent-cas.js";
+import { Callers } from "./identity/caller.js";
 import { ClientCertificates } from "./identity/client-certificates/client-certificates.js";
 import { watchExpiry } from "./identity/expiry-watch.js";
 import { KeyEvents } from "./identity/key-events.js";
@@ -125,11 +127,10 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
   const events = new HeartbeatEvents(logger);
   const sessions = new Sessions({
-    database: streamDatabase,
+    opener: new SessionOpener({ database: streamDatabase, events, instanceId: createId() }),
     writer: new HeartbeatWriter({ database: streamDatabase, events }),
     offlineWriter: new OfflineWriter({ database: streamDatabase, events }),
     events,
-    instanceId: createId(),
   });
 
   const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
@@ -169,8 +170,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     cert: serverCertificate.cert,
     key: serverCertificate.key,
     handler: createServiceHandler({
-      db: streamDatabase.db,
-      agentCa,
+      callers: new Callers({ db: streamDatabase.db, agentCa }),
       registrar,
       renewal,
       sessions,

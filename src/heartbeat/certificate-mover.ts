@@ -1,7 +1,8 @@
 import { IngestError } from "../errors.js";
 import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
 import type { HeartbeatEvents } from "./events.js";
-import type { Session, Sessions } from "./sessions.js";
+import type { Session } from "./session.js";
+import type { Sessions } from "./sessions.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 

@@ -8,7 +8,7 @@ import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/s
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { findNetworkIds } from "./network-membership.js";
-import { SetWriter, type SetWriterOptions } from "./set-writer.js";
+import { SetWriter } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;
@@ -21,8 +21,10 @@ export class HeartbeatWriter {
 
   constructor(options: { database: Database; events: HeartbeatEvents }) {
     const { database, events } = options;
-    const onRetry: SetWriterOptions<HeartbeatRow, Written>["onRetry"] = (retry) => events.writeRetried(retry);
-    const writer = new SetWriter({ database, write: writeBatch, onRetry });
+    const writer = new SetWriter<HeartbeatRow, Written>({
+      write: (rows) => database.transaction((tx) => writeBatch(tx, rows)),
+      onRetry: (retry) => events.writeRetried(retry),
+    });
     this.#batcher = new Batcher({
       flush: async (rows) => {
         const outcomes = await writer.write(rows);

@@ -2,7 +2,8 @@ import { findObjection } from "../identity/standing.js";
 import type { Queryable } from "../store/database.js";
 import { findDoubtfulSessions } from "../store/sessions/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
-import type { Session, Sessions } from "./sessions.js";
+import type { Session } from "./session.js";
+import type { Sessions } from "./sessions.js";
 
 const SCAN_INTERVAL_MS = 5_000;
 

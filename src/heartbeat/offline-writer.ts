@@ -5,7 +5,7 @@ import { lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { markSessionsOffline, type SessionKey } from "../store/sessions/agent-sessions.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
-import { SetWriter, type SetWriterOptions } from "./set-writer.js";
+import { SetWriter } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 500;
 const BUSY_RETRY_MS = 200;
@@ -17,8 +17,10 @@ export class OfflineWriter {
 
   constructor(options: { database: Database; events: HeartbeatEvents }) {
     const { database, events } = options;
-    const onRetry: SetWriterOptions<SessionKey, Ended>["onRetry"] = (retry) => events.writeRetried(retry);
-    const writer = new SetWriter({ database, write: writeBatch, onRetry });
+    const writer = new SetWriter<SessionKey, Ended>({
+      write: (sessions) => database.transaction((tx) => writeBatch(tx, sessions)),
+      onRetry: (retry) => events.writeRetried(retry),
+    });
     this.#batcher = new Batcher({
       flush: async (sessions) => {
         const outcomes = await writer.write(sessions);

@@ -1,8 +1,7 @@
 import { IngestError } from "../errors.js";
 import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
 import type { BatchOutcome } from "../lib/batcher.js";
-import { type Database, findUnstorable, isTransient, toDatabaseError } from "../store/database.js";
-import type { Transaction } from "../store/transaction.js";
+import { findUnstorable, isTransient, toDatabaseError } from "../store/database.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
 /** How long the database may be away before whoever waits for it is told UNAVAILABLE. */
@@ -10,9 +9,8 @@ const RETRY_FOR_MS = 60_000;
 
 /** How sets of items are written, each in one transaction. */
 export interface SetWriterOptions<Item, Result> {
-  database: Pick<Database, "transaction">;
-  /** Writes all items within the transaction; the outcomes are in their order. It may be called again with the same. */
-  write: (tx: Transaction, items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
+  /** Writes all items, in one transaction; the outcomes are in their order. It may be called again with the same. */
+  write: (items: readonly Item[]) => Promise<readonly BatchOutcome<Result>[]>;
   /** Told of each passing failure. */
   onRetry: (retry: { items: number; attempt: number; error: unknown }) => void;
   /** How long passing failures in a row are tried again, in milliseconds; a minute unless told otherwise. */
@@ -46,11 +44,11 @@ export class SetWriter<Item, Result> {
   }
 
   async #writeWithRetry(items: readonly Item[]): Promise<readonly BatchOutcome<Result>[]> {
-    const { database, write, onRetry, retryForMs = RETRY_FOR_MS } = this.options;
+    const { write, onRetry, retryForMs = RETRY_FOR_MS } = this.options;
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = performance.now();
       try {
-        const outcomes = await database.transaction((tx) => write(tx, items));
+        const outcomes = await write(items);
         this.#failingSince = undefined;
         return outcomes;
       } catch (error) {

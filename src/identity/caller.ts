@@ -1,5 +1,6 @@
 import { agentNotFound, IngestError } from "../errors.js";
-import { findCallerRecord } from "../store/agents/agents.js";
+import { groupLookups } from "../lib/group-lookups.js";
+import { type CallerRecord, findCallerRecords } from "../store/agents/agents.js";
 import type { Queryable } from "../store/database.js";
 import { rememberClientCertificate } from "../store/identity/client-certificates.js";
 import type { AgentCas } from "./agent-ca/agent-cas.js";
@@ -14,6 +15,9 @@ import { verifyAccessToken } from "./signing-keys/access-token.js";
 import type { SigningKeyRing } from "./signing-keys/signing-key-ring.js";
 import { findObjection } from "./standing.js";
 
+/** Thousands may come back together; a single caller does not wait. */
+const PACE_MS = 20;
+
 /** An agent that proved who it is by its client certificate. */
 export interface Caller {
   agentId: string;
@@ -26,38 +30,50 @@ export interface Caller {
   certificate: CertificateReference;
 }
 
-/**
- * Who is calling, by the client certificate alone: it must stand up to verification, must not be revoked, and must
- * carry the key on record of an agent that may call.
- *
- * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`
- */
-export async function identifyCaller(
-  db: Queryable,
-  agentCa: Pick<AgentCas, "trusted" | "refresh">,
-  certificateDer: Uint8Array | undefined,
-): Promise<Caller> {
-  if (certificateDer === undefined) {
-    throw new IngestError(
-      "client_certificate_invalid",
-      "a client certificate is needed for this call and none was presented; register to obtain one",
-    );
+/** What {@link Callers} need. */
+export interface CallersOptions {
+  db: Queryable;
+  agentCa: Pick<AgentCas, "trusted" | "refresh">;
+}
+
+/** Says who is calling. What is on record of callers that come at the same time is read together. */
+export class Callers {
+  readonly #findRecord: (caller: { agentId: string; serial: string }) => Promise<CallerRecord | undefined>;
+
+  constructor(private readonly options: CallersOptions) {
+    this.#findRecord = groupLookups((callers) => findCallerRecords(options.db, callers), PACE_MS);
   }
-  const identity = await verify(certificateDer, agentCa);
-  const { agentId, organisationId, certificate } = identity;
-  const record = await findCallerRecord(db, { agentId, serial: certificate.serial });
-  if (record === undefined) throw agentNotFound(agentId);
-  const objection = findObjection(agentId, {
-    status: record.status,
-    organisationAgrees: record.organisationId === organisationId,
-    keyAgrees: isStoredKey(record.publicKey, identity.publicKey),
-    certificateRevoked: record.certificateRevoked,
-  });
-  if (objection !== undefined) throw objection;
-  // The earlier service remembered only the newest of an agent's certificates.
-  if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
-  const { hostId, hostname, publicKey } = record;
-  return { agentId, organisationId, hostId, hostname, publicKey, certificate };
+
+  /**
+   * Who is calling, by the client certificate alone: it must stand up to verification, must not be revoked, and must
+   * carry the key on record of an agent that may call.
+   *
+   * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`
+   */
+  async identify(certificateDer: Uint8Array | undefined): Promise<Caller> {
+    if (certificateDer === undefined) {
+      throw new IngestError(
+        "client_certificate_invalid",
+        "a client certificate is needed for this call and none was presented; register to obtain one",
+      );
+    }
+    const { db, agentCa } = this.options;
+    const identity = await verify(certificateDer, agentCa);
+    const { agentId, organisationId, certificate } = identity;
+    const record = await this.#findRecord({ agentId, serial: certificate.serial });
+    if (record === undefined) throw agentNotFound(agentId);
+    const objection = findObjection(agentId, {
+      status: record.status,
+      organisationAgrees: record.organisationId === organisationId,
+      keyAgrees: isStoredKey(record.publicKey, identity.publicKey),
+      certificateRevoked: record.certificateRevoked,
+    });
+    if (objection !== undefined) throw objection;
+    // The earlier service remembered only the newest of an agent's certificates.
+    if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
+    const { hostId, hostname, publicKey } = record;
+    return { agentId, organisationId, hostId, hostname, publicKey, certificate };
+  }
 }
 
 /** Another instance may sign with a CA that this one has not read of yet: what is trusted is read again before a no. */

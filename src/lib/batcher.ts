@@ -11,6 +11,11 @@ export interface BatcherOptions<Item, Result> {
   maxWeight?: number;
   /** Most weight that waits, unbounded unless given; {@link Batcher.add} waits beyond that. */
   maxWaitingWeight?: number;
+  /**
+   * Least time between the beginnings of two batches, in milliseconds; 0 unless given. The first item after a pause still
+   * goes at once; of many that come one after the other fewer, fuller batches are made.
+   */
+  paceMs?: number;
   /** How long an item that was busy waits before it is tried again, in milliseconds; 100 unless given. */
   busyRetryMs?: number;
 }
@@ -23,8 +28,8 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Group commit without a timer: while one batch is being written the next one fills; when none is, an item goes at
- * once. One batch is in flight at a time.
+ * Group commit: while one batch is being written the next one fills; when none is, an item goes at once. One batch is in
+ * flight at a time.
  */
 export class Batcher<Item, Result> {
   readonly #options: Required<BatcherOptions<Item, Result>>;
@@ -32,11 +37,13 @@ export class Batcher<Item, Result> {
   readonly #admissions: { weight: number; admit: () => void }[] = [];
   #waitingWeight = 0;
   #flushing = false;
+  #notBefore = 0;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = {
       maxWeight: Number.POSITIVE_INFINITY,
       maxWaitingWeight: Number.POSITIVE_INFINITY,
+      paceMs: 0,
       busyRetryMs: 100,
       ...options,
     };
@@ -73,7 +80,12 @@ export class Batcher<Item, Result> {
     this.#flushing = true;
     // Items that arrive in this turn of the event loop belong to the first batch.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    while (this.#waiting.length > 0) await this.#flushOne(this.#takeBatch());
+    while (this.#waiting.length > 0) {
+      const waitMs = this.#notBefore - performance.now();
+      if (waitMs > 0) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
+      this.#notBefore = performance.now() + this.#options.paceMs;
+      await this.#flushOne(this.#takeBatch());
+    }
     this.#flushing = false;
   }
 

@@ -1,8 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
-import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
-import { identifyCaller } from "../identity/caller.js";
-import type { Queryable } from "../store/database.js";
+import type { Callers } from "../identity/caller.js";
 import { callerKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
@@ -17,11 +15,11 @@ const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
 };
 
 /** Identifies the caller of every method that needs a client certificate, before its handler runs. */
-export function createAccessInterceptor(db: Queryable, agentCa: AgentCas): Interceptor {
+export function createAccessInterceptor(callers: Callers): Interceptor {
   return (next) => async (request) => {
     if (ACCESS[request.method.localName as MethodName] !== "anyone") {
       const { certificateDer } = request.contextValues.get(peerKey);
-      request.contextValues.set(callerKey, await identifyCaller(db, agentCa, certificateDer));
+      request.contextValues.set(callerKey, await callers.identify(certificateDer));
     }
     return next(request);
   };

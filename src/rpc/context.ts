@@ -7,10 +7,15 @@ export interface Peer {
   address: string;
   /** The client certificate it presented, DER, not verified; undefined without one. */
   certificateDer: Uint8Array | undefined;
+  /** Ends the stream of this call at once, and what is still to be written; nothing happens to one that is over. */
+  reset(): void;
 }
 
 /** The peer of a call. */
-export const peerKey = createContextKey<Peer>({ address: "", certificateDer: undefined }, { description: "peer" });
+export const peerKey = createContextKey<Peer>(
+  { address: "", certificateDer: undefined, reset: () => {} },
+  { description: "peer" },
+);
 
 /** What a registration claims, proven or not, for the record of refusals. */
 export interface Claim {

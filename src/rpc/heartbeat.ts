@@ -3,54 +3,61 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type HeartbeatRequest, type HeartbeatResponse, HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { IngestError } from "../errors.js";
+import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
 import type { Sessions } from "../heartbeat/sessions.js";
-import { requireAccessToken } from "../identity/caller.js";
+import { type Caller, requireAccessToken } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
-import { Interruptible } from "../lib/interruptible.js";
+import { Handover } from "../lib/handover.js";
 import { peerKey, requireCaller } from "./context.js";
 import { toRawHeartbeatReport } from "./messages.js";
 
-/**
- * `Heartbeat`: the next message is read when the one before it is stored and acknowledged, so that a writer that is
- * behind slows the stream down through HTTP/2 flow control.
- */
-export function createHeartbeatHandler({
-  sessions,
-  signingKeys,
-}: {
+/** What the `Heartbeat` handler needs. */
+export interface HeartbeatHandlerOptions {
   sessions: Sessions;
   signingKeys: SigningKeyRing;
-}): ServiceImpl<typeof IngestService>["heartbeat"] {
+}
+
+/**
+ * `Heartbeat`: hands the stream over to a session. The next message is read when the one before it is stored and
+ * acknowledged, so that a writer that is behind slows the stream down through HTTP/2 flow control.
+ */
+export function createHeartbeatHandler(
+  options: HeartbeatHandlerOptions,
+): ServiceImpl<typeof IngestService>["heartbeat"] {
   return async function* heartbeat(
     requests: AsyncIterable<HeartbeatRequest>,
-    context: HandlerContext,
+    { values, signal }: HandlerContext,
   ): AsyncGenerator<HeartbeatResponse> {
-    const caller = requireCaller(context.values);
-    const incoming = new Interruptible(requests);
-    const first = await incoming.next();
-    if (first.done) return;
-    await requireAccessToken(signingKeys, first.value.agentId, caller);
-    const session = await sessions.start(caller, context.values.get(peerKey).address, (error) =>
-      incoming.interrupt(error),
+    const caller = requireCaller(values);
+    const { address, reset } = values.get(peerKey);
+    const read = createReader(requests, caller, options.signingKeys);
+    const responses = new Handover<HeartbeatResponse>();
+    const acknowledge = () => responses.put(create(HeartbeatResponseSchema, { ok: true }));
+    options.sessions.hold(caller, address, { read, acknowledge, over: signal, reset }).then(
+      () => responses.end(),
+      (error: unknown) => responses.fail(error),
     );
-    // A stream whose client went away while nothing was read from it.
-    const onAbort = () => incoming.interrupt(context.signal.reason);
-    context.signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      await session.requireStanding();
-      for (let next: IteratorResult<HeartbeatRequest> = first; !next.done; next = await incoming.next()) {
-        if (next !== first && next.value.agentId !== caller.agentId) {
-          throw new IngestError(
-            "identity_mismatch",
-            "agent_id names another agent than the one that opened this stream",
-          );
-        }
-        await session.record(toRawHeartbeatReport(next.value));
-        yield create(HeartbeatResponseSchema, { ok: true });
-      }
-    } finally {
-      context.signal.removeEventListener("abort", onAbort);
-      await session.close();
+    yield* responses;
+  };
+}
+
+/** Reads the reports of a stream. The first message carries the JWT, every other one the id of the same agent. */
+function createReader(
+  requests: AsyncIterable<HeartbeatRequest>,
+  caller: Caller,
+  signingKeys: SigningKeyRing,
+): () => Promise<RawHeartbeatReport | undefined> {
+  const iterator = requests[Symbol.asyncIterator]();
+  let isFirst = true;
+  return async () => {
+    const { done, value } = await iterator.next();
+    if (done) return undefined;
+    if (isFirst) {
+      await requireAccessToken(signingKeys, value.agentId, caller);
+    } else if (value.agentId !== caller.agentId) {
+      throw new IngestError("identity_mismatch", "agent_id names another agent than the one that opened this stream");
     }
+    isFirst = false;
+    return toRawHeartbeatReport(value);
   };
 }

@@ -3,10 +3,9 @@ import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
 import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
-import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
+import type { Callers } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
-import type { Queryable } from "../store/database.js";
 import { createAccessInterceptor } from "./access.js";
 import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
@@ -24,8 +23,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** What the service is made of. */
 export interface ServiceOptions {
-  db: Queryable;
-  agentCa: AgentCas;
+  callers: Callers;
   registrar: Registrar;
   renewal: CertificateRenewal;
   sessions: Sessions;
@@ -38,7 +36,7 @@ export interface ServiceOptions {
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
-  const { db, agentCa, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
+  const { callers, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
   const implementation = {
     register: async (request, { values }) => {
       const registration = toRawRegistration(request);
@@ -60,7 +58,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   return createNodeHandler({
     routes: (router) => router.service(IngestService, implementation),
     // The first one sees the errors of those after it.
-    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(db, agentCa)],
+    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(callers)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     readMaxBytes: MAX_MESSAGE_BYTES,
     compressMinBytes: COMPRESS_MIN_BYTES,

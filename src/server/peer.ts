@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { Http2ServerRequest } from "node:http2";
+import { constants, type Http2ServerRequest } from "node:http2";
 import { TLSSocket } from "node:tls";
 
 /**
@@ -10,10 +10,13 @@ import { TLSSocket } from "node:tls";
 export function peerOf(request: IncomingMessage | Http2ServerRequest): {
   address: string;
   certificateDer: Uint8Array | undefined;
+  reset(): void;
 } {
   const socket = "stream" in request ? (request.stream.session?.socket ?? request.socket) : request.socket;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
   // The dual-stack listener shows IPv4 peers as IPv4-mapped IPv6 addresses.
   const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
-  return { address, certificateDer: certificate?.raw };
+  // Over HTTP/1.1 no call goes both ways, so none is held for long.
+  const reset = "stream" in request ? () => request.stream.close(constants.NGHTTP2_CANCEL) : () => {};
+  return { address, certificateDer: certificate?.raw, reset };
 }

@@ -2,7 +2,6 @@ import pg from "pg";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { SetWriter } from "../../dist/heartbeat/set-writer.js";
-import type { Transaction } from "../../dist/store/transaction.js";
 
 /** What PostgreSQL answers with. */
 function databaseError(code: string): Error {
@@ -23,8 +22,7 @@ function createWriter(
   const attempts: Attempt[] = [];
   const retries: number[] = [];
   const writer = new SetWriter<string, string>({
-    database: { transaction: (work) => work(undefined as unknown as Transaction) },
-    write: async (_, items) => {
+    write: async (items) => {
       attempts.push({ items: [...items] });
       const failure = failureOf(items, attempts.length);
       if (failure !== undefined) throw failure;

@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from "node:crypto";
 import t from "tap";
-import { identifyCaller } from "../../dist/identity/caller.js";
+import { Callers } from "../../dist/identity/caller.js";
 import { readCaPem } from "../support/certificates.js";
 import { enrol } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
@@ -12,7 +12,8 @@ t.test("a caller is known with the certificate it presented", async (t) => {
   const trusted = [readCaPem(ca?.cert_pem)];
   const { raw } = new X509Certificate(certificatePem);
   const [agent] = await service.database.query("select * from agents");
-  t.match(await identifyCaller(service.store.db, { trusted, refresh: async () => {} }, raw), {
+  const callers = new Callers({ db: service.store.db, agentCa: { trusted, refresh: async () => {} } });
+  t.match(await callers.identify(raw), {
     agentId,
     organisationId: agent?.organisation_id,
     certificate: {

@@ -1,14 +1,10 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
-import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
-import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";
-import { Sessions } from "../../dist/heartbeat/sessions.js";
-import { createLogger } from "../../dist/observe/logger.js";
 import { connectTo } from "../support/database.js";
 import { createTestKey, enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
 import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
 import { startTestService } from "../support/service.js";
+import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
 import { approveInWebApp, rejectInWebApp } from "../support/web-app.js";
 
 t.test("the web app approves while hosts with the same bridge address are online", async (t) => {
@@ -85,42 +81,17 @@ t.test("what the web app's writing back undid is back after 15 minutes, and its 
   const service = await startTestService(t, { on: await createPlatformDatabase(t) });
   const agent = await enrol(service, await service.createToken({ organisationSlug: "acme" }));
   const [host] = await service.database.query("select * from hosts where agent_id = $1", [agent.agentId]);
-  const events = new HeartbeatEvents(createLogger("silent"));
   let now = new Date();
-  const sessions = new Sessions({
-    database: service.store,
-    writer: new HeartbeatWriter({ database: service.store, events }),
-    offlineWriter: new OfflineWriter({ database: service.store, events }),
-    events,
-    instanceId: "test",
-    now: () => now,
-  });
-  const session = await sessions.start(
-    {
-      agentId: agent.agentId,
-      organisationId: PLATFORM_ORGANISATION,
-      hostId: host?.id,
-      hostname: "web-01",
-      status: "active",
-      publicKey: agent.key.rawPem,
-      certificate: { serial: "1" },
-    } as unknown as Parameters<Sessions["start"]>[0],
-    "192.0.2.1",
-    () => {},
-  );
+  const { sessions, hold } = createTestSessions(service.store, { now: () => now });
+  const stream = new TestSessionStream();
+  const caller = callerOf({ agentId: agent.agentId, organisationId: PLATFORM_ORGANISATION, hostId: host?.id });
+  const held = hold({ ...caller, publicKey: agent.key.rawPem }, stream);
   const metadata = async () => {
-    await session.record({
-      cpuPercent: 1,
-      memoryPercent: 1,
-      diskPercent: 1,
-      uptimeSeconds: 1n,
-      agentVersion: "",
-      os: "",
-      osVersion: "",
-      arch: "",
-      disks: [],
-      networkInterfaces: [{ name: "eth0", ip_addresses: ["192.0.2.10"], mac_address: "", is_up: true }],
-    });
+    await stream.send(
+      rawReport({
+        networkInterfaces: [{ name: "eth0", ip_addresses: ["192.0.2.10"], mac_address: "", is_up: true }],
+      }),
+    );
     const [row] = await service.database.query("select metadata from hosts where id = $1", [host?.id]);
     return row?.metadata;
   };
@@ -139,7 +110,9 @@ t.test("what the web app's writing back undid is back after 15 minutes, and its 
     terminalEnabled: true,
     sshHostKeySha256: "abc",
   });
-  await session.close();
+  stream.end();
+  await held;
+  await sessions.drain();
 });
 
 t.test("a rejection by the web app ends what the agent has, and nothing overwrites it", async (t) => {

@@ -1,8 +1,7 @@
-import { and, asc, eq, exists, inArray, isNull, sql } from "drizzle-orm";
+import { and, asc, eq, inArray, isNull, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { Queryable } from "../database.js";
-import { clientCertificates } from "../schema/ingest/index.js";
-import { agentStatusHistory, agents, hosts, revokedCertificates } from "../schema/platform/index.js";
+import { agentStatusHistory, agents } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
 /** The states of an agent (database contract, `agents.status`). */
@@ -26,29 +25,52 @@ export interface CallerRecord {
   certificateRemembered: boolean;
 }
 
-/** What is on record of a calling agent; undefined when it, or its host, does not exist or is deleted. */
-export async function findCallerRecord(
+/**
+ * What is on record of calling agents, in one statement; undefined for one that, or whose host, does not exist or is
+ * deleted.
+ *
+ * @returns in the order of the callers
+ */
+export async function findCallerRecords(
   db: Queryable,
-  { agentId, serial }: { agentId: string; serial: string },
-): Promise<CallerRecord | undefined> {
-  const revoked = db.select({ one: sql`1` }).from(revokedCertificates).where(eq(revokedCertificates.serial, serial));
-  const remembered = db.select({ one: sql`1` }).from(clientCertificates).where(eq(clientCertificates.serial, serial));
-  const [row] = await db
-    .select({
-      organisationId: agents.organisationId,
-      publicKey: agents.publicKey,
-      status: agents.status,
-      hostId: hosts.id,
-      hostname: hosts.hostname,
-      certificateRevoked: sql<boolean>`${exists(revoked)}`,
-      certificateRemembered: sql<boolean>`${exists(remembered)}`,
-    })
-    .from(agents)
-    .innerJoin(hosts, and(eq(hosts.agentId, agents.id), isNull(hosts.deletedAt)))
-    .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)))
-    .orderBy(asc(hosts.createdAt))
-    .limit(1);
-  return row;
+  callers: readonly { agentId: string; serial: string }[],
+): Promise<(CallerRecord | undefined)[]> {
+  const { rows } = await db.execute<{
+    index: string;
+    organisation_id: string;
+    public_key: string;
+    status: string;
+    host_id: string;
+    hostname: string;
+    certificate_revoked: boolean;
+    certificate_remembered: boolean;
+  }>(sql`
+    select w.index, a.organisation_id, a.public_key, a.status, h.id as host_id, h.hostname,
+           exists (select from revoked_certificates r where r.serial = w.serial) as certificate_revoked,
+           exists (select from ingest.client_certificates c where c.serial = w.serial) as certificate_remembered
+    from unnest(
+      ${sql.param(callers.map(({ agentId }) => agentId))}::text[], ${sql.param(callers.map(({ serial }) => serial))}::text[]
+    ) with ordinality as w(agent_id, serial, index)
+    join agents a on a.id = w.agent_id and a.deleted_at is null
+    cross join lateral (
+      select id, hostname from hosts where agent_id = a.id and deleted_at is null order by created_at, id limit 1
+    ) h`);
+  // ordinality counts from 1
+  const found = new Map(rows.map((row) => [Number(row.index) - 1, row]));
+  return callers.map((_, index) => {
+    const row = found.get(index);
+    return (
+      row && {
+        organisationId: row.organisation_id,
+        publicKey: row.public_key,
+        status: row.status,
+        hostId: row.host_id,
+        hostname: row.hostname,
+        certificateRevoked: row.certificate_revoked,
+        certificateRemembered: row.certificate_remembered,
+      }
+    );
+  });
 }
 
 /** What is stored of a new agent. */

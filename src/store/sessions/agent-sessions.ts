@@ -10,18 +10,53 @@ export interface SessionKey {
   epoch: number;
 }
 
-/** Takes the next epoch for an agent. */
-export async function openAgentSession(
+/**
+ * What {@link openAgentSessions} did for one session: it has an epoch, somebody who is about to delete the agent holds its
+ * row, or there is no such agent.
+ */
+export type OpenedSession = { epoch: number } | "busy" | "gone";
+
+/**
+ * Takes the next epochs for agents, in one statement. An agent may be named several times, and then takes as many. Rows of
+ * sessions are locked in the order of their agents' ids, after the agents, which are passed over rather than waited for:
+ * the web app holds an agent that it deletes.
+ *
+ * @returns in the order of the agents
+ */
+export async function openAgentSessions(
   db: Queryable,
-  { agentId, instanceId }: { agentId: string; instanceId: string },
-): Promise<number> {
-  const { rows } = await db.execute<{ epoch: string }>(sql`
-    insert into ingest.agent_sessions as s (agent_id, epoch, instance_id)
-    values (${agentId}, 1, ${instanceId})
-    on conflict (agent_id) do update
-      set epoch = s.epoch + 1, instance_id = excluded.instance_id, opened_at = now(), closed_at = null
-    returning epoch`);
-  return Number(rows[0]?.epoch);
+  { agentIds, instanceId }: { agentIds: readonly string[]; instanceId: string },
+): Promise<OpenedSession[]> {
+  const counts = new Map<string, number>();
+  for (const agentId of agentIds) counts.set(agentId, (counts.get(agentId) ?? 0) + 1);
+  const ids = sql`${sql.param([...counts.keys()])}::text[]`;
+  const { rows } = await db.execute<{ agent_id: string; epoch: string | null; is_present: boolean }>(sql`
+    with wanted as (
+      select * from unnest(${ids}, ${sql.param([...counts.values()])}::bigint[]) as w(agent_id, sessions)
+    ), present as materialized (
+      select id from agents where id = any(${ids}) order by id for key share skip locked
+    ), opened as (
+      insert into ingest.agent_sessions as s (agent_id, epoch, instance_id)
+      select w.agent_id, w.sessions, ${instanceId}
+      from wanted w join present p on p.id = w.agent_id
+      order by w.agent_id
+      on conflict (agent_id) do update
+        set epoch = s.epoch + excluded.epoch, instance_id = excluded.instance_id, opened_at = now(), closed_at = null
+      returning s.agent_id, s.epoch
+    )
+    select w.agent_id, o.epoch, a.id is not null as is_present
+    from wanted w
+    left join opened o on o.agent_id = w.agent_id
+    left join agents a on a.id = w.agent_id`);
+  const found = new Map(rows.map((row) => [row.agent_id, row]));
+  return agentIds.map((agentId): OpenedSession => {
+    const row = found.get(agentId);
+    if (row === undefined || row.epoch === null) return row?.is_present ? "busy" : "gone";
+    // Of several of one agent the last one has the highest epoch.
+    const left = (counts.get(agentId) ?? 1) - 1;
+    counts.set(agentId, left);
+    return { epoch: Number(row.epoch) - left };
+  });
 }
 
 /**

@@ -1,0 +1,202 @@
+import { createHash } from "node:crypto";
+import type { IngestError } from "../errors.js";
+import type { Caller } from "../identity/caller.js";
+import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
+import { findObjection } from "../identity/standing.js";
+import { createId } from "../lib/ids.js";
+import { Interruption } from "../lib/interruption.js";
+import type { SessionKey } from "../store/sessions/agent-sessions.js";
+import type { SessionCredentials } from "../store/sessions/session-validity.js";
+import type { HeartbeatEvents } from "./events.js";
+import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
+import type { HeartbeatWriter } from "./heartbeat-writer.js";
+import type { OfflineWriter } from "./offline-writer.js";
+import type { SessionOpener } from "./session-opener.js";
+import type { SessionStream } from "./session-stream.js";
+
+/**
+ * The web app writes `hosts.metadata` back as it read it, which can undo what was written here: so an inventory that
+ * did not change is written again after this long.
+ */
+const INVENTORY_REWRITE_MS = 15 * 60 * 1000;
+/** About what a report holds beside its inventory. */
+const REPORT_BASE_BYTES = 512;
+/** How long an agent has to take the end of its stream; one that reads nothing would not take it at all. */
+const END_TIMEOUT_MS = 1_000;
+
+/** What a {@link Session} works with. */
+export interface SessionDependencies {
+  opener: SessionOpener;
+  writer: HeartbeatWriter;
+  offlineWriter: OfflineWriter;
+  events: HeartbeatEvents;
+  /** The time of receipt; the clock's unless told. */
+  now?: () => Date;
+}
+
+/**
+ * One session of an agent: its stream, from the first message to the end. Whatever comes first ends it, also while
+ * something is being read, stored or written: the agent, the connection, or {@link end}.
+ */
+export class Session {
+  readonly certificate: CertificateReference;
+  readonly credentials: SessionCredentials;
+  readonly #startedAt = performance.now();
+  readonly #interruption = new Interruption();
+  #epoch = 0;
+  #heartbeats = 0;
+  #written: { digest: string; at: number } | undefined;
+  #doing: "read" | "store" | "acknowledge" = "read";
+  #finishing: IngestError | undefined;
+  /** What is under way in the database: it goes on when the stream ends, and what is written of that end follows it. */
+  #storing: Promise<unknown> = Promise.resolve();
+  #settleClosed: () => void = () => {};
+  /** Resolves when its end is stored. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#settleClosed = resolve;
+  });
+
+  constructor(
+    private readonly caller: Caller,
+    private readonly remoteAddress: string,
+    private readonly stream: SessionStream,
+    private readonly dependencies: SessionDependencies,
+    /** Told when the session has its epoch. */
+    private readonly onOpened: () => void,
+  ) {
+    const { agentId, organisationId, hostId, publicKey, certificate } = caller;
+    this.certificate = certificate;
+    this.credentials = { agentId, organisationId, hostId, publicKey, serial: certificate.serial };
+  }
+
+  /** Its epoch is 0 until it has one. */
+  get key(): SessionKey {
+    const { agentId, hostId, organisationId } = this.caller;
+    return { agentId, hostId, organisationId, epoch: this.#epoch };
+  }
+
+  /** How long ago its stream began, in milliseconds. */
+  get ageMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  /** Ends the stream with this error, at once. Of several calls the first one counts. */
+  end(error: IngestError): void {
+    this.#interruption.interrupt(error);
+  }
+
+  /** Ends the stream with this error as soon as what was read from it is acknowledged. */
+  finish(error: IngestError): void {
+    this.#finishing ??= error;
+    if (this.#doing === "read") this.end(error);
+    if (this.#doing === "acknowledge") this.#endSoon(error);
+  }
+
+  /**
+   * Holds the session for as long as its stream lasts. Resolves when the agent has ended it in order; what the stream is
+   * to end with otherwise is what this rejects with.
+   */
+  async run(): Promise<void> {
+    const { over } = this.stream;
+    const onOver = () => this.#interruption.interrupt(over.reason);
+    over.addEventListener("abort", onOver, { once: true });
+    try {
+      if (over.aborted) onOver();
+      await this.#serve();
+    } finally {
+      over.removeEventListener("abort", onOver);
+      void this.#close();
+      setTimeout(() => this.stream.reset(), END_TIMEOUT_MS).unref();
+    }
+  }
+
+  async #serve(): Promise<void> {
+    const first = await this.#read();
+    if (first === undefined) return;
+    await this.#open();
+    for (let next: RawHeartbeatReport | undefined = first; next !== undefined; next = await this.#read()) {
+      const report = next;
+      await this.#interruption.wait(() => this.#store(this.#record(report)));
+      this.#doing = "acknowledge";
+      if (this.#finishing !== undefined) this.#endSoon(this.#finishing);
+      await this.#interruption.wait(() => this.stream.acknowledge());
+    }
+  }
+
+  async #read(): Promise<RawHeartbeatReport | undefined> {
+    if (this.#finishing !== undefined) throw this.#finishing;
+    this.#doing = "read";
+    const report = await this.#interruption.wait(() => this.stream.read());
+    this.#doing = "store";
+    return report;
+  }
+
+  /** It is stored, but an agent that reads nothing would never take the acknowledgement. */
+  #endSoon(error: IngestError): void {
+    setTimeout(() => this.end(error), END_TIMEOUT_MS).unref();
+  }
+
+  async #open(): Promise<void> {
+    const { agentId, hostname } = this.caller;
+    const { opener, events } = this.dependencies;
+    // The caller was identified before its first message, and who changes the record finds the session only now.
+    const doubt = await this.#interruption.wait(() => opener.findDoubt(this.credentials));
+    const objection = doubt && findObjection(agentId, doubt);
+    if (objection !== undefined) throw objection;
+    await this.#interruption.wait(() =>
+      this.#store(
+        opener.takeEpoch(agentId).then((epoch) => {
+          this.#epoch = epoch;
+          events.sessionOpened({ ...this.key, hostname, remoteAddress: this.remoteAddress });
+          this.onOpened();
+        }),
+      ),
+    );
+  }
+
+  /** Stores one heartbeat; resolves when it is committed. */
+  async #record(raw: RawHeartbeatReport): Promise<void> {
+    const { inventory, ...vitals } = clampHeartbeatReport(raw);
+    const receivedAt = this.dependencies.now?.() ?? new Date();
+    const inventoryJson = JSON.stringify(inventory);
+    const digest = createHash("sha256").update(inventoryJson).digest("base64");
+    const isDue = this.#written?.digest !== digest || receivedAt.getTime() - this.#written.at >= INVENTORY_REWRITE_MS;
+    await this.dependencies.writer.write(
+      {
+        ...this.key,
+        metricId: createId(),
+        receivedAt,
+        ...vitals,
+        metadata: isDue ? toMetadata(inventory) : null,
+        ipAddresses: isDue ? inventory.ipAddresses : null,
+      },
+      REPORT_BASE_BYTES + (isDue ? inventoryJson.length : 0),
+    );
+    if (isDue) this.#written = { digest, at: receivedAt.getTime() };
+    this.#heartbeats += 1;
+  }
+
+  /** Marks the agent offline if this is its current session. */
+  async #close(): Promise<void> {
+    const { offlineWriter, events } = this.dependencies;
+    await this.#storing.catch(() => {});
+    try {
+      if (this.#epoch === 0) return;
+      events.sessionClosed({ ...this.key, durationMs: Math.round(this.ageMs), heartbeats: this.#heartbeats });
+      await offlineWriter.write(this.key);
+    } catch (error) {
+      events.closeFailed({ ...this.key, error });
+    } finally {
+      this.#settleClosed();
+    }
+  }
+
+  #store<T>(work: Promise<T>): Promise<T> {
+    this.#storing = work;
+    return work;
+  }
+}
+
+function toMetadata({ disks, networkInterfaces }: HostInventory): Record<string, unknown> {
+  return { disks, network_interfaces: networkInterfaces };
+}

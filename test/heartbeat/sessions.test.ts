@@ -1,0 +1,178 @@
+import t, { type Test } from "tap";
+import { openDatabase } from "../../dist/store/database.js";
+import { insertAgentRows } from "../support/agent-rows.js";
+import { connectTo, createTestDatabase } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
+import { recordStatements } from "../support/statements.js";
+
+async function setUp(t: Test, agentCount: number) {
+  const test = await createTestDatabase(t);
+  const agents = await insertAgentRows(test, agentCount);
+  const database = openDatabase({ url: test.url, maxConnections: 5 });
+  t.teardown(() => database.close());
+  return { ...test, agents, callers: agents.map(callerOf), database, ...createTestSessions(database) };
+}
+
+const statusOf = (query: (text: string) => Promise<Record<string, unknown>[]>) => async () => {
+  const [row] = await query("select a.status, h.status as host from agents a join hosts h on h.agent_id = a.id");
+  return `${row?.status} ${row?.host}`;
+};
+
+t.test("streams that open together share the statements that open them", async (t) => {
+  const COUNT = 150;
+  const { callers, sessions, hold, query } = await setUp(t, COUNT);
+  const streams = callers.map(() => new TestSessionStream());
+  const statements = await recordStatements(async () => {
+    for (const [index, stream] of streams.entries()) {
+      hold(callers[index] as (typeof callers)[number], stream);
+    }
+    await Promise.all(streams.map((stream) => stream.send()));
+  });
+  t.ok(statements.length <= 12, `${statements.length} statements for ${COUNT} streams and their first heartbeats`);
+  t.match(await query("select count(*)::int from ingest.agent_sessions where epoch = 1 and closed_at is null"), [
+    { count: COUNT },
+  ]);
+  t.match(await query("select count(*)::int from host_metrics"), [{ count: COUNT }]);
+  for (const stream of streams) stream.end();
+  await sessions.drain();
+  t.match(await query("select count(*)::int from agents where status = 'offline'"), [{ count: COUNT }]);
+});
+
+t.test("of two streams of one agent that open together the later one stays", async (t) => {
+  const { callers, hold, query } = await setUp(t, 1);
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const [earlier, later] = [new TestSessionStream(), new TestSessionStream()];
+  const displaced = hold(caller, earlier);
+  const held = hold(caller, later);
+  void earlier.send();
+  const acknowledged = later.send();
+  await t.rejects(displaced, { code: "session_displaced" });
+  await acknowledged;
+  t.match(await query("select epoch::int from ingest.agent_sessions"), [{ epoch: 2 }]);
+  t.equal(await statusOf(query)(), "active online");
+  later.end();
+  await held;
+  await eventually(statusOf(query), (status) => status === "offline offline");
+});
+
+t.test(
+  "what was revoked between the opening of a stream and its first message is found, and takes no epoch",
+  async (t) => {
+    const { callers, sessions, hold, query } = await setUp(t, 1);
+    const [caller] = callers;
+    if (caller === undefined) throw new Error("no caller");
+    await query("insert into revoked_certificates (id, organisation_id, serial) values ('r', 'organisation', '1')");
+    const stream = new TestSessionStream();
+    const held = hold(caller, stream);
+    void stream.send();
+    await t.rejects(held, { code: "client_certificate_invalid", message: /was revoked/ });
+    t.same(await query("select from ingest.agent_sessions"), []);
+    await eventually(
+      async () => sessions.open.size,
+      (size) => size === 0,
+    );
+  },
+);
+
+t.test("an agent that somebody deletes keeps no other one waiting, and is told that it is gone", async (t) => {
+  const { callers, hold, query, url } = await setUp(t, 2);
+  const deleting = await connectTo(t, url);
+  await deleting.query("begin; delete from hosts where id = 'host-1'; delete from agents where id = 'agent-1'");
+  const [doomed, other] = [new TestSessionStream(), new TestSessionStream()];
+  const [first, second] = callers;
+  if (first === undefined || second === undefined) throw new Error("no caller");
+  const refused = hold(first, doomed);
+  void doomed.send();
+  hold(second, other);
+  await other.send();
+  await deleting.query("commit");
+  await t.rejects(refused, { code: "agent_not_found" });
+  t.match(await query("select agent_id from ingest.agent_sessions"), [{ agent_id: "agent-2" }]);
+});
+
+t.test("while it drains, no stream takes an epoch", async (t) => {
+  const { callers, sessions, hold, query, lines } = await setUp(t, 3);
+  const [silent, open, late] = callers;
+  if (silent === undefined || open === undefined || late === undefined) throw new Error("no caller");
+  const waits = hold(silent, new TestSessionStream());
+  const stream = new TestSessionStream();
+  const held = hold(open, stream);
+  await stream.send();
+  const drained = sessions.drain();
+  await t.rejects(waits, { code: "draining" }, "also a stream whose first message did not come yet");
+  await t.rejects(held, { code: "draining" });
+  await t.rejects(hold(late, new TestSessionStream()), { code: "draining" });
+  await drained;
+  t.same(await query("select agent_id from ingest.agent_sessions"), [{ agent_id: open.agentId }]);
+  t.equal(lines.filter(({ msg }) => msg === "heartbeat stream opened").length, 1);
+});
+
+t.test("what was read before a drain is stored and acknowledged first", async (t) => {
+  const { callers, sessions, hold, query, url } = await setUp(t, 1);
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const stream = new TestSessionStream();
+  const held = hold(caller, stream);
+  await stream.send();
+  const holder = await connectTo(t, url);
+  await holder.query("begin; select from hosts for update");
+  const acknowledged = stream.send(rawReport({ cpuPercent: 77 }));
+  await eventually(
+    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
+    (rows) => rows.length > 0,
+  );
+  const order: string[] = [];
+  void acknowledged.then(() => order.push("acknowledged"));
+  const ended = held.catch(({ code }) => order.push(code));
+  const drained = sessions.drain();
+  await holder.query("commit");
+  await ended;
+  await drained;
+  t.same(order, ["acknowledged", "draining"]);
+  t.match(await query("select cpu_percent from hosts"), [{ cpu_percent: 77 }]);
+});
+
+t.test("a session ends at once, whatever is under way, and its end is stored after what it stored", async (t) => {
+  const { callers, sessions, hold, query, url } = await setUp(t, 1);
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const stream = new TestSessionStream();
+  const held = hold(caller, stream);
+  await stream.send();
+  const holder = await connectTo(t, url);
+  await holder.query("begin; select from hosts for update");
+  void stream.send(rawReport({ cpuPercent: 77 }));
+  await eventually(
+    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
+    (rows) => rows.length > 0,
+  );
+  const [session] = sessions.open;
+  stream.cut();
+  await t.rejects(held, /the connection broke/);
+  await holder.query("commit");
+  await session?.closed;
+  t.match(await query("select cpu_percent from hosts"), [{ cpu_percent: 77 }]);
+  t.equal(await statusOf(query)(), "offline offline");
+});
+
+t.test("an agent that reads nothing is let go all the same, and its stream reset", async (t) => {
+  const { callers, sessions, hold, query } = await setUp(t, 1);
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const stream = new TestSessionStream();
+  stream.reads = false;
+  const held = hold(caller, stream);
+  void stream.send();
+  await eventually(statusOf(query), (status) => status === "active online");
+  const [session] = sessions.open;
+  const drained = sessions.drain();
+  await eventually(
+    async () => stream.resets,
+    (resets) => resets === 1,
+  );
+  await t.rejects(held);
+  await drained;
+  t.notOk(session !== undefined && sessions.open.has(session));
+});

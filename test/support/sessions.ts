@@ -1,0 +1,131 @@
+import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
+import type { RawHeartbeatReport } from "../../dist/heartbeat/heartbeat-report.js";
+import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";
+import { SessionOpener } from "../../dist/heartbeat/session-opener.js";
+import type { SessionStream } from "../../dist/heartbeat/session-stream.js";
+import { Sessions } from "../../dist/heartbeat/sessions.js";
+import type { Caller } from "../../dist/identity/caller.js";
+import type { Database } from "../../dist/store/database.js";
+import type { AgentRows } from "./agent-rows.js";
+import { createTestLog, type LogLine } from "./log.js";
+
+/** The sessions of an instance without listeners, and what it logged. */
+export interface TestSessions {
+  sessions: Sessions;
+  lines: LogLine[];
+  /** Holds a session over a stream of the test's; a test need not look at how it ends. */
+  hold(caller: Caller, stream: SessionStream): Promise<void>;
+}
+
+export interface TestSessionsOptions {
+  instanceId?: string;
+  now?: () => Date;
+}
+
+export function createTestSessions(
+  database: Database,
+  { instanceId = "instance-1", now }: TestSessionsOptions = {},
+): TestSessions {
+  const { logger, lines } = createTestLog();
+  const events = new HeartbeatEvents(logger);
+  const sessions = new Sessions({
+    opener: new SessionOpener({ database, events, instanceId }),
+    writer: new HeartbeatWriter({ database, events }),
+    offlineWriter: new OfflineWriter({ database, events }),
+    events,
+    ...(now && { now }),
+  });
+  const hold = (caller: Caller, stream: SessionStream) => {
+    const held = sessions.hold(caller, "192.0.2.1", stream);
+    held.catch(() => {});
+    return held;
+  };
+  return { sessions, lines, hold };
+}
+
+/** A caller that was identified, of an agent that {@link insertAgentRows} made. */
+export function callerOf(agent: AgentRows | undefined): Caller {
+  if (agent === undefined) throw new Error("no such agent");
+  const number = agent.agentId.replace("agent-", "");
+  return {
+    ...agent,
+    hostname: `web-${number}`,
+    publicKey: `key ${number}`,
+    certificate: {
+      serial: number,
+      issuerFingerprintSha256: "ca",
+      notBefore: new Date(0),
+      notAfter: new Date(Date.now() + 86_400_000),
+    },
+  };
+}
+
+/** A report, as it came over the wire. */
+export function rawReport(fields: Partial<RawHeartbeatReport> = {}): RawHeartbeatReport {
+  return {
+    cpuPercent: 1,
+    memoryPercent: 2,
+    diskPercent: 3,
+    uptimeSeconds: 4n,
+    agentVersion: "v1",
+    os: "",
+    osVersion: "",
+    arch: "",
+    disks: [],
+    networkInterfaces: [],
+    ...fields,
+  };
+}
+
+/** A stream without a network: the test is the agent. */
+export class TestSessionStream implements SessionStream {
+  readonly #over = new AbortController();
+  readonly #reports: (RawHeartbeatReport | undefined)[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #wake: () => void = () => {};
+  /** An agent that reads nothing leaves what is written where it is. */
+  reads = true;
+  resets = 0;
+
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Sends a report; resolves when it is acknowledged. */
+  send(report: RawHeartbeatReport = rawReport()): Promise<void> {
+    this.#reports.push(report);
+    this.#wake();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Ends the agent's side in order. */
+  end(): void {
+    this.#reports.push(undefined);
+    this.#wake();
+  }
+
+  /** Cuts the connection. */
+  cut(): void {
+    this.#over.abort(new Error("the connection broke"));
+  }
+
+  async read(): Promise<RawHeartbeatReport | undefined> {
+    while (this.#reports.length === 0) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#reports.shift();
+  }
+
+  async acknowledge(): Promise<void> {
+    if (!this.reads) return new Promise(() => {});
+    this.#waiting.shift()?.();
+  }
+
+  reset(): void {
+    this.resets += 1;
+    this.#over.abort(new Error("reset"));
+  }
+}
