@@ -50,6 +50,7 @@ export class Session {
   #finishing: IngestError | undefined;
   /** What is under way in the database: it goes on when the stream ends, and what is written of that end follows it. */
   #storing: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
   #settleClosed: () => void = () => {};
   /** Resolves when its end is stored. */
   readonly closed = new Promise<void>((resolve) => {
@@ -103,6 +104,8 @@ export class Session {
     try {
       if (over.aborted) onOver();
       await this.#serve();
+      // Who ends its stream in order is told that it ended when it shows.
+      await this.#interruption.wait(() => this.#close());
     } finally {
       over.removeEventListener("abort", onOver);
       void this.#close();
@@ -176,8 +179,13 @@ export class Session {
     this.#heartbeats += 1;
   }
 
+  #close(): Promise<void> {
+    this.#closing ??= this.#storeEnd();
+    return this.#closing;
+  }
+
   /** Marks the agent offline if this is its current session. */
-  async #close(): Promise<void> {
+  async #storeEnd(): Promise<void> {
     const { offlineWriter, events } = this.dependencies;
     await this.#storing.catch(() => {});
     try {
