@@ -4,6 +4,7 @@ import { requirePossession } from "../identity/csr.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { groupLookups } from "../lib/group-lookups.js";
 import type { AgentStatus } from "../store/agents/agents.js";
+import { CALLING_STATUSES } from "../store/agents/calling-statuses.js";
 import type { Database } from "../store/database.js";
 import { recordRegistration } from "../store/enrolment/agent-registrations.js";
 import { findKnownAgents, isGone, type KnownAgent } from "../store/enrolment/known-agents.js";
@@ -21,8 +22,7 @@ import type { TokenCheck } from "./tokens/token-check.js";
 /** Looking again settles what others changed meanwhile; only a bug would go on for longer. */
 const MAX_LOOKS = 5;
 
-/** Offline is a passing state: every rule that accepts active accepts offline. */
-const SERVED: ReadonlySet<string> = new Set<AgentStatus>(["pending", "active", "offline"]);
+const SERVED: ReadonlySet<string> = new Set<AgentStatus>(["pending", ...CALLING_STATUSES]);
 
 /** What counts as a refused attempt of an address; a failure of ours does not, nor a request that is malformed. */
 const COUNTED: ReadonlySet<IngestErrorCode> = new Set(["enrolment_token_unusable", "host_exists"]);

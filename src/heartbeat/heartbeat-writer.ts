@@ -1,6 +1,7 @@
 import { agentNotAllowed, agentNotFound } from "../errors.js";
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
 import { insertStatusHistory } from "../store/agents/agents.js";
+import { mayCall } from "../store/agents/calling-statuses.js";
 import type { Database } from "../store/database.js";
 import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
@@ -86,7 +87,7 @@ function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): B
     return { failed: agentNotFound(agentId) };
   }
   const { agentStatus } = found;
-  return agentStatus === "active" || agentStatus === "offline"
+  return mayCall(agentStatus)
     ? { done: { cameBack: agentStatus === "offline" } }
     : { failed: agentNotAllowed(agentId, agentStatus) };
 }

@@ -1,4 +1,5 @@
 import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
+import { mayCall } from "../store/agents/calling-statuses.js";
 
 /** What the database says of an agent, beside the client certificate that somebody presents as that agent. */
 export interface Standing {
@@ -23,7 +24,7 @@ export function findObjection(agentId: string, standing: Standing): IngestError 
   if (status === null) return agentNotFound(agentId);
   if (!organisationAgrees) return mismatch("names another organisation than the agent's");
   if (!keyAgrees) return mismatch("carries another key than the one on record");
-  if (status !== "active" && status !== "offline") return agentNotAllowed(agentId, status);
+  if (!mayCall(status)) return agentNotAllowed(agentId, status);
   if (!certificateRevoked) return undefined;
   return new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
     reason: "client_certificate_revoked",

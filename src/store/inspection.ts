@@ -1,4 +1,5 @@
 import { type SQL, sql } from "drizzle-orm";
+import { isCallingStatus } from "./agents/calling-statuses.js";
 import type { Queryable } from "./database.js";
 
 // What `doctor` reads: of a database that may be anything, so each looks only at what it needs.
@@ -8,7 +9,7 @@ const EXAMPLES = 5;
 const COUNTED_ROWS = 1_000;
 
 /** Agents that are enrolled and approved. */
-const ENROLLED = sql`a.status in ('active', 'offline') and a.deleted_at is null`;
+const ENROLLED = sql`${isCallingStatus(sql`a.status`)} and a.deleted_at is null`;
 
 /** How many agents something holds for, and the hostnames of some of them. */
 export interface SomeAgents {

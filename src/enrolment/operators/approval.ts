@@ -6,6 +6,7 @@ import {
   findAgent,
   insertStatusHistory,
 } from "../../store/agents/agents.js";
+import { CALLING_STATUSES } from "../../store/agents/calling-statuses.js";
 import type { Database } from "../../store/database.js";
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { findOrganisation } from "../../store/enrolment/organisations.js";
@@ -41,7 +42,7 @@ export async function approveAgent(database: Database, agentId: string): Promise
   });
 }
 
-const REVOCABLE: readonly AgentStatus[] = ["pending", "active", "offline"];
+const REVOCABLE: readonly AgentStatus[] = ["pending", ...CALLING_STATUSES];
 
 /**
  * Revokes an agent, and every client certificate of it that has not expired.

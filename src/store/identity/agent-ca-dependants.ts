@@ -1,4 +1,5 @@
-import { and, asc, gt, inArray, isNotNull, isNull, notExists, sql } from "drizzle-orm";
+import { and, asc, gt, isNotNull, isNull, notExists, sql } from "drizzle-orm";
+import { isCallingStatus } from "../agents/calling-statuses.js";
 import type { Queryable } from "../database.js";
 import { clientCertificates } from "../schema/ingest/index.js";
 import { agents } from "../schema/platform/index.js";
@@ -18,7 +19,7 @@ export async function countAgentsByIssuer(db: Queryable): Promise<IssuerCount[]>
       select distinct on (c.agent_id) c.issuer_fingerprint_sha256 as issuer, c.not_after
       from ingest.client_certificates c
       join agents a on a.id = c.agent_id
-      where c.not_after > now() and a.deleted_at is null and a.status in ('active', 'offline')
+      where c.not_after > now() and a.deleted_at is null and ${isCallingStatus(sql`a.status`)}
       -- Certificates count in seconds: of two of one second the one on record is the newest.
       order by c.agent_id, c.serial is not distinct from a.client_cert_serial desc, c.not_before desc
     )
@@ -53,7 +54,7 @@ export async function listUnlistedCertificates(
       and(
         gt(agents.id, after),
         isNull(agents.deletedAt),
-        inArray(agents.status, ["active", "offline"]),
+        isCallingStatus(agents.status),
         isNotNull(agents.clientCertPem),
         gt(agents.clientCertNotAfter, sql`now()`),
         notExists(listed),

@@ -1,6 +1,7 @@
 import { and, eq, exists, gt, inArray, isNotNull, isNull, lt, or, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { StoredCertificate } from "../agents/agents.js";
+import { isCallingStatus } from "../agents/calling-statuses.js";
 import type { Queryable } from "../database.js";
 import { clientCertificates } from "../schema/ingest/index.js";
 import { agents, revokedCertificates } from "../schema/platform/index.js";
@@ -42,7 +43,7 @@ export async function findCertificateOnRecord(
       )}`,
     })
     .from(agents)
-    .where(and(eq(agents.id, agentId), inArray(agents.status, ["active", "offline"]), isNull(agents.deletedAt)));
+    .where(and(eq(agents.id, agentId), isCallingStatus(agents.status), isNull(agents.deletedAt)));
   return row;
 }
 
@@ -65,7 +66,7 @@ export async function replaceClientCertificate(
       update agents
       set client_cert_pem = ${pem}, client_cert_serial = ${serial}, client_cert_issued_at = ${notBefore},
           client_cert_not_after = ${notAfter}, updated_at = now()
-      where id = ${agentId} and status in ('active', 'offline') and deleted_at is null
+      where id = ${agentId} and ${isCallingStatus(sql`status`)} and deleted_at is null
         and public_key = ${before.publicKey} and client_cert_serial is not distinct from ${before.serial}::text
       returning id
     )

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { isCallingStatus } from "../agents/calling-statuses.js";
 import type { Transaction } from "../transaction.js";
 
 /** The values of a heartbeat that are written every time. */
@@ -84,7 +85,7 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
         status = 'active',
         updated_at = now()
     from unnest(${column((r) => r.agentId)}::text[], ${column((r) => r.agentVersion)}::text[]) as v(agent_id, version)
-    where a.id = v.agent_id and a.status in ('active', 'offline')`);
+    where a.id = v.agent_id and ${isCallingStatus(sql`a.status`)}`);
   await tx.execute(sql`
     insert into host_metrics
       (id, organisation_id, host_id, recorded_at, cpu_percent, memory_percent, disk_percent, uptime_seconds)

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { isCallingStatus } from "../agents/calling-statuses.js";
 import type { Queryable } from "../database.js";
 
 /** What a session was opened with, to be compared with what is on record. */
@@ -49,7 +50,7 @@ export async function findDoubtfulSessions(
     left join hosts h on h.id = w.host_id and h.agent_id = a.id and h.deleted_at is null
     left join revoked_certificates r on r.serial = w.serial
     where h.id is null
-       or a.status::text not in ('active', 'offline')
+       or not ${isCallingStatus(sql`a.status::text`)}
        or a.organisation_id <> w.organisation_id
        or a.public_key <> w.public_key
        or r.serial is not null`);
