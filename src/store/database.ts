@@ -3,6 +3,7 @@ import { drizzle, type NodePgDatabase, type NodePgQueryResultHKT } from "drizzle
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import pg from "pg";
 import { IngestError } from "../errors.js";
+import { type RetryOptions, retry } from "../lib/retry.js";
 import type { Transaction } from "./transaction.js";
 
 /** The pool, or a transaction on one of its connections: what every query function takes. */
@@ -15,7 +16,10 @@ export type Queryable = PgDatabase<
 /** A pool of connections to PostgreSQL. */
 export interface Database {
   readonly db: Queryable;
-  /** Runs one transaction; it is rolled back when `work` rejects. */
+  /**
+   * Runs one transaction; it is rolled back when `work` rejects. After a deadlock or a serialization failure it runs
+   * again: what `work` does outside of the transaction has to bear that.
+   */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
@@ -50,13 +54,20 @@ export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} 
   const db: NodePgDatabase = drizzle(pool);
   return {
     db,
-    transaction: (work) => db.transaction(work),
+    transaction: (work) => retry(() => db.transaction(work), CONFLICT_RETRY),
     close: () => {
       isClosing = true;
       return pool.end();
     },
   };
 }
+
+/** Two transactions that were in each other's way: one of them was rolled back, and gets through when it comes again. */
+const CONFLICT_RETRY: RetryOptions = {
+  isPassing: (error) => /^(40001|40P01)$/.test(sqlState(error) ?? ""),
+  attempts: 5,
+  backoff: { baseMs: 20, maxMs: 200 },
+};
 
 /** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock, shutdown or maintenance. */
 export function isTransient(error: unknown): boolean {

@@ -2,6 +2,8 @@ import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t from "tap";
 import { runCommand } from "../support/cli.js";
+import { connectTo } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
@@ -114,6 +116,23 @@ t.test("a host that somebody holds is waited for", async (t) => {
   const deleted = runCommand(service.env, ["agent", "delete", agentId]);
   // As everybody who holds the host may: the agent is locked after it.
   await holder.query("update agents set version = 'v2'");
+  await holder.query("commit");
+  t.match(await deleted, { exitCode: 0 });
+});
+
+t.test("hosts, then agents, then tags: a deletion that waits for a tag holds its agent already", async (t) => {
+  const service = await startTestService(t);
+  const tags = [{ key: "role", value: "web" }];
+  const { agentId } = await enrol(service, await service.createToken({ tags }));
+  const holder = await connectTo(t, service.database.url);
+  await holder.query("begin");
+  await holder.query("select from tags for no key update");
+  const deleted = runCommand(service.env, ["agent", "delete", agentId]);
+  await eventually(
+    () => service.database.query("select from pg_stat_activity where wait_event_type = 'Lock'"),
+    ({ length }) => length === 1,
+  );
+  await t.rejects(service.database.query("select from agents for key share nowait"), { code: "55P03" });
   await holder.query("commit");
   t.match(await deleted, { exitCode: 0 });
 });

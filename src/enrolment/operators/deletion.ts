@@ -29,17 +29,18 @@ export async function deleteAgent(
   return database.transaction(async (tx) => {
     await allowLongStatements(tx);
     let deletedMetrics = 0;
-    // Hosts before agents, and the agent last of all: until then it can be answered.
-    for (const host of await lockHostsForDeletion(tx, agentId)) {
+    const hosts = await lockHostsForDeletion(tx, agentId);
+    for (const host of hosts) {
       for (let done = false; !done; onProgress(deletedMetrics)) {
         const chunk = await deleteMetricsChunk(tx, host);
         deletedMetrics += chunk.deleted;
         done = chunk.done;
       }
-      await deleteHost(tx, host);
     }
+    // Hosts, agents, tags, as everywhere; and the agent after the metrics: until then it can be answered.
     const agent = await lockAgentForDeletion(tx, agentId);
     if (agent === undefined) throw new IngestError("operation_refused", `no agent has the id ${agentId}`);
+    for (const host of hosts) await deleteHost(tx, host);
     await revokeClientCertificates(tx, agentId, REASON);
     await deleteAgentRow(tx, agentId);
     return agent;

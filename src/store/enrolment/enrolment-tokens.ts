@@ -59,13 +59,13 @@ export async function findEnrolmentTokens(
  */
 export async function takeTokenUses(tx: Transaction, uses: ReadonlyMap<string, number>): Promise<boolean> {
   const ids = sql`${sql.param([...uses.keys()])}::text[]`;
+  // Not in one statement with the update: see "Row locks" in docs/architecture.md.
+  await tx.execute(sql`
+    select from agent_enrolment_tokens where id = any(${ids}) order by id for no key update`);
   const result = await tx.execute(sql`
-    with locked as materialized (
-      select id from agent_enrolment_tokens where id = any(${ids}) order by id for no key update
-    )
     update agent_enrolment_tokens
     set usage_count = usage_count + w.uses, updated_at = now()
-    from locked join unnest(${ids}, ${sql.param([...uses.values()])}::int[]) as w(id, uses) on w.id = locked.id
+    from unnest(${ids}, ${sql.param([...uses.values()])}::int[]) as w(id, uses)
     where agent_enrolment_tokens.id = w.id and ${hasUses(sql`w.uses`)}`);
   return result.rowCount === uses.size;
 }
