@@ -51,10 +51,11 @@ export class Registrar {
    * Registers an agent. The same request again has the same effect as once.
    *
    * @param remoteAddress of the connection the request came over
+   * @param signal aborted when nobody waits for the answer any more
    * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`, `host_exists`,
    * `too_many_refusals`
    */
-  async register(raw: RawRegistration, remoteAddress: string): Promise<RegistrationResult> {
+  async register(raw: RawRegistration, remoteAddress: string, signal: AbortSignal): Promise<RegistrationResult> {
     const registration = parseRegistration(raw, this.options.identifyingAddresses);
     // Before anything is looked up: without it an existing identity is neither answered nor touched.
     await requirePossession(registration.csrDer, registration.publicKey);
@@ -62,7 +63,7 @@ export class Registrar {
       const known = await this.#findKnownAgent(registration.publicKey.pem);
       const result =
         known === undefined || isGone(known)
-          ? await this.#enrolNew(registration, remoteAddress, known)
+          ? await this.#enrolNew(registration, remoteAddress, signal, known)
           : await this.#answerKnown(known, registration, remoteAddress);
       if (result !== undefined) return result;
     }
@@ -73,14 +74,16 @@ export class Registrar {
   #enrolNew(
     registration: Registration,
     remoteAddress: string,
+    signal: AbortSignal,
     gone: KnownAgent | undefined,
   ): Promise<RegistrationResult | undefined> {
     const { enroller, refusalLimiter } = this.options;
-    return refusalLimiter.attempt(
-      remoteAddress,
-      () => enroller.enrol(registration, remoteAddress, gone),
-      (error) => error instanceof IngestError && COUNTED.has(error.code),
-    );
+    return refusalLimiter.attempt({
+      address: remoteAddress,
+      signal,
+      work: () => enroller.enrol(registration, remoteAddress, gone),
+      isRefusal: (error) => error instanceof IngestError && COUNTED.has(error.code),
+    });
   }
 
   /** @returns undefined when the agent changed, or was changed: it is to be looked up again */

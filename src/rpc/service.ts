@@ -38,10 +38,10 @@ export interface ServiceOptions {
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
   const { callers, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
   const implementation = {
-    register: async (request, { values }) => {
+    register: async (request, { values, signal }) => {
       const registration = toRawRegistration(request);
       values.set(claimKey, registration);
-      return toRegisterResponse(await registrar.register(registration, values.get(peerKey).address));
+      return toRegisterResponse(await registrar.register(registration, values.get(peerKey).address, signal));
     },
     heartbeat: createHeartbeatHandler({ sessions, signingKeys }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer

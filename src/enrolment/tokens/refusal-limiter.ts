@@ -2,10 +2,17 @@ import { IngestError } from "../../errors.js";
 import { parseAddress } from "../../lib/cidr.js";
 
 const WINDOW_MS = 60_000;
-/** Addresses that are remembered; whoever has more of them than that is not kept out by counting refusals. */
+/** Addresses and sites that are remembered, of each kind; the oldest are forgotten. */
 const MAX_SOURCES = 10_000;
 /** The hextets of an IPv6 address that name its network: a machine has all of that network's addresses to itself. */
 const NETWORK_HEXTETS = 4;
+/** Those that name its site: whoever has one has 65,536 networks. */
+const SITE_HEXTETS = 3;
+/** A site has many machines, so it is refused more often than one of them before it is not heard. */
+const SITE_FACTOR = 10;
+/** Attempts that wait, of one address and of all. */
+const MAX_WAITING = 1_000;
+const MAX_WAITING_IN_ALL = 5_000;
 
 interface Source {
   refusals: number;
@@ -13,7 +20,18 @@ interface Source {
   endsAt: number;
   underWay: number;
   /** Attempts that go on once it is known what became of those under way. */
-  waiting: (() => void)[];
+  waiting: Set<() => void>;
+}
+
+/** What a {@link RefusalLimiter} is asked for. */
+export interface Attempt<T> {
+  /** Where it comes from. */
+  address: string;
+  /** Aborted when nobody waits for the attempt any more. */
+  signal: AbortSignal;
+  work: () => Promise<T>;
+  /** Whether what the work failed with counts. */
+  isRefusal: (error: unknown) => boolean;
 }
 
 /**
@@ -21,10 +39,12 @@ interface Source {
  * once it is refused, so those that succeed are never in each other's way; and since one that is under way may yet be
  * refused, no more are under way at once than may still be refused: the bound is exact, and further ones wait.
  *
- * Each instance counts for itself.
+ * An IPv6 site (/48) is bounded as well, ten times as high. Each instance counts for itself.
  */
 export class RefusalLimiter {
   readonly #sources = new Map<string, Source>();
+  readonly #sites = new Map<string, Source>();
+  #waiting = 0;
 
   /** @param options.perMinute 0 for no bound */
   constructor(private readonly options: { perMinute: number; now?: () => number }) {}
@@ -32,14 +52,13 @@ export class RefusalLimiter {
   /**
    * Makes an attempt.
    *
-   * @param isRefusal whether what the attempt failed with counts
-   * @throws IngestError `too_many_refusals`, and whatever the attempt fails with
+   * @throws IngestError `too_many_refusals`; whatever the attempt fails with; the reason of the signal while it waits
    */
-  async attempt<T>(address: string, work: () => Promise<T>, isRefusal: (error: unknown) => boolean): Promise<T> {
+  async attempt<T>({ address, signal, work, isRefusal }: Attempt<T>): Promise<T> {
     const { perMinute } = this.options;
     if (perMinute === 0) return work();
-    const key = sourceOf(address);
-    const source = await this.#admit(key);
+    const [key, siteKey] = sourcesOf(address);
+    const source = await this.#admit(key, siteKey, signal);
     let refused = false;
     try {
       return await work();
@@ -47,70 +66,108 @@ export class RefusalLimiter {
       refused = isRefusal(error);
       throw error;
     } finally {
+      if (refused && siteKey !== undefined) this.#count(this.#sites, siteKey, this.#find(this.#sites, siteKey));
       this.#settle(key, source, refused);
     }
   }
 
-  async #admit(key: string): Promise<Source> {
+  async #admit(key: string, siteKey: string | undefined, signal: AbortSignal): Promise<Source> {
+    const { perMinute } = this.options;
     for (;;) {
-      const source = this.#find(key);
-      if (source.refusals >= this.options.perMinute) {
-        const waitS = Math.ceil((source.endsAt - this.#now()) / 1000);
-        throw new IngestError(
-          "too_many_refusals",
-          `too many registrations from this address were refused; try again in ${waitS} s`,
-        );
+      const source = this.#find(this.#sources, key);
+      try {
+        signal.throwIfAborted();
+        this.#requireHearing(source, perMinute, "address");
+        const site = siteKey === undefined ? undefined : this.#sites.get(siteKey);
+        if (site !== undefined) this.#requireHearing(site, perMinute * SITE_FACTOR, "network");
+      } catch (error) {
+        // It may have been told to go on: another one goes in its place.
+        this.#resume(source);
+        throw error;
       }
-      if (source.refusals + source.underWay < this.options.perMinute) {
+      if (source.refusals + source.underWay < perMinute) {
         source.underWay += 1;
         return source;
       }
-      await new Promise<void>((resolve) => source.waiting.push(resolve));
+      await this.#wait(source, signal);
     }
   }
 
-  #find(key: string): Source {
-    const found = this.#sources.get(key);
-    if (found !== undefined && (found.refusals === 0 || found.endsAt > this.#now())) return found;
+  #requireHearing({ refusals, endsAt }: Source, limit: number, what: string): void {
+    const waitMs = endsAt - this.#now();
+    if (refusals < limit || waitMs <= 0) return;
+    throw new IngestError(
+      "too_many_refusals",
+      `too many registrations from this ${what} were refused; try again in ${Math.ceil(waitMs / 1000)} s`,
+    );
+  }
+
+  async #wait({ waiting }: Source, signal: AbortSignal): Promise<void> {
+    if (waiting.size >= MAX_WAITING || this.#waiting >= MAX_WAITING_IN_ALL) {
+      throw new IngestError("too_many_refusals", "too many registrations wait at once; try again in a few seconds", {
+        reason: "too_many_waiting",
+      });
+    }
+    this.#waiting += 1;
+    let resume = () => {};
+    await new Promise<void>((resolve) => {
+      resume = resolve;
+      waiting.add(resume);
+      signal.addEventListener("abort", resume, { once: true });
+    });
+    this.#waiting -= 1;
+    waiting.delete(resume);
+    signal.removeEventListener("abort", resume);
+  }
+
+  #find(sources: Map<string, Source>, key: string): Source {
+    const found = sources.get(key);
     if (found !== undefined) {
-      found.refusals = 0;
+      if (found.refusals > 0 && found.endsAt <= this.#now()) found.refusals = 0;
       return found;
     }
-    const made: Source = { refusals: 0, endsAt: 0, underWay: 0, waiting: [] };
-    this.#sources.set(key, made);
+    const made: Source = { refusals: 0, endsAt: 0, underWay: 0, waiting: new Set() };
+    sources.set(key, made);
     return made;
   }
 
   #settle(key: string, source: Source, refused: boolean): void {
     source.underWay -= 1;
-    if (refused) {
-      if (source.refusals === 0 || source.endsAt <= this.#now()) {
-        source.refusals = 0;
-        source.endsAt = this.#now() + WINDOW_MS;
-        // The order of the map is that in which the windows end.
-        this.#sources.delete(key);
-        this.#sources.set(key, source);
-      }
-      source.refusals += 1;
-    } else if (source.refusals === 0 && source.underWay === 0 && source.waiting.length === 0) {
-      this.#sources.delete(key);
+    if (refused) this.#count(this.#sources, key, source);
+    this.#resume(source);
+    if (source.refusals === 0 && source.underWay === 0 && source.waiting.size === 0) this.#sources.delete(key);
+  }
+
+  #count(sources: Map<string, Source>, key: string, source: Source): void {
+    if (source.refusals === 0 || source.endsAt <= this.#now()) {
+      source.refusals = 0;
+      source.endsAt = this.#now() + WINDOW_MS;
+      // The order of the map is that in which the windows end.
+      sources.delete(key);
+      sources.set(key, source);
     }
-    // One for the place that became free; all of them to hear that there will be none.
-    const resumed = source.refusals < this.options.perMinute ? 1 : source.waiting.length;
-    for (const resume of source.waiting.splice(0, resumed)) resume();
-    // Only a refusal leaves anything to be forgotten later.
-    if (refused) this.#forget();
+    source.refusals += 1;
+    this.#forget(sources);
+  }
+
+  /** Tells one to go on for the place that became free, and all that there will be none. */
+  #resume({ refusals, waiting }: Source): void {
+    for (const resume of waiting) {
+      waiting.delete(resume);
+      resume();
+      if (refusals < this.options.perMinute) return;
+    }
   }
 
   /**
    * Forgets windows that have ended, and the oldest ones when there are too many. Never a source that somebody waits
    * at: nobody else would tell them to go on.
    */
-  #forget(): void {
-    for (const [key, { endsAt, underWay, waiting }] of this.#sources) {
+  #forget(sources: Map<string, Source>): void {
+    for (const [key, { endsAt, underWay, waiting }] of sources) {
       const isOver = endsAt <= this.#now();
-      if (!isOver && this.#sources.size <= MAX_SOURCES) return;
-      if (underWay === 0 && waiting.length === 0) this.#sources.delete(key);
+      if (!isOver && sources.size <= MAX_SOURCES) return;
+      if (underWay === 0 && waiting.size === 0) sources.delete(key);
     }
   }
 
@@ -119,9 +176,10 @@ export class RefusalLimiter {
   }
 }
 
-/** IPv4 addresses count each; of IPv6, networks (/64) do. */
-function sourceOf(address: string): string {
+/** What an address counts as: itself, or its IPv6 network; and the IPv6 site that this belongs to. */
+function sourcesOf(address: string): [source: string, site?: string] {
   const parsed = parseAddress(address);
-  if (parsed?.kind() !== "ipv6") return address;
-  return parsed.toNormalizedString().split(":").slice(0, NETWORK_HEXTETS).join(":");
+  if (parsed?.kind() !== "ipv6") return [address];
+  const hextets = parsed.toNormalizedString().split(":");
+  return [hextets.slice(0, NETWORK_HEXTETS).join(":"), hextets.slice(0, SITE_HEXTETS).join(":")];
 }
