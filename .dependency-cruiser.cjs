@@ -31,6 +31,7 @@ const rooms = {
 const innerRooms = {
   store: [["schema"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions"]],
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
+  broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates", "operators"]],
   cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion"]],
 };
