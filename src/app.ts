@@ -26,8 +26,9 @@ import {
 } from "./identity/server-certificate/server-certificate-files.js";
 import { openSigningKeyRing, type SigningKeyRingTiming } from "./identity/signing-keys/signing-key-ring.js";
 import { createId } from "./lib/ids.js";
-import { Lifetime } from "./lib/lifetime.js";
+import { type CloseStep, Lifetime } from "./lib/lifetime.js";
 import type { Logger } from "./observe/logger.js";
+import { VERSION } from "./observe/version.js";
 import { RefusalRecorder } from "./rpc/refusal-recorder.js";
 import { createServiceHandler } from "./rpc/service.js";
 import { peerOf } from "./server/peer.js";
@@ -52,6 +53,13 @@ export interface App {
   close(): Promise<void>;
 }
 
+/** How an app is started, where not as usual. */
+export interface AppOptions {
+  timing?: AppTiming | undefined;
+  /** What the app is opened with, and closed by; one of its own unless told. */
+  lifetime?: Lifetime;
+}
+
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
 export interface AppTiming {
   signingKeys?: Partial<SigningKeyRingTiming>;
@@ -62,28 +70,37 @@ export interface AppTiming {
   sessionLiveness?: Partial<SessionLivenessTiming>;
 }
 
-/**
- * Opens, wires and starts the service. What was opened is closed again when a later step fails.
- *
- * @throws IngestError `unusable_configuration`, `platform_tables_missing`
- */
-export async function startApp(config: Config, logger: Logger, timing: AppTiming = {}): Promise<App> {
-  const lifetime = new Lifetime(({ name, durationMs, error }) => {
+/** A lifetime whose steps are logged. */
+export function createLifetime(logger: Logger, stopTimeoutMs: number): Lifetime {
+  const onStep = ({ name, durationMs, error }: CloseStep) => {
     const step = { step: name, durationMs: Math.round(durationMs) };
     if (error === undefined) logger.debug(step, "closed");
     else logger.error({ ...step, err: error }, "could not be closed in time");
-  });
+  };
+  return new Lifetime({ stopTimeoutMs, onStep });
+}
+
+/**
+ * Opens, wires and starts the service. What was opened is closed again when a later step fails, or when the lifetime is
+ * told to stop meanwhile.
+ *
+ * @throws IngestError `unusable_configuration`, `platform_tables_missing`
+ * @throws StartAborted
+ */
+export async function startApp(config: Config, logger: Logger, options: AppOptions = {}): Promise<App> {
+  const { timing = {}, lifetime = createLifetime(logger, config.stopTimeoutMs) } = options;
+  logger.info({ version: VERSION, nodeVersion: process.version }, "starting");
   try {
     return await start(config, logger, timing, lifetime);
   } catch (error) {
-    await lifetime.close();
+    await lifetime.stop();
     throw error;
   }
 }
 
 async function start(config: Config, logger: Logger, timing: AppTiming, lifetime: Lifetime): Promise<App> {
-  const serverCertificate = await readServerCertificate(config.tls);
-  await migrateIngest(config.databaseUrl);
+  const serverCertificate = await lifetime.open("server certificate", () => readServerCertificate(config.tls));
+  await lifetime.open("migrations", (ending) => migrateIngest(config.databaseUrl, ending));
   const onIdleError = (error: Error) => logger.warn({ err: error }, "a database connection broke");
   const streamConnections = Math.floor(config.databasePoolSize * STREAMS_SHARE);
   const database = openDatabase({
@@ -99,15 +116,22 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("record of refusals", () => refusals.close());
 
   const keyEvents = new KeyEvents(logger);
-  const signingKeys = await openSigningKeyRing({
-    db: database.db,
-    path: config.jwtKeyFile,
-    events: keyEvents,
-    timing: timing.signingKeys,
-  });
-  lifetime.register("signing keys", () => signingKeys.close());
-  const agentCa = await openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa });
-  lifetime.register("agent CA", () => agentCa.close());
+  const signingKeys = await lifetime.open(
+    "signing keys",
+    () =>
+      openSigningKeyRing({
+        db: database.db,
+        path: config.jwtKeyFile,
+        events: keyEvents,
+        timing: timing.signingKeys,
+      }),
+    (opened) => opened.close(),
+  );
+  const agentCa = await lifetime.open(
+    "agent CA",
+    () => openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa }),
+    (opened) => opened.close(),
+  );
   const health = new DatabaseHealth(streamDatabase.db);
   lifetime.register("database health", () => health.stop());
 
@@ -157,32 +181,41 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
   lifetime.register("certificate mover", () => mover.stop());
 
-  const plainListener = await startPlainListener({
-    port: config.httpPort,
-    findHealthProblem: () => health.findProblem(),
-    jwks: () => signingKeys.jwks,
-    logger,
-  });
-  lifetime.register("plain listener", () => plainListener.close());
-
-  const rpcListener = await startRpcListener({
-    port: config.grpcPort,
-    cert: serverCertificate.cert,
-    key: serverCertificate.key,
-    handler: createServiceHandler({
-      callers: new Callers({ db: streamDatabase.db, agentCa }),
-      registrar,
-      renewal,
-      sessions,
-      signingKeys,
-      refusals,
-      logger,
-      peerOf,
-    }),
-    logger,
-    timing: timing.sessionLiveness,
-  });
-  lifetime.register("rpc listener", () => rpcListener.close());
+  const plainListener = await lifetime.open(
+    "plain listener",
+    () =>
+      startPlainListener({
+        port: config.httpPort,
+        findHealthProblem: () =>
+          lifetime.state === "serving" ? health.findProblem() : `the service is ${lifetime.state}`,
+        jwks: () => signingKeys.jwks,
+        version: VERSION,
+        logger,
+      }),
+    (opened) => opened.close(),
+  );
+  const rpcListener = await lifetime.open(
+    "rpc listener",
+    () =>
+      startRpcListener({
+        port: config.grpcPort,
+        cert: serverCertificate.cert,
+        key: serverCertificate.key,
+        handler: createServiceHandler({
+          callers: new Callers({ db: streamDatabase.db, agentCa }),
+          registrar,
+          renewal,
+          sessions,
+          signingKeys,
+          refusals,
+          logger,
+          peerOf,
+        }),
+        logger,
+        timing: timing.sessionLiveness,
+      }),
+    (opened) => opened.close(),
+  );
   const certificateWatch = new ServerCertificateWatch({
     paths: config.tls,
     inUse: serverCertificate,
@@ -199,9 +232,15 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     keyEvents,
   );
   lifetime.register("expiry watch", stopExpiryWatch);
-  lifetime.register("heartbeat sessions", () => sessions.drain(), DRAIN_TIMEOUT_MS);
+  const drain = () => {
+    // Agents that are told to go elsewhere must not come back here.
+    rpcListener.stopAccepting();
+    return sessions.drain();
+  };
+  lifetime.register("heartbeat sessions", drain, { timeoutMs: DRAIN_TIMEOUT_MS });
 
+  lifetime.serve();
   const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
   logger.info(ports, "ready");
-  return { ...ports, close: () => lifetime.close() };
+  return { ...ports, close: async () => void (await lifetime.stop()) };
 }

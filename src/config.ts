@@ -11,6 +11,7 @@ const LARGEST_PORT = 65_535;
 const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
 const LARGEST_POOL = 1_000;
+const LARGEST_STOP_TIMEOUT_S = 3_600;
 
 /** Digits alone: what else JavaScript takes for a number (`1e3`, `0x10`) is more likely a mistake. */
 function wholeNumber(min: number, max: number, expected: string) {
@@ -63,6 +64,11 @@ const variables = z.object({
     .transform((value) => value === "true"),
   LDAP_ENCRYPTION_KEY: z.string().optional(),
   BETTER_AUTH_SECRET: z.string().optional(),
+  INGEST_STOP_TIMEOUT_SECONDS: wholeNumber(
+    1,
+    LARGEST_STOP_TIMEOUT_S,
+    `a number of seconds from 1 to ${LARGEST_STOP_TIMEOUT_S}`,
+  ).default(20),
   INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
 });
 
@@ -93,6 +99,8 @@ export interface Config {
     /** Whether a token that approves by itself also approves that a new key takes a host over. */
     adoptAutoApprove: boolean;
   };
+  /** All that stopping may take, in milliseconds. */
+  stopTimeoutMs: number;
   logLevel: z.infer<typeof variables>["INGEST_LOG_LEVEL"];
 }
 
@@ -160,6 +168,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         }),
         adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
       },
+      stopTimeoutMs: v.INGEST_STOP_TIMEOUT_SECONDS * 1000,
       logLevel: v.INGEST_LOG_LEVEL,
     },
   };

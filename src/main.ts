@@ -3,24 +3,42 @@ import { runCli } from "./cli/program.js";
 
 /** How often an orphan looks for its parent. */
 const PARENT_CHECK_MS = 500;
+/** How long npm may take to pass on a signal that the terminal has sent already. */
+const ECHO_MS = 250;
+/** How long what nobody waits for any more may keep the process. */
+const EXIT_GRACE_MS = 500;
 
-const ending = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  // Kept for good: Ctrl-C under npm arrives twice, from the terminal and from npm.
-  process.on(signal, () => ending.abort(signal));
+const isUnderNpm = process.env.npm_lifecycle_event !== undefined;
+const told = new AbortController();
+const toldAgain = new AbortController();
+let toldAt = 0;
+
+function end(reason: string): void {
+  if (!told.signal.aborted) {
+    toldAt = performance.now();
+    told.abort(reason);
+  } else if (!isUnderNpm || performance.now() - toldAt > ECHO_MS) toldAgain.abort(reason);
 }
 
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
+
 // npm passes a signal on to a shell, which may die of it without telling: whoever npm started ends with it.
-if (process.env.npm_lifecycle_event !== undefined) {
+if (isUnderNpm) {
   const parent = process.ppid;
   setInterval(() => {
-    if (process.ppid !== parent) ending.abort("parent ended");
+    if (process.ppid !== parent && !told.signal.aborted) end("parent ended");
   }, PARENT_CHECK_MS).unref();
 }
 
+let outputError: NodeJS.ErrnoException | undefined;
+// What comes of a line is told where it is written; without these the process would end in the middle of its work.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
-  signal: ending.signal,
+  signal: told.signal,
+  secondSignal: toldAgain.signal,
   ...(process.stdout.isTTY && {
     // A terminal that does not say how wide it is reports none.
     terminal: {
@@ -28,9 +46,27 @@ process.exitCode = await runCli(process.argv.slice(2), {
       hasColours: !process.env.NO_COLOR && process.env.TERM !== "dumb",
     },
   }),
-  print: (line) => console.log(line),
-  warn: (line) => console.error(line),
+  print: (line) =>
+    process.stdout.write(`${line}\n`, (error) => {
+      outputError ??= error ?? undefined;
+    }),
+  warn: (line) => process.stderr.write(`${line}\n`),
   progress: (line) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line.slice(0, process.stderr.columns - 1)}`);
   },
 });
+
+// A pager may take its time to read, and is waited for until somebody says otherwise.
+await Promise.race([
+  new Promise((resolve) => process.stdout.write("", resolve)),
+  new Promise((resolve) => {
+    if (told.signal.aborted) resolve(undefined);
+    told.signal.addEventListener("abort", resolve);
+  }),
+]);
+// A reader that closes early, like `head`, has what it wants.
+if (outputError !== undefined && outputError.code !== "EPIPE") {
+  process.stderr.write(`error: standard output cannot be written: ${outputError.message}\n`);
+  process.exitCode ||= 1;
+}
+setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();

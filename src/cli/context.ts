@@ -9,8 +9,10 @@ export interface Terminal {
 /** What a command gets of the process it runs in; only `main.ts` touches the process itself. */
 export interface CommandContext {
   env: Readonly<Record<string, string | undefined>>;
-  /** Aborted when the process is told to end. */
+  /** Aborted when the process is told to end; its reason says by what. */
   signal: AbortSignal;
+  /** Aborted when it is told so again: nothing is waited for any more. */
+  secondSignal: AbortSignal;
   /** Undefined when standard output is no terminal: then nothing is cut and nothing is coloured. */
   terminal?: Terminal;
   /** Writes a line to standard output. */

@@ -1,4 +1,7 @@
+import { constants } from "node:os";
 import { Command, CommanderError } from "commander";
+import { abortable } from "../lib/abortable.js";
+import { VERSION } from "../observe/version.js";
 import { agentCommand } from "./agents/agent.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
@@ -17,16 +20,19 @@ import { tokenCommand } from "./tokens/token.js";
 const SUCCESS = 0;
 const FAILED = 1;
 const USAGE = 2;
+/** A command that a signal ended, as shells have it: this and the signal's number. */
+const SIGNALLED = 128;
 
 /**
  * Runs the command that these arguments name.
  *
  * @param args without the program's own name
- * @returns the exit code: 0 done, 1 failed, 2 not understood
+ * @returns the exit code: 0 done, 1 failed, 2 not understood, 128 and the signal's number when a signal ended it
  */
 export async function runCli(args: readonly string[], context: CommandContext): Promise<number> {
   const program = new Command("ct-ops-ingest")
     .description("The service that CT-Ops monitoring agents enrol with and keep a heartbeat stream open to.")
+    .version(VERSION)
     .addCommand(serveCommand(context))
     .addCommand(devCommand(context))
     .addCommand(migrateCommand(context))
@@ -47,14 +53,23 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     );
     return USAGE;
   }
+  const interruption = interruptionOf(args[0], context);
   try {
-    await program.parseAsync([...args], { from: "user" });
+    await abortable(program.parseAsync([...args], { from: "user" }), interruption);
     return SUCCESS;
   } catch (error) {
+    if (interruption.aborted)
+      return SIGNALLED + (constants.signals[interruption.reason as NodeJS.Signals] ?? constants.signals.SIGHUP);
     if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
     for (const line of describeError(error).split("\n")) context.warn(`error: ${line}`);
     return FAILED;
   }
+}
+
+/** When a command is given up: at once, if it does not end by itself when it is told to. */
+function interruptionOf(command: string | undefined, { signal, secondSignal }: CommandContext): AbortSignal {
+  if (command === "serve" || command === "dev") return new AbortController().signal;
+  return command === "simulate" ? secondSignal : signal;
 }
 
 /** Throws instead of ending the process, and writes help and what was not understood where everything else goes. */

@@ -1,5 +1,5 @@
-import { startApp } from "../app.js";
 import { type Config, type ConfigResult, parseConfig } from "../config.js";
+import { type Lifetime, StartAborted } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import type { CommandContext } from "./context.js";
 
@@ -15,20 +15,36 @@ export function requireConfig(env: CommandContext["env"], warn: CommandContext["
   return result.config;
 }
 
-/** Runs the service until the signal is aborted. */
-export async function runService(
-  config: Config,
-  logger: Logger,
-  signal: AbortSignal,
-  onReady: (ports: { grpcPort: number; httpPort: number }) => Promise<void> | void = () => {},
+/**
+ * Starts something and keeps it until the process is told to end, which it may be at any time: also while it starts. Then,
+ * and when the start fails, all that the lifetime holds is closed.
+ *
+ * @throws Error what the start failed with, or that not everything could be closed
+ */
+export async function runUntilTold(
+  { signal, secondSignal }: CommandContext,
+  { lifetime, logger }: { lifetime: Lifetime; logger: Logger },
+  start: () => Promise<unknown>,
 ): Promise<void> {
-  if (signal.aborted) return;
-  const app = await startApp(config, logger);
+  onceAborted(signal, () => {
+    logger.info({ reason: String(signal.reason), state: lifetime.state }, "shutting down");
+    void lifetime.stop();
+  });
+  onceAborted(secondSignal, () => void lifetime.stopNow());
+  let isClean = true;
   try {
-    await onReady(app);
-    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-    logger.info({ reason: String(signal.reason) }, "shutting down");
+    await start();
+    await new Promise<void>((resolve) => onceAborted(signal, resolve));
+  } catch (error) {
+    if (!(error instanceof StartAborted)) throw error;
   } finally {
-    await app.close();
+    isClean = await lifetime.stop();
+    logger.info({ isClean }, "stopped");
   }
+  if (!isClean) throw new Error("not everything could be closed before the process ended; the log says what");
+}
+
+function onceAborted(signal: AbortSignal, listener: () => void): void {
+  if (signal.aborted) listener();
+  else signal.addEventListener("abort", listener, { once: true });
 }

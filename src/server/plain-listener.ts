@@ -15,6 +15,8 @@ export interface PlainListenerOptions {
   findHealthProblem: () => string | undefined;
   /** The JSON Web Key Set. */
   jwks: () => unknown;
+  /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
+  version: string;
   logger: Logger;
 }
 
@@ -23,6 +25,7 @@ export async function startPlainListener({
   port,
   findHealthProblem,
   jwks,
+  version,
   logger,
 }: PlainListenerOptions): Promise<Listener> {
   const handler: RequestHandler<ServerResponse> = (request, response) => {
@@ -32,6 +35,7 @@ export async function startPlainListener({
     } else if (path === "/healthz") {
       const problem = findHealthProblem();
       response.setHeader("Cache-Control", "no-store");
+      response.setHeader("Server", `ct-ops-ingest/${version}`);
       send(response, problem === undefined ? 200 : 503, "text/plain; charset=utf-8", problem ?? "ok");
     } else if (path === "/.well-known/jwks.json") {
       response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);

@@ -5,6 +5,7 @@ import { migrate } from "drizzle-orm/node-postgres/migrator";
 import { PgTable } from "drizzle-orm/pg-core";
 import pg from "pg";
 import { IngestError } from "../errors.js";
+import { abortable } from "../lib/abortable.js";
 import * as platform from "./schema/platform/index.js";
 
 const OWN_SCHEMA = "ingest";
@@ -21,10 +22,11 @@ export const BASELINE_TABLES = Object.values(platform)
  * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at
  * once wait for each other.
  *
+ * @param signal gives it up: nothing is half done then
  * @throws IngestError `platform_tables_missing`
  */
-export async function migrateIngest(url: string): Promise<void> {
-  await withMigrationLock(url, async (client) => {
+export async function migrateIngest(url: string, signal?: AbortSignal): Promise<void> {
+  await withMigrationLock(url, signal, async (client) => {
     const present = await findTables(client, BASELINE_TABLES);
     if (!isComplete(present)) {
       throw new IngestError(
@@ -43,10 +45,11 @@ export async function migrateIngest(url: string): Promise<void> {
  * Makes, or brings up to date, a database that is the service's own: the platform's tables in the shape the platform
  * gives them, and the service's schema. Tables of the platform that the web app made are left alone.
  *
+ * @param signal gives it up: nothing is half done then
  * @throws IngestError `platform_tables_missing` when somebody else made some of the platform's tables, but not all
  */
-export async function migrateStandalone(url: string): Promise<void> {
-  await withMigrationLock(url, async (client) => {
+export async function migrateStandalone(url: string, signal?: AbortSignal): Promise<void> {
+  await withMigrationLock(url, signal, async (client) => {
     const ours = await isOurs(client);
     const present = await findTables(client, BASELINE_TABLES);
     if (!ours && present.length > 0 && !isComplete(present)) {
@@ -58,19 +61,29 @@ export async function migrateStandalone(url: string): Promise<void> {
 }
 
 /** drizzle's migrate() fails when two run at once: the lock is held on the connection that migrates. */
-async function withMigrationLock(url: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+async function withMigrationLock(
+  url: string,
+  signal: AbortSignal | undefined,
+  work: (client: pg.Client) => Promise<void>,
+): Promise<void> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "ct-ops-ingest migrate",
     connectionTimeoutMillis: 10_000,
   });
-  await client.connect();
+  // With a query under way the connection is cut, and PostgreSQL rolls back.
+  const giveUp = () => void client.end().catch(() => {});
+  signal?.addEventListener("abort", giveUp, { once: true });
   try {
+    await (signal === undefined ? client.connect() : abortable(client.connect(), signal));
     await client.query("select pg_advisory_lock(hashtextextended('ct-ops-ingest/migrate', 0))");
     await work(client);
   } finally {
+    signal?.removeEventListener("abort", giveUp);
     // Ends the session, and with it the lock.
-    await client.end();
+    const ended = client.end();
+    if (signal?.aborted) ended.catch(() => {});
+    else await ended;
   }
 }
 

@@ -148,6 +148,7 @@ t.test("what the earlier service was started with", async (t) => {
     const code = await runCli(args, {
       env: {},
       signal: new AbortController().signal,
+      secondSignal: new AbortController().signal,
       print: () => {},
       warn: (line) => lines.push(line),
       progress: () => {},

@@ -67,7 +67,13 @@ t.test("connections that are idle, handshake done or not, do not hold up closing
 
 t.test("neither do those of the plain listener", async (t) => {
   const { logger } = createTestLog();
-  const listener = await startPlainListener({ port: 0, findHealthProblem: () => undefined, jwks: () => ({}), logger });
+  const listener = await startPlainListener({
+    port: 0,
+    findHealthProblem: () => undefined,
+    jwks: () => ({}),
+    version: "1",
+    logger,
+  });
   const idle = await connected(t, connectTcp(listener.port), "connect");
   const half = await connected(t, connectTcp(listener.port), "connect");
   half.write("GET /heal");

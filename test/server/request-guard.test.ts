@@ -77,6 +77,7 @@ t.test("so does one of the plain listener", async (t) => {
     jwks: () => {
       throw new Error("no keys");
     },
+    version: "1",
     logger,
   });
   t.teardown(() => listener.close());

@@ -21,6 +21,7 @@ export async function runCommand(
   const exitCode = await runCli(args, {
     env,
     signal: new AbortController().signal,
+    secondSignal: new AbortController().signal,
     ...(terminal && { terminal }),
     print: (line) => output.push(line),
     warn: (line) => errors.push(line),

@@ -48,33 +48,28 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
   const { of, grpcPort = 0 } = options;
   const database = of?.database ?? options.on ?? (await createTestDatabase(t));
   const directory = of?.directory ?? (await makeDirectory(t));
-  const { certFile, keyFile } = of ? devTlsFilesIn(join(directory, "tls")) : await writeDevTls(join(directory, "tls"));
+  if (of === undefined) await writeDevTls(join(directory, "tls"));
   const env = {
-    DATABASE_URL: database.url,
-    INGEST_TLS_CERT: certFile,
-    INGEST_TLS_KEY: keyFile,
-    INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
+    ...serviceEnvironment(directory, database.url),
     INGEST_GRPC_PORT: String(grpcPort),
-    INGEST_HTTP_PORT: "0",
-    LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
     INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
     ...options.env,
   };
-  // A new one would take a third of the time that a service starts in.
+  // On a database that was made elsewhere it makes its own.
   if (of === undefined && options.on === undefined) await copyFile(signingKeyFile(), join(directory, "jwt_key.pem"));
   const parsed = parseConfig(env);
   if ("problems" in parsed) throw new Error(parsed.problems.join("\n"));
   const store = openDatabase({ url: database.url, maxConnections: 2 });
   t.teardown(() => store.close());
   const logger = options.logger ?? createLogger(parsed.config.logLevel);
-  const app = await startApp(parsed.config, logger, options.timing);
+  const app = await startApp(parsed.config, logger, { timing: options.timing });
   t.teardown(() => app.close());
   if (of === undefined) await insertOrganisation(store.db, { name: "Test", slug: "test" });
   return {
     grpcPort: app.grpcPort,
     httpPort: app.httpPort,
     address: `localhost:${app.grpcPort}`,
-    ca: await readFile(certFile, "utf8"),
+    ca: await readFile(devTlsFilesIn(join(directory, "tls")).certFile, "utf8"),
     directory,
     env,
     database,
@@ -83,6 +78,26 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
       (await issueEnrolmentToken(store.db, { label: "test", autoApprove: true, tags: [], ...request })).token,
     close: () => app.close(),
   };
+}
+
+/** A service's configuration, on free ports, with its files in this directory. */
+export function serviceEnvironment(directory: string, databaseUrl: string): Record<string, string> {
+  const { certFile, keyFile } = devTlsFilesIn(join(directory, "tls"));
+  return {
+    DATABASE_URL: databaseUrl,
+    INGEST_TLS_CERT: certFile,
+    INGEST_TLS_KEY: keyFile,
+    INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
+    INGEST_GRPC_PORT: "0",
+    INGEST_HTTP_PORT: "0",
+    LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
+  };
+}
+
+/** Makes the files that {@link serviceEnvironment} names; a new key would take a third of a service's start. */
+export async function writeServiceFiles(directory: string): Promise<void> {
+  await writeDevTls(join(directory, "tls"));
+  await copyFile(signingKeyFile(), join(directory, "jwt_key.pem"));
 }
 
 /** A directory that is removed when the test ends. */

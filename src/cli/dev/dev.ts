@@ -1,19 +1,25 @@
 import { writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
+import { createLifetime, startApp } from "../../app.js";
+import { readValidVariables } from "../../config.js";
 import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
+import type { Lifetime } from "../../lib/lifetime.js";
 import { makeDirectory } from "../../lib/make-directory.js";
-import { createLogger } from "../../observe/logger.js";
+import { createLogger, type Logger } from "../../observe/logger.js";
 import { tryLockInstance } from "../../store/advisory-locks.js";
 import { openDatabase, type Queryable } from "../../store/database.js";
 import { insertOrganisation, listOrganisations } from "../../store/enrolment/organisations.js";
 import { migrateStandalone } from "../../store/migrate.js";
 import type { CommandContext } from "../context.js";
-import { requireConfig, runService } from "../run-service.js";
+import { requireConfig, runUntilTold } from "../run-service.js";
 import { developmentEnvironment, readOptional } from "./dev-environment.js";
 import { DEFAULT_DATA_DIR, removeDevInstance, writeDevInstance } from "./dev-instance.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
+
+/** A server that was killed the last time repairs itself while it starts. */
+const POSTGRES_TIMEOUT_MS = 10_000;
 
 /** `dev`: the service with all it needs, in one directory. What `npm start` runs. */
 export function devCommand(context: CommandContext): Command {
@@ -24,51 +30,66 @@ export function devCommand(context: CommandContext): Command {
 }
 
 async function runDev(context: CommandContext, dataDir: string): Promise<void> {
-  if (context.env.DATABASE_URL) return runWithDatabase(context, dataDir, context.env.DATABASE_URL);
-  await makeDataDir(dataDir);
-  const postgres = await startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), onLog: context.warn });
-  let isOurs = false;
-  try {
-    const unlock = await tryLockInstance(postgres.url());
-    if (unlock === undefined) {
-      throw new Error(`another instance runs on ${dataDir}: stop it, or choose another directory with --data-dir`);
-    }
-    isOurs = true;
-    try {
-      await runWithDatabase(context, dataDir, postgres.url());
-    } finally {
-      await unlock();
-    }
-  } finally {
-    if (isOurs || !postgres.adopted) await postgres.stop();
-  }
+  const variables = readValidVariables({ INGEST_LOG_LEVEL: "warn", ...context.env });
+  const logger = createLogger(variables.INGEST_LOG_LEVEL ?? "warn");
+  const lifetime = createLifetime(logger, (variables.INGEST_STOP_TIMEOUT_SECONDS ?? 0) * 1000);
+  await runUntilTold(context, { lifetime, logger }, async () => {
+    await makeDataDir(dataDir);
+    const databaseUrl = context.env.DATABASE_URL || (await openEmbeddedPostgres(context, dataDir, lifetime));
+    await start(context, { dataDir, databaseUrl, logger, lifetime });
+  });
+  context.print("Stopped.");
 }
 
-async function runWithDatabase(context: CommandContext, dataDir: string, databaseUrl: string): Promise<void> {
-  const { signal, warn } = context;
-  await makeDataDir(dataDir);
-  const config = requireConfig(await developmentEnvironment(context.env, dataDir, databaseUrl), warn);
-  await migrateStandalone(databaseUrl);
-  const token = await withQueryable(databaseUrl, (db) => loadToken(db, dataDir));
-  try {
-    await runService(config, createLogger(config.logLevel), signal, async ({ grpcPort, httpPort }) => {
-      const grpcAddress = `localhost:${grpcPort}`;
-      const caFile = config.tls.certFile;
-      await writeDevInstance(dataDir, {
-        pid: process.pid,
-        databaseUrl,
-        grpcAddress,
-        caFile,
-        token,
-        jwtKeyFile: resolve(config.jwtKeyFile),
-        encryptionSecret: config.agentCa.encryptionSecret,
-      });
-      context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
-    });
-  } finally {
-    await removeDevInstance(dataDir);
+async function openEmbeddedPostgres(context: CommandContext, dataDir: string, lifetime: Lifetime): Promise<string> {
+  let isOurs = false;
+  const postgres = await lifetime.open(
+    "embedded PostgreSQL",
+    (signal) => startEmbeddedPostgres({ dataDir: join(dataDir, "postgres"), onLog: context.warn, signal }),
+    async (started, hurry) => {
+      if (isOurs || !started.adopted) await started.stop(hurry);
+    },
+    { vital: true, timeoutMs: POSTGRES_TIMEOUT_MS },
+  );
+  const unlock = await lifetime.open(
+    "lock of the data directory",
+    () => tryLockInstance(postgres.url()),
+    (unlock) => unlock?.(),
+  );
+  if (unlock === undefined) {
+    throw new Error(`another instance runs on ${dataDir}: stop it, or choose another directory with --data-dir`);
   }
-  context.print("Stopped.");
+  isOurs = true;
+  return postgres.url();
+}
+
+interface Start {
+  dataDir: string;
+  databaseUrl: string;
+  logger: Logger;
+  lifetime: Lifetime;
+}
+
+async function start(context: CommandContext, { dataDir, databaseUrl, logger, lifetime }: Start): Promise<void> {
+  const config = requireConfig(await developmentEnvironment(context.env, dataDir, databaseUrl), context.warn);
+  await lifetime.open("migrations of the platform", (signal) => migrateStandalone(databaseUrl, signal));
+  const token = await lifetime.open("enrolment token", () =>
+    withQueryable(databaseUrl, (db) => loadToken(db, dataDir)),
+  );
+  const { grpcPort, httpPort } = await startApp(config, logger, { lifetime });
+  const grpcAddress = `localhost:${grpcPort}`;
+  const caFile = config.tls.certFile;
+  lifetime.register("note for other commands", () => removeDevInstance(dataDir), { vital: true });
+  await writeDevInstance(dataDir, {
+    pid: process.pid,
+    databaseUrl,
+    grpcAddress,
+    caFile,
+    token,
+    jwtKeyFile: resolve(config.jwtKeyFile),
+    encryptionSecret: config.agentCa.encryptionSecret,
+  });
+  context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
 }
 
 function banner(instance: { grpcAddress: string; httpPort: number; caFile: string; token: string }): string {

@@ -12,8 +12,12 @@ export interface EmbeddedPostgres {
   url(database?: string): string;
   /** Whether it ran already: a process that was killed with SIGKILL leaves its server behind. */
   readonly adopted: boolean;
-  /** Stops the server and waits for it; connections that are still open are closed. */
-  stop(): Promise<void>;
+  /**
+   * Stops the server and waits for it; connections that are still open are closed.
+   *
+   * @param hurry what is not stopped when it is aborted is killed, and repairs itself at the next start
+   */
+  stop(hurry?: AbortSignal): Promise<void>;
 }
 
 /** Where and how an embedded PostgreSQL runs. */
@@ -26,6 +30,8 @@ export interface EmbeddedPostgresOptions {
   onLog?: (line: string) => void;
   /** Server settings, as in postgresql.conf. */
   settings?: Readonly<Record<string, string | number>>;
+  /** Gives the start up; a server that is starting at this moment is handed out all the same, for the caller to stop. */
+  signal?: AbortSignal;
 }
 
 const ADOPTION_TIMEOUT_MS = 10_000;
@@ -40,7 +46,7 @@ const PORT_ATTEMPTS = 3;
  * @throws Error with one line that says what to do about it
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { port, onLog = () => {}, settings = {} } = options;
+  const { port, onLog = () => {}, settings = {}, signal } = options;
   const dataDir = resolve(options.dataDir);
   const logFile = join(dirname(dataDir), "postgres.log");
   const passwordFile = join(dirname(dataDir), "postgres-password");
@@ -53,7 +59,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   if (!(await isCluster(dataDir, major))) {
     onLog(`creating a PostgreSQL ${major} data directory, ${dataDir}`);
-    await createCluster(dataDir, { run, initdb: binaries.initdb, passwordFile, owner });
+    await createCluster(dataDir, { run, initdb: binaries.initdb, passwordFile, owner, signal });
   }
   const password = await readFile(passwordFile, "utf8").catch(failed(`cannot read the password of ${dataDir}`));
 
@@ -61,8 +67,12 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     adopted,
     url: (database = "postgres") =>
       `postgres://postgres:${password.trim()}@127.0.0.1:${listening}/${encodeURIComponent(database)}`,
-    async stop() {
+    async stop(hurry) {
+      const kill = () => void pgCtl("stop", "-m", "immediate", "-W");
+      if (hurry?.aborted) kill();
+      hurry?.addEventListener("abort", kill, { once: true });
       const { status } = await pgCtl("stop", "-m", "fast", "-w");
+      hurry?.removeEventListener("abort", kill);
       if (status !== 0 && (await pgCtl("status")).status === 0) throw await logError("did not stop", logFile);
     },
   });
@@ -72,6 +82,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   await openLog(logFile, owner).catch(failed("cannot write PostgreSQL's log"));
   for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted();
     const listening = port || (await freePort());
     const all = { listen_addresses: "127.0.0.1", unix_socket_directories: "", ...settings };
     const flags = Object.entries(all).map(([name, value]) => `-c "${name}=${value}"`);
@@ -105,8 +116,15 @@ async function isCluster(dataDir: string, major: string): Promise<boolean> {
 /** Makes a data directory aside and renames it, so that an interrupted start leaves nothing half made. */
 async function createCluster(
   dataDir: string,
-  { run, initdb, passwordFile, owner }: { run: Run; initdb: string; passwordFile: string; owner: Owner | undefined },
+  options: {
+    run: Run;
+    initdb: string;
+    passwordFile: string;
+    owner: Owner | undefined;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<void> {
+  const { run, initdb, passwordFile, owner, signal } = options;
   const made = `${dataDir}.new-${randomBytes(4).toString("hex")}`;
   try {
     await makeDirectory(dirname(dataDir));
@@ -121,7 +139,8 @@ async function createCluster(
       await chown(passwordFile, owner.uid, owner.gid);
     }
     const auth = ["--auth=scram-sha-256", "--username=postgres", `--pwfile=${passwordFile}`];
-    const outcome = await run(initdb, ["-D", made, ...auth, "--encoding=UTF8", "--no-locale"]);
+    const outcome = await run(initdb, ["-D", made, ...auth, "--encoding=UTF8", "--no-locale"], signal);
+    signal?.throwIfAborted();
     if (outcome.status !== 0) {
       throw new Error(firstLine(outcome.stderr) ?? outcome.error?.message ?? "initdb failed");
     }
@@ -130,6 +149,7 @@ async function createCluster(
       if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
     });
   } catch (cause) {
+    signal?.throwIfAborted();
     throw new Error(`cannot make PostgreSQL's data directory ${dataDir}: ${(cause as Error).message}`, { cause });
   } finally {
     await rm(made, { recursive: true, force: true });

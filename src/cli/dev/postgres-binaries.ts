@@ -16,8 +16,8 @@ export interface Owner {
   gid: number;
 }
 
-/** Runs one of PostgreSQL's programs to its end. */
-export type Run = (program: string, args: readonly string[]) => Promise<Outcome>;
+/** Runs one of PostgreSQL's programs to its end, or until the signal is aborted. */
+export type Run = (program: string, args: readonly string[], signal?: AbortSignal) => Promise<Outcome>;
 
 /** How a program ended. */
 export interface Outcome {
@@ -68,7 +68,7 @@ export async function chooseRunner({ postgres }: Binaries, packageName: string, 
   let outcome: Outcome | undefined;
   let withoutCapability = false;
   for (const prefix of owner === undefined ? [[]] : setprivCommands(owner)) {
-    const run: Run = (program, args) => execute([...prefix, program, ...args]);
+    const run: Run = (program, args, signal) => execute([...prefix, program, ...args], signal);
     outcome = await run(postgres, ["--version"]);
     const major = /\(PostgreSQL\) (\d+)/.exec(outcome.stdout)?.[1];
     if (outcome.status === 0 && major !== undefined) return { run, major };
@@ -112,7 +112,7 @@ export function firstLine(text: string | undefined): string | undefined {
   return text?.split("\n").find((line) => line.trim() !== "");
 }
 
-function execute([command = "", ...args]: readonly string[]): Promise<Outcome> {
+function execute([command = "", ...args]: readonly string[], signal?: AbortSignal): Promise<Outcome> {
   return new Promise((done) => {
     // In a session of its own: a Ctrl-C must not end initdb or pg_ctl half way.
     const child = spawn(command, args, {
@@ -127,7 +127,13 @@ function execute([command = "", ...args]: readonly string[]): Promise<Outcome> {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       outcome.stderr += text;
     });
+    const end = () => void child.kill("SIGTERM");
+    if (signal?.aborted) end();
+    signal?.addEventListener("abort", end, { once: true });
     child.once("error", (error) => done({ ...outcome, error }));
-    child.once("close", (status) => done({ ...outcome, status }));
+    child.once("close", (status) => {
+      signal?.removeEventListener("abort", end);
+      done({ ...outcome, status });
+    });
   });
 }
