@@ -39,6 +39,8 @@ import { openDatabase } from "./store/database.js";
 import { DatabaseHealth } from "./store/health.js";
 import { Listener } from "./store/listener.js";
 import { migrateIngest } from "./store/migrate.js";
+import { WorkEvents } from "./work/events.js";
+import { openWork, type WorkTiming } from "./work/open-work.js";
 
 /** How long agents may take to be told to reconnect and be marked offline. */
 const DRAIN_TIMEOUT_MS = 15_000;
@@ -65,6 +67,7 @@ export interface AppTiming {
   signingKeys?: Partial<SigningKeyRingTiming>;
   agentCa?: Partial<AgentCasTiming>;
   certificateMover?: Partial<CertificateMoverTiming>;
+  work?: WorkTiming;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
   sessionLiveness?: Partial<SessionLivenessTiming>;
@@ -157,6 +160,19 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     events,
   });
 
+  const work = await lifetime.open(
+    "work",
+    () =>
+      openWork({
+        database,
+        streamDatabase,
+        config: config.work,
+        events: new WorkEvents(logger),
+        timing: timing.work,
+      }),
+    (opened) => opened.stop(),
+  );
+
   const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
   lifetime.register("identity watch", () => identityWatch.stop());
   const listener = new Listener({
@@ -166,9 +182,11 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
         identityWatch.checkAgent(change.agentId);
         certificateUpkeep.checkAgent(change.agentId);
       } else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
-      else void agentCa.refresh();
+      else if (change.kind === "agent CA") void agentCa.refresh();
+      else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
     },
     onListening: () => {
+      work.dispatcher.hear({ kind: "everything" });
       identityWatch.checkEverything();
       certificateUpkeep.checkEverything();
       // What fails is reported, and tried again by itself.
@@ -206,6 +224,9 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
           registrar,
           renewal,
           sessions,
+          work: work.agents,
+          inventoryUploads: work.inventoryUploads,
+          acceptIdWithoutJwt: config.acceptIdWithoutJwt,
           signingKeys,
           refusals,
           logger,

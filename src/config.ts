@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseCidr } from "./lib/cidr.js";
+import { parseDurationMs } from "./lib/duration.js";
 import { isServiceLink } from "./lib/kubernetes.js";
 import { parsePostgresUrl } from "./lib/postgres-url.js";
 import { LOG_LEVELS } from "./observe/logger.js";
@@ -7,6 +8,9 @@ import { LOG_LEVELS } from "./observe/logger.js";
 /** Where the signing key is unless told otherwise. */
 export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
 
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+const YEAR_MS = 365 * DAY_MS;
 const LARGEST_PORT = 65_535;
 const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
@@ -20,6 +24,14 @@ function wholeNumber(min: number, max: number, expected: string) {
     .regex(/^\d+$/, { error: expected })
     .transform(Number)
     .pipe(z.number({ error: expected }).min(min, { error: expected }).max(max, { error: expected }));
+}
+
+/** A duration as commands take them too; what is read is in milliseconds. */
+function duration(minMs: number, maxMs: number, expected: string) {
+  return z
+    .string()
+    .transform((text) => parseDurationMs(text) ?? Number.NaN)
+    .pipe(z.number({ error: expected }).min(minMs, { error: expected }).max(maxMs, { error: expected }));
 }
 
 const port = wholeNumber(0, LARGEST_PORT, `a port number from 0 to ${LARGEST_PORT} (0 = a free one)`);
@@ -62,6 +74,15 @@ const variables = z.object({
     .enum(["true", "false"], { error: "true or false" })
     .default("false")
     .transform((value) => value === "true"),
+  INGEST_WORK_MAX_AGE: duration(MINUTE_MS, YEAR_MS, "a duration from 1m to 365d").default(DAY_MS),
+  INGEST_LATEST_AGENT_VERSION: z.string().optional(),
+  INGEST_RELEASE_MANIFEST_PATH: z.string().optional(),
+  INGEST_UPDATE_CONCURRENCY: wholeNumber(1, LARGEST_LIMIT, `a whole number from 1 to ${LARGEST_LIMIT}`).default(50),
+  INGEST_WEB_SERVER_CERT: z.string().optional(),
+  INGEST_ACCEPT_ID_WITHOUT_JWT: z
+    .enum(["true", "false"], { error: "true or false" })
+    .default("false")
+    .transform((value) => value === "true"),
   LDAP_ENCRYPTION_KEY: z.string().optional(),
   BETTER_AUTH_SECRET: z.string().optional(),
   INGEST_STOP_TIMEOUT_SECONDS: wholeNumber(
@@ -89,7 +110,20 @@ export interface Config {
   jwtKeyFile: string;
   grpcPort: number;
   httpPort: number;
-  agentDownloadBaseUrl: string;
+  work: {
+    /** How long a task may wait for its host, in milliseconds. */
+    maxAgeMs: number;
+    /** Agents that are told of a newer version at a time. */
+    updateConcurrency: number;
+    /** Public URL of the web app; agents fetch binaries under it. */
+    downloadBaseUrl: string;
+    /** The newest released version of the agent, and the file that overrides it. */
+    release: { version?: string; manifestPath?: string };
+    /** The web site's certificate, which agents pin for downloads. */
+    webCertificateFile?: string;
+  };
+  /** Whether the first message of a stream may name the agent instead of carrying its JWT. */
+  acceptIdWithoutJwt: boolean;
   agentCa: { files?: { certFile: string; keyFile: string }; encryptionSecret?: string };
   enrolment: {
     /** Refused registrations of one address in a minute; 0 for no limit. */
@@ -153,7 +187,17 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       jwtKeyFile: v.INGEST_JWT_KEY_FILE,
       grpcPort: v.INGEST_GRPC_PORT,
       httpPort: v.INGEST_HTTP_PORT,
-      agentDownloadBaseUrl: v.INGEST_AGENT_DOWNLOAD_BASE_URL,
+      work: {
+        maxAgeMs: v.INGEST_WORK_MAX_AGE,
+        updateConcurrency: v.INGEST_UPDATE_CONCURRENCY,
+        downloadBaseUrl: v.INGEST_AGENT_DOWNLOAD_BASE_URL,
+        release: {
+          ...(v.INGEST_LATEST_AGENT_VERSION !== undefined && { version: v.INGEST_LATEST_AGENT_VERSION }),
+          ...(v.INGEST_RELEASE_MANIFEST_PATH !== undefined && { manifestPath: v.INGEST_RELEASE_MANIFEST_PATH }),
+        },
+        ...(v.INGEST_WEB_SERVER_CERT !== undefined && { webCertificateFile: v.INGEST_WEB_SERVER_CERT }),
+      },
+      acceptIdWithoutJwt: v.INGEST_ACCEPT_ID_WITHOUT_JWT,
       agentCa: {
         ...(v.INGEST_AGENT_CA_CERT !== undefined &&
           v.INGEST_AGENT_CA_KEY !== undefined && {

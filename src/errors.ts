@@ -25,6 +25,12 @@ export type IngestErrorCode =
   | "agent_not_found"
   /** The agent exists, but its status forbids the call (pending, revoked). */
   | "agent_not_allowed"
+  /** The host has no such task. */
+  | "task_not_found"
+  /** A call brings more than one may. */
+  | "too_much"
+  /** The caller did not go on in time. */
+  | "deadline"
   /** A newer stream of the same agent took the place of this one. */
   | "session_displaced"
   /** This instance is shutting down; another one will take the agent. */

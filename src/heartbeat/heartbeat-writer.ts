@@ -6,10 +6,10 @@ import type { Database } from "../store/database.js";
 import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/sessions/heartbeats.js";
+import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { findNetworkIds } from "./network-membership.js";
-import { SetWriter } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;

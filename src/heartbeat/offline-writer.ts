@@ -3,9 +3,9 @@ import { insertStatusHistory } from "../store/agents/agents.js";
 import type { Database } from "../store/database.js";
 import { lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { markSessionsOffline, type SessionKey } from "../store/sessions/agent-sessions.js";
+import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
-import { SetWriter } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 500;
 const BUSY_RETRY_MS = 200;

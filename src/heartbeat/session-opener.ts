@@ -8,8 +8,8 @@ import {
   findDoubtfulSessions,
   type SessionCredentials,
 } from "../store/sessions/session-validity.js";
+import { SetWriter } from "../store/set-writer.js";
 import type { HeartbeatEvents } from "./events.js";
-import { SetWriter } from "./set-writer.js";
 
 const MAX_BATCH_ROWS = 200;
 /** A single stream opens at once. When thousands come back together, they are opened fifty times a second. */

@@ -90,12 +90,18 @@ async function verify(der: Uint8Array, agentCa: Pick<AgentCas, "trusted" | "refr
 }
 
 /**
- * Checks the JWT that the first message of a stream carries: good, and of the same agent as the certificate.
+ * Checks the JWT that comes with a call: good, and of the same agent as the certificate.
  *
+ * @param options.mayBeExpired for calls other than heartbeats, since an agent whose stream lives for months gets no new one
  * @throws IngestError `access_token_invalid`, `identity_mismatch`
  */
-export async function requireAccessToken(keys: SigningKeyRing, token: string, caller: Caller): Promise<void> {
-  const { agentId, organisationId, keyThumbprint } = await verifyAccessToken(keys, token);
+export async function requireAccessToken(
+  keys: SigningKeyRing,
+  token: string,
+  caller: Caller,
+  options: { mayBeExpired?: boolean } = {},
+): Promise<void> {
+  const { agentId, organisationId, keyThumbprint } = await verifyAccessToken(keys, token, options);
   if (agentId !== caller.agentId || organisationId !== caller.organisationId) {
     throw new IngestError("identity_mismatch", "the access token and the client certificate name different agents");
   }

@@ -1,6 +1,13 @@
-/** One value at a time from somebody who has it to somebody who iterates, and back the word that it was taken. */
+/** How many values may wait that were only offered. */
+const MAX_OFFERED = 16;
+
+/**
+ * Values from somebody who has them to somebody who iterates, and back the word that they were taken. What is put goes
+ * before what was only offered.
+ */
 export class Handover<T> implements AsyncIterable<T> {
   #value: { value: T; taken: () => void } | undefined;
+  readonly #offered: { value: T; settle: (isTaken: boolean) => void }[] = [];
   #end: { error?: unknown } | undefined;
   #wake: () => void = () => {};
 
@@ -12,16 +19,26 @@ export class Handover<T> implements AsyncIterable<T> {
     });
   }
 
-  /** Ends the iteration. A value that was not taken is dropped. */
-  end(): void {
-    this.#end ??= {};
-    this.#wake();
+  /**
+   * Offers a value that can also be dropped: when the iteration has ended, or sixteen others wait already. Resolves with
+   * whether it was taken.
+   */
+  offer(value: T): Promise<boolean> {
+    if (this.#end !== undefined || this.#offered.length >= MAX_OFFERED) return Promise.resolve(false);
+    return new Promise((settle) => {
+      this.#offered.push({ value, settle });
+      this.#wake();
+    });
   }
 
-  /** Makes the iteration throw this error. A value that was not taken is dropped. */
+  /** Ends the iteration. What was not taken is dropped. */
+  end(): void {
+    this.#close({});
+  }
+
+  /** Makes the iteration throw this error. What was not taken is dropped. */
   fail(error: unknown): void {
-    this.#end ??= { error };
-    this.#wake();
+    this.#close({ error });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void> {
@@ -32,14 +49,34 @@ export class Handover<T> implements AsyncIterable<T> {
       }
       const next = this.#value;
       this.#value = undefined;
-      if (next === undefined) {
+      const offered = next === undefined ? this.#offered.shift() : undefined;
+      if (next !== undefined) {
+        yield next.value;
+        next.taken();
+      } else if (offered !== undefined) {
+        yield* this.#pass(offered);
+      } else {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
-      } else {
-        yield next.value;
-        next.taken();
       }
     }
+  }
+
+  /** Who iterates may stop while it holds the value. */
+  *#pass({ value, settle }: { value: T; settle: (isTaken: boolean) => void }): Generator<T, void> {
+    let isTaken = false;
+    try {
+      yield value;
+      isTaken = true;
+    } finally {
+      settle(isTaken);
+    }
+  }
+
+  #close(end: { error?: unknown }): void {
+    this.#end ??= end;
+    for (const { settle } of this.#offered.splice(0)) settle(false);
+    this.#wake();
   }
 }

@@ -17,6 +17,10 @@ const STATUS: Record<IngestErrorCode, Code> = {
   identity_mismatch: Code.Unauthenticated,
   agent_not_found: Code.NotFound,
   agent_not_allowed: Code.PermissionDenied,
+  // Only an upload is told so: it costs no identity there.
+  task_not_found: Code.NotFound,
+  too_much: Code.ResourceExhausted,
+  deadline: Code.DeadlineExceeded,
   session_displaced: Code.Aborted,
   draining: Code.Unavailable,
   not_storable: Code.InvalidArgument,

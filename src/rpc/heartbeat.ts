@@ -1,6 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { type HeartbeatRequest, type HeartbeatResponse, HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
+import {
+  type HeartbeatRequest,
+  HeartbeatRequestSchema,
+  type HeartbeatResponse,
+  HeartbeatResponseSchema,
+} from "#gen/agent/v1/heartbeat_pb.js";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { IngestError } from "../errors.js";
 import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
@@ -8,17 +13,25 @@ import type { Sessions } from "../heartbeat/sessions.js";
 import { type Caller, requireAccessToken } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { Handover } from "../lib/handover.js";
+import type { AgentWork, WorkSession } from "../work/agent-work.js";
 import { peerKey, requireCaller } from "./context.js";
 import { toRawHeartbeatReport } from "./messages.js";
+import { toPushResponse, toRawAgentMessage } from "./work-messages.js";
 
 /** What the `Heartbeat` handler needs. */
 export interface HeartbeatHandlerOptions {
   sessions: Sessions;
   signingKeys: SigningKeyRing;
+  work: AgentWork;
+  /**
+   * Whether the first message may name the agent instead of carrying its JWT, as agents before 0.30.2 do: the client
+   * certificate, which is the stronger proof, has to name the same agent.
+   */
+  acceptIdWithoutJwt: boolean;
 }
 
 /**
- * `Heartbeat`: hands the stream over to a session. The next message is read when the one before it is stored and
+ * `Heartbeat`: hands the stream over to a session, and its agent to the work that waits for it. The next message is read when the one before it is stored and
  * acknowledged, so that a writer that is behind slows the stream down through HTTP/2 flow control.
  */
 export function createHeartbeatHandler(
@@ -30,34 +43,54 @@ export function createHeartbeatHandler(
   ): AsyncGenerator<HeartbeatResponse> {
     const caller = requireCaller(values);
     const { address, reset } = values.get(peerKey);
-    const read = createReader(requests, caller, options.signingKeys);
+    const incoming = new HeartbeatReader(requests, caller, options);
     const responses = new Handover<HeartbeatResponse>();
-    const acknowledge = () => responses.put(create(HeartbeatResponseSchema, { ok: true }));
-    options.sessions.hold(caller, address, { read, acknowledge, over: signal, reset }).then(
-      () => responses.end(),
-      (error: unknown) => responses.fail(error),
-    );
+    let work: WorkSession | undefined;
+    const acknowledge = async () => {
+      // Not before its first heartbeat is stored: by then the session is the agent's current one.
+      work ??= options.work.open(caller, (push) => responses.offer(toPushResponse(push)));
+      await work.report(toRawAgentMessage(incoming.last));
+      await responses.put(create(HeartbeatResponseSchema, { ok: true }));
+    };
+    const stream = { read: () => incoming.read(), acknowledge, over: signal, reset };
+    options.sessions
+      .hold(caller, address, stream)
+      .finally(() => work?.close())
+      .then(
+        () => responses.end(),
+        (error: unknown) => responses.fail(error),
+      );
     yield* responses;
   };
 }
 
-/** Reads the reports of a stream. The first message carries the JWT, every other one the id of the same agent. */
-function createReader(
-  requests: AsyncIterable<HeartbeatRequest>,
-  caller: Caller,
-  signingKeys: SigningKeyRing,
-): () => Promise<RawHeartbeatReport | undefined> {
-  const iterator = requests[Symbol.asyncIterator]();
-  let isFirst = true;
-  return async () => {
-    const { done, value } = await iterator.next();
+/** Reads the messages of a stream. The first one carries the JWT, every other one the id of the same agent. */
+class HeartbeatReader {
+  /** The message that was read last. */
+  last: HeartbeatRequest = create(HeartbeatRequestSchema);
+  readonly #iterator: AsyncIterator<HeartbeatRequest>;
+  #isFirst = true;
+
+  constructor(
+    requests: AsyncIterable<HeartbeatRequest>,
+    private readonly caller: Caller,
+    private readonly options: Pick<HeartbeatHandlerOptions, "signingKeys" | "acceptIdWithoutJwt">,
+  ) {
+    this.#iterator = requests[Symbol.asyncIterator]();
+  }
+
+  /** The next report; undefined when the agent has ended its side. */
+  async read(): Promise<RawHeartbeatReport | undefined> {
+    const { done, value } = await this.#iterator.next();
     if (done) return undefined;
-    if (isFirst) {
-      await requireAccessToken(signingKeys, value.agentId, caller);
-    } else if (value.agentId !== caller.agentId) {
+    const isOwnId = value.agentId === this.caller.agentId;
+    if (this.#isFirst && !(isOwnId && this.options.acceptIdWithoutJwt)) {
+      await requireAccessToken(this.options.signingKeys, value.agentId, this.caller);
+    } else if (!isOwnId) {
       throw new IngestError("identity_mismatch", "agent_id names another agent than the one that opened this stream");
     }
-    isFirst = false;
+    this.#isFirst = false;
+    this.last = value;
     return toRawHeartbeatReport(value);
-  };
+  }
 }

@@ -1,11 +1,14 @@
+import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { IngestService, SoftwareInventoryAckSchema } from "#gen/agent/v1/ingest_pb.js";
 import type { Registrar } from "../enrolment/registrar.js";
 import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
-import type { Callers } from "../identity/caller.js";
+import { type Callers, requireAccessToken } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
+import type { AgentWork } from "../work/agent-work.js";
+import type { InventoryUploads } from "../work/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
 import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
@@ -13,6 +16,7 @@ import { createHeartbeatHandler } from "./heartbeat.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
 import { createNodeHandler, type NodeHandler, type NodeRequest } from "./node-handler.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
+import { toRawInventoryChunks } from "./work-messages.js";
 
 /** What gRPC in Go, and so every installed agent, takes for the largest message. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -27,6 +31,10 @@ export interface ServiceOptions {
   registrar: Registrar;
   renewal: CertificateRenewal;
   sessions: Sessions;
+  work: AgentWork;
+  /** Whether the first message of a stream may name the agent instead of carrying its JWT. */
+  acceptIdWithoutJwt: boolean;
+  inventoryUploads: InventoryUploads;
   signingKeys: SigningKeyRing;
   refusals: RefusalRecorder;
   logger: Logger;
@@ -36,20 +44,35 @@ export interface ServiceOptions {
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
 export function createServiceHandler(options: ServiceOptions): NodeHandler {
-  const { callers, registrar, renewal, sessions, signingKeys, refusals, logger, peerOf } = options;
+  const {
+    callers,
+    registrar,
+    renewal,
+    sessions,
+    work,
+    inventoryUploads,
+    acceptIdWithoutJwt,
+    signingKeys,
+    refusals,
+    logger,
+    peerOf,
+  } = options;
   const implementation = {
     register: async (request, { values, signal }) => {
       const registration = toRawRegistration(request);
       values.set(claimKey, registration);
       return toRegisterResponse(await registrar.register(registration, values.get(peerKey).address, signal));
     },
-    heartbeat: createHeartbeatHandler({ sessions, signingKeys }),
+    heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer
     terminal: async function* () {
       throw unimplemented("Terminal");
     },
-    submitSoftwareInventory: () => {
-      throw unimplemented("SubmitSoftwareInventory");
+    submitSoftwareInventory: async (chunks, { values, requestHeader, signal }) => {
+      const caller = requireCaller(values);
+      await requireAccessToken(signingKeys, bearerToken(requestHeader), caller, { mayBeExpired: true });
+      const received = await inventoryUploads.receive(caller, toRawInventoryChunks(chunks), signal);
+      return create(SoftwareInventoryAckSchema, { received });
     },
     renewCertificate: async (request, { values }) =>
       toRenewCertificateResponse(await renewal.renew(requireCaller(values), request)),
@@ -68,4 +91,9 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
 
 function unimplemented(method: string): ConnectError {
   return new ConnectError(`${method} is not implemented by this version of the service`, Code.Unimplemented);
+}
+
+/** Empty when there is none. */
+function bearerToken(header: Headers): string {
+  return /^Bearer +(\S+)$/i.exec(header.get("authorization") ?? "")?.[1] ?? "";
 }

@@ -28,3 +28,11 @@ export async function tryLockInstance(url: string): Promise<(() => Promise<void>
 export async function lockInTransaction(tx: Transaction, name: string): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0))`);
 }
+
+/** Does the same without waiting; false when somebody else holds it. */
+export async function tryLockInTransaction(tx: Transaction, name: string): Promise<boolean> {
+  const { rows } = await tx.execute<{ locked: boolean }>(
+    sql`select pg_try_advisory_xact_lock(hashtextextended(${`ct-ops-ingest/${name}`}, 0)) as locked`,
+  );
+  return rows[0]?.locked === true;
+}

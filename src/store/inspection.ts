@@ -55,26 +55,20 @@ async function findAgents(db: Queryable, condition: SQL): Promise<SomeAgents> {
 }
 
 /**
- * Counts the rows of a table that are in use: neither deleted nor switched off, and in one of these states. Of a table
- * that is not the service's only the name is known; columns it does not have do not matter. With states, which need a
- * column `status`, what has expired is not in use either.
+ * Counts the rows of a table that are in use: neither deleted nor switched off. Of a table that is not the service's only
+ * the name is known; columns it does not have do not matter.
  *
- * @param inUse.recentDays only what was created within so many days
+ * @param recentDays only what was created within so many days
  */
 export async function countUsedRows(
   db: Queryable,
   table: string,
-  { statuses, recentDays }: { statuses?: readonly string[]; recentDays?: number },
+  recentDays?: number,
 ): Promise<{ count: number; more: boolean }> {
   const { rows: found } = await db.execute<{ exists: boolean }>(
     sql`select to_regclass('public.' || quote_ident(${table})) is not null as exists`,
   );
   if (found[0]?.exists !== true) return { count: 0, more: false };
-  // `offset 0`: of the rows of years, with all that they hold, only those that wait are read whole.
-  const waiting =
-    statuses === undefined ? sql`` : sql`where t.status::text = any(${sql.param([...statuses])}::text[]) offset 0`;
-  const inTime =
-    statuses === undefined ? sql`true` : sql`coalesce((r.row ->> 'expires_at')::timestamptz > now(), true)`;
   const isRecent =
     recentDays === undefined
       ? sql`true`
@@ -83,9 +77,8 @@ export async function countUsedRows(
     select count(*)::int as count
     from (
       select
-      from (select to_jsonb(t) as row from public.${sql.identifier(table)} t ${waiting}) r
-      where r.row ->> 'deleted_at' is null and coalesce(r.row ->> 'enabled', 'true') = 'true'
-        and ${inTime} and ${isRecent}
+      from (select to_jsonb(t) as row from public.${sql.identifier(table)} t) r
+      where r.row ->> 'deleted_at' is null and coalesce(r.row ->> 'enabled', 'true') = 'true' and ${isRecent}
       limit ${COUNTED_ROWS}
     ) used`);
   const count = rows[0]?.count ?? 0;

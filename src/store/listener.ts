@@ -10,16 +10,22 @@ const PROBE_INTERVAL_MS = 15_000;
 const ANSWER_TIMEOUT_MS = 5_000;
 
 /** What somebody changed, as far as a notification tells. */
-export type IdentityChange =
+export type Change =
   | { kind: "agent"; agentId: string }
   | { kind: "certificate"; serial: string }
-  | { kind: "agent CA" };
+  | { kind: "agent CA" }
+  /** Of a host. */
+  | { kind: "checks" | "queries"; hostId: string }
+  /** Rows of a task run. */
+  | { kind: "run"; runId: string }
+  /** Checks, queries or tasks of many hosts. */
+  | { kind: "work" };
 
 /** What a {@link Listener} tells. */
 export interface ListenerOptions {
   url: string;
   /** A hint that something changed: read the truth from the tables. */
-  onChange: (change: IdentityChange) => void;
+  onChange: (change: Change) => void;
   /** It listens, for the first time or again: what changed before is known to nobody, so read everything. */
   onListening: () => void;
   /** The connection broke, or could not be made; it is tried again. */
@@ -93,11 +99,14 @@ export class Listener {
   }
 }
 
-function parseChange(payload: string): IdentityChange | undefined {
-  const [, kind, id] = /^(agent|certificate):(.*)$/s.exec(payload) ?? [];
-  if (kind === "agent" && id !== undefined) return { kind, agentId: id };
-  if (kind === "certificate" && id !== undefined) return { kind, serial: id };
-  return payload === "agent_cas" ? { kind: "agent CA" } : undefined;
+function parseChange(payload: string): Change | undefined {
+  if (payload === "agent_cas") return { kind: "agent CA" };
+  if (payload === "work") return { kind: "work" };
+  const [, kind, id = ""] = /^([a-z]+):(.*)$/s.exec(payload) ?? [];
+  if (kind === "agent") return { kind, agentId: id };
+  if (kind === "certificate") return { kind, serial: id };
+  if (kind === "checks" || kind === "queries") return { kind, hostId: id };
+  return kind === "run" ? { kind, runId: id } : undefined;
 }
 
 /** Waits, and no longer than until the signal is aborted. */

@@ -120,7 +120,7 @@ t.test("the platform's compose file runs this image with another image and the w
         databaseUrl: before.DATABASE_URL,
         grpcPort: 9443,
         httpPort: 8080,
-        agentDownloadBaseUrl: "http://localhost:3000",
+        work: { downloadBaseUrl: "http://localhost:3000" },
         agentCa: { encryptionSecret: "of the web app" },
       },
     });

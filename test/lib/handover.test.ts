@@ -46,3 +46,20 @@ t.test("an end that comes while nothing is asked for is not missed", async (t) =
   handover.fail(new Error("over"));
   await t.rejects(iterator.next(), /over/);
 });
+
+t.test("what is offered waits behind what is put, and is bounded", async (t) => {
+  const handover = new Handover<string>();
+  const iterator = handover[Symbol.asyncIterator]();
+  const offers = Array.from({ length: 17 }, (_, n) => handover.offer(`offer ${n}`));
+  t.equal(await offers[16], false, "an agent that does not read is not buffered for");
+  void handover.put("acknowledgement");
+  t.same(await iterator.next(), { value: "acknowledgement", done: false });
+  t.same(await iterator.next(), { value: "offer 0", done: false });
+  t.same(await iterator.next(), { value: "offer 1", done: false });
+  t.equal(await offers[0], true);
+  await iterator.return?.();
+  t.equal(await offers[1], false, "it may not have been written");
+  handover.end();
+  t.equal(await offers[2], false);
+  t.equal(await handover.offer("late"), false);
+});

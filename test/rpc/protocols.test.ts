@@ -86,17 +86,21 @@ t.test("what comes later answers UNIMPLEMENTED, to agents only", async (t) => {
     token: await service.createToken(),
     description: { hostname: "lib-02", version: "v1", os: "linux", arch: "arm64" },
   });
-  const call = (nodeOptions: object) =>
-    createClient(IngestService, createGrpcTransport({ baseUrl: `https://${service.address}`, nodeOptions }))
-      .submitSoftwareInventory(
-        (async function* () {
-          yield { agentId: identity.agentId };
-        })(),
-      )
-      .then(
-        () => "answered",
-        (error) => error.message,
-      );
+  const call = async (nodeOptions: object) => {
+    const client = createClient(
+      IngestService,
+      createGrpcTransport({ baseUrl: `https://${service.address}`, nodeOptions }),
+    );
+    const messages = (async function* () {
+      yield { sessionId: identity.agentId };
+    })();
+    try {
+      for await (const _ of client.terminal(messages)) return "answered";
+      return "ended";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
   t.match(await call({ ca: service.ca }), /^\[unauthenticated\]/);
   t.match(
     await call({ ca: service.ca, cert: identity.certificatePem, key: identity.privateKeyPem }),

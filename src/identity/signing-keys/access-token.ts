@@ -33,10 +33,15 @@ export function issueAccessToken(
  * keys (`jku`, `jwk`, `x5u`, `x5c`), and `crit` is refused. A token without `kid` (the earlier service issued such) is
  * tried against every published key.
  *
+ * @param mayBeExpired where the client certificate decides, a token whose only fault is its age is good
  * @throws IngestError `access_token_invalid`, with what is wrong
  */
-export async function verifyAccessToken(keys: SigningKeyRing, token: string): Promise<AccessTokenClaims> {
-  const { sub: agentId, org: organisationId, cnf } = await verifySignature(keys, token);
+export async function verifyAccessToken(
+  keys: SigningKeyRing,
+  token: string,
+  { mayBeExpired = false }: { mayBeExpired?: boolean } = {},
+): Promise<AccessTokenClaims> {
+  const { sub: agentId, org: organisationId, cnf } = await verifySignature(keys, token, mayBeExpired);
   if (typeof agentId !== "string" || agentId === "" || typeof organisationId !== "string") {
     throw invalid("does not name an agent and its organisation");
   }
@@ -46,8 +51,11 @@ export async function verifyAccessToken(keys: SigningKeyRing, token: string): Pr
   return { agentId, organisationId, keyThumbprint };
 }
 
-async function verifySignature(keys: SigningKeyRing, token: string): Promise<JWTPayload> {
-  if (token === "") throw invalid("is missing; the first message of a stream carries it in agent_id");
+async function verifySignature(keys: SigningKeyRing, token: string, mayBeExpired: boolean): Promise<JWTPayload> {
+  if (token === "")
+    throw invalid(
+      "is missing; a heartbeat stream carries it in agent_id of its first message, other calls in `authorization: Bearer`",
+    );
   let failure: unknown = new errors.JWKSNoMatchingKey();
   for (const { publicKey } of await keys.verificationKeys(readKid(token))) {
     try {
@@ -59,6 +67,8 @@ async function verifySignature(keys: SigningKeyRing, token: string): Promise<JWT
       });
       return payload;
     } catch (error) {
+      // Thrown after the signature was found good, and after every other claim.
+      if (mayBeExpired && error instanceof errors.JWTExpired) return error.payload;
       failure = error;
       // Anything else is wrong with the token whichever key is tried.
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;

@@ -62,3 +62,21 @@ export async function lockHostsAndAgents(
     }),
   );
 }
+
+/**
+ * Keeps hosts from being deleted until the transaction ends, so that rows which refer to them can be written. A host
+ * that is being deleted, which may take minutes, is passed over.
+ *
+ * @returns by host id: `locked`, or `busy` while somebody deletes it; a host that is gone is not in it
+ */
+export async function keepHosts(tx: Transaction, hostIds: readonly string[]): Promise<Map<string, "locked" | "busy">> {
+  const { rows } = await tx.execute<{ id: string; locked: boolean }>(sql`
+    with locked as materialized (
+      select id from hosts where id = any(${sql.param(hostIds)}::text[]) and deleted_at is null
+      order by id for key share skip locked
+    )
+    select h.id, l.id is not null as locked
+    from hosts h left join locked l on l.id = h.id
+    where h.id = any(${sql.param(hostIds)}::text[]) and h.deleted_at is null`);
+  return new Map(rows.map(({ id, locked }) => [id, locked ? "locked" : "busy"]));
+}

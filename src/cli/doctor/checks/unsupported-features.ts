@@ -8,8 +8,6 @@ const RECENT_DAYS = 30;
 
 interface Feature {
   table: string;
-  /** Rows that are done with stay in the table: only these states are in use. */
-  statuses?: readonly string[];
   recentDays?: number;
   /** What is missing, for who uses it. */
   what: string;
@@ -21,10 +19,6 @@ const FEATURES: readonly Feature[] = [
   { table: "task_schedules", what: "scheduled tasks are not started" },
   { table: "certificates", what: "tracked certificates are not refreshed, and their expiry is not told" },
   { table: "terminal_sessions", recentDays: RECENT_DAYS, what: "terminals cannot be opened" },
-  { table: "checks", what: "checks are not sent to agents" },
-  { table: "task_run_hosts", statuses: ["pending", "running", "cancelling"], what: "tasks are not sent to agents" },
-  { table: "agent_queries", statuses: ["pending"], what: "queries are not sent to agents" },
-  { table: "software_scans", recentDays: RECENT_DAYS, what: "software inventories are not taken" },
 ];
 
 /** Features of the earlier service in use that this one does not have. */
@@ -33,9 +27,9 @@ export const unsupportedFeaturesCheck = databaseCheck("features in use", async (
   return findings.length > 0 ? findings : [ok("nothing is in use that only the earlier service has")];
 });
 
-async function checkFeature(db: Queryable, { table, what, ...inUse }: Feature): Promise<Finding[]> {
+async function checkFeature(db: Queryable, { table, what, recentDays }: Feature): Promise<Finding[]> {
   try {
-    const { count, more } = await countUsedRows(db, table, inUse);
+    const { count, more } = await countUsedRows(db, table, recentDays);
     if (count === 0) return [];
     const used = `${table}: ${count}${more ? " or more" : ""} in use`;
     return [warning(`${what} (${used})`, "keep the earlier service for it, or do without")];

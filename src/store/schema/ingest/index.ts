@@ -5,3 +5,4 @@ export { clientCertificates } from "./client-certificates.js";
 export { refusals } from "./refusals.js";
 export { retiredAgentCas } from "./retired-agent-cas.js";
 export { signingKeys } from "./signing-keys.js";
+export { updateOffers } from "./update-offers.js";

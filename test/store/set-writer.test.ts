@@ -1,7 +1,7 @@
 import pg from "pg";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
-import { SetWriter } from "../../dist/heartbeat/set-writer.js";
+import { SetWriter } from "../../dist/store/set-writer.js";
 
 /** What PostgreSQL answers with. */
 function databaseError(code: string): Error {

@@ -1,0 +1,110 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
+import type { Transaction } from "../transaction.js";
+import { hostsOf, type WorkHost } from "./work-host.js";
+
+/** How many results of a check are kept: what the web app shows. */
+const KEPT_RESULTS = 100;
+
+/** One check as it is in the table. */
+export interface StoredCheck {
+  id: string;
+  type: string;
+  /** `config::text`, in the platform's spelling. */
+  configText: string;
+  intervalSeconds: number;
+}
+
+/** All checks that a host is to run. */
+export interface CheckSet {
+  hostId: string;
+  checks: StoredCheck[];
+  /** Changes when any of them does. */
+  digest: string;
+  /** The host has, or had, a check: an agent may be running one that is no longer in the set. */
+  everHadAny: boolean;
+}
+
+/** The checks of a host as one value that can be compared; `c` are its enabled rows. */
+export const CHECKS_DIGEST = sql`coalesce(md5(string_agg(
+  concat_ws(' ', c.id, c.check_type, c.interval_seconds::text, c.config::text), e'\n' order by c.id)), '')`;
+
+/** The enabled checks of hosts, in one statement. */
+export async function listCheckSets(db: Queryable, hosts: readonly WorkHost[]): Promise<CheckSet[]> {
+  const { rows } = await db.execute<{
+    host_id: string;
+    digest: string;
+    checks: StoredCheck[] | null;
+    ever_had_any: boolean;
+  }>(sql`
+    select w.host_id, s.digest, s.checks,
+           s.checks is not null or exists (
+             select from checks d where d.organisation_id = w.organisation_id and d.host_id = w.host_id
+           ) as ever_had_any
+    from ${hostsOf(hosts)}
+    cross join lateral (
+      select ${CHECKS_DIGEST} as digest,
+             json_agg(json_build_object(
+               'id', c.id, 'type', c.check_type, 'configText', c.config::text, 'intervalSeconds', c.interval_seconds
+             ) order by c.id) as checks
+      from checks c
+      where c.organisation_id = w.organisation_id and c.host_id = w.host_id and c.enabled and c.deleted_at is null
+    ) s`);
+  return rows.map((row) => ({
+    hostId: row.host_id,
+    checks: row.checks ?? [],
+    digest: row.digest,
+    everHadAny: row.ever_had_any,
+  }));
+}
+
+/** A result as it is written. Its id is fixed before the first try, so that a retry adds nothing. */
+export interface CheckResultRow extends WorkHost {
+  id: string;
+  checkId: string;
+  /** By the agent's clock, and never after the time of receipt: a row from the future would never be pruned. */
+  ranAt: Date;
+  status: "pass" | "fail" | "error";
+  output: string;
+  durationMs: number;
+}
+
+/**
+ * Writes results of checks that are enabled and their host's own, and keeps the newest 100 of each check by the time it
+ * ran. The hosts are locked.
+ *
+ * @returns the ids of the results whose check may have them; of a repeat as well
+ */
+export async function insertCheckResults(tx: Transaction, results: readonly CheckResultRow[]): Promise<Set<string>> {
+  if (results.length === 0) return new Set();
+  const { rows } = await tx.execute<{ id: string; check_id: string }>(sql`
+    with accepted as (
+      select v.*, c.organisation_id
+      from ${sql`jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as v(
+        id text, "checkId" text, "hostId" text, "organisationId" text, "ranAt" timestamptz, status text, output text,
+        "durationMs" int)`}
+      join checks c on c.id = v."checkId" and c.host_id = v."hostId" and c.organisation_id = v."organisationId"
+        and c.enabled and c.deleted_at is null
+    ), inserted as (
+      insert into check_results (id, check_id, host_id, organisation_id, ran_at, status, output, duration_ms)
+      select id, "checkId", "hostId", organisation_id, "ranAt", status, output, "durationMs" from accepted
+      on conflict do nothing
+    )
+    select id, "checkId" as check_id from accepted`);
+  const checkIds = [...new Set(rows.map(({ check_id }) => check_id))];
+  if (checkIds.length > 0) await pruneCheckResults(tx, checkIds);
+  return new Set(rows.map(({ id }) => id));
+}
+
+async function pruneCheckResults(tx: Transaction, checkIds: readonly string[]): Promise<void> {
+  await tx.execute(sql`
+    delete from check_results r
+    using unnest(${sql.param(checkIds)}::text[]) as k(check_id)
+    cross join lateral (
+      select ran_at, id from check_results o
+      where o.check_id = k.check_id
+      order by ran_at desc, id desc
+      offset ${KEPT_RESULTS - 1} limit 1
+    ) oldest
+    where r.check_id = k.check_id and (r.ran_at, r.id) < (oldest.ran_at, oldest.id)`);
+}

@@ -1,0 +1,61 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
+import type { Transaction } from "../transaction.js";
+import { hostsOf, type WorkHost } from "./work-host.js";
+
+/** A query that waits for its answer. */
+export interface PendingQuery {
+  id: string;
+  hostId: string;
+  type: string;
+}
+
+/** The queries of hosts that are pending and have not expired. */
+export async function listPendingQueries(db: Queryable, hosts: readonly WorkHost[]): Promise<PendingQuery[]> {
+  const { rows } = await db.execute<{ id: string; host_id: string; query_type: string }>(sql`
+    select q.id, q.host_id, q.query_type
+    from ${hostsOf(hosts)}
+    join agent_queries q on q.host_id = w.host_id and q.organisation_id = w.organisation_id
+    where q.status = 'pending' and q.expires_at > now() and q.deleted_at is null
+    order by q.requested_at, q.id`);
+  return rows.map((row) => ({ id: row.id, hostId: row.host_id, type: row.query_type }));
+}
+
+/** An answer as it is written. */
+export interface QueryAnswer extends WorkHost {
+  queryId: string;
+  status: "complete" | "error";
+  /** Null when there is none. */
+  error: string | null;
+  /** What the agent sent of both kinds: the type in the row decides which of them counts. */
+  ports: readonly object[];
+  services: readonly object[];
+}
+
+/**
+ * Stores answers to queries that are pending and their host's own. The hosts are locked.
+ *
+ * @returns the ids of the queries that were answered
+ */
+export async function completeQueries(tx: Transaction, answers: readonly QueryAnswer[]): Promise<Set<string>> {
+  if (answers.length === 0) return new Set();
+  const { rows } = await tx.execute<{ id: string }>(sql`
+    update agent_queries q
+    set status = v.status,
+        result = case when v.status = 'complete' then case q.query_type
+                   when 'list_ports' then jsonb_build_object('ports', v.ports)
+                   when 'list_services' then jsonb_build_object('services', v.services)
+                 end end,
+        error = v.error,
+        completed_at = now(),
+        updated_at = now()
+    from (
+      select distinct on ("queryId", "hostId") *
+      from jsonb_to_recordset(${JSON.stringify(answers)}::jsonb) as r(
+        "queryId" text, "hostId" text, "organisationId" text, status text, error text, ports jsonb, services jsonb)
+    ) v
+    where q.id = v."queryId" and q.host_id = v."hostId" and q.organisation_id = v."organisationId"
+      and q.status = 'pending' and q.deleted_at is null
+    returning q.id`);
+  return new Set(rows.map(({ id }) => id));
+}

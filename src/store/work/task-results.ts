@@ -1,0 +1,80 @@
+import { sql } from "drizzle-orm";
+import type { Transaction } from "../transaction.js";
+import { closeTaskRuns, listRunsOf, lockTaskRuns } from "./task-runs.js";
+import type { WorkHost } from "./work-host.js";
+
+/** How a task ended, as it is written. */
+export interface TaskOutcome extends WorkHost {
+  taskId: string;
+  exitCode: number;
+  /** JSON text; null when there is none, or it is not JSON. */
+  resultJson: string | null;
+  /** Appended to the output; empty when there is none. */
+  error: string;
+}
+
+/** A row that came to its end. */
+export interface FinishedTask {
+  id: string;
+  hostId: string;
+  organisationId: string;
+  runId: string;
+  status: "success" | "failed" | "cancelled";
+}
+
+/** What ended, and the runs that it closed. */
+export interface FinishedTasks {
+  tasks: FinishedTask[];
+  runs: { id: string; status: string }[];
+}
+
+type FinishedRow = {
+  id: string;
+  host_id: string;
+  organisation_id: string;
+  task_run_id: string;
+  status: FinishedTask["status"];
+};
+
+/** A row as {@link FinishedTask}. */
+export const toFinishedTask = (row: FinishedRow): FinishedTask => ({
+  id: row.id,
+  hostId: row.host_id,
+  organisationId: row.organisation_id,
+  runId: row.task_run_id,
+  status: row.status,
+});
+
+/**
+ * Ends open tasks of their own hosts, and closes the runs that have no open row left. A task that has ended keeps its
+ * end: a late result never overwrites it. The hosts are locked.
+ */
+export async function finishTasks(tx: Transaction, outcomes: readonly TaskOutcome[]): Promise<FinishedTasks> {
+  if (outcomes.length === 0) return { tasks: [], runs: [] };
+  const runIds = await listRunsOf(
+    tx,
+    outcomes.map(({ taskId }) => taskId),
+  );
+  await lockTaskRuns(tx, runIds);
+  const { rows } = await tx.execute<FinishedRow>(sql`
+    update task_run_hosts r
+    set status = case when r.status = 'cancelling' then 'cancelled'
+                      when v."exitCode" = 0 then 'success'
+                      else 'failed' end,
+        exit_code = v."exitCode",
+        result = v."resultJson"::jsonb,
+        raw_output = case when v.error = '' then r.raw_output
+                          when r.raw_output = '' then v.error
+                          else r.raw_output || e'\n' || v.error end,
+        completed_at = now(),
+        updated_at = now()
+    from (
+      select distinct on ("taskId", "hostId") *
+      from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as o(
+        "taskId" text, "hostId" text, "organisationId" text, "exitCode" int, "resultJson" text, error text)
+    ) v
+    where r.id = v."taskId" and r.host_id = v."hostId" and r.organisation_id = v."organisationId"
+      and r.status in ('pending', 'running', 'cancelling') and r.deleted_at is null
+    returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.status`);
+  return { tasks: rows.map(toFinishedTask), runs: await closeTaskRuns(tx, runIds) };
+}

@@ -1,0 +1,49 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
+import type { Transaction } from "../transaction.js";
+
+/**
+ * Locks task runs, in the order of their ids, until the transaction ends. Whoever changes the status of a run's rows
+ * holds its lock: the last two rows of a run that end at once would otherwise each see the other one open, and the run
+ * would stay open for ever; and hosts together would exceed `max_parallel`.
+ */
+export async function lockTaskRuns(tx: Transaction, runIds: readonly string[]): Promise<void> {
+  await tx.execute(sql`
+    select from task_runs where id = any(${sql.param(runIds)}::text[]) order by id for no key update`);
+}
+
+/** The runs that rows belong to, each once. */
+export async function listRunsOf(db: Queryable, taskIds: readonly string[]): Promise<string[]> {
+  const { rows } = await db.execute<{ task_run_id: string }>(sql`
+    select distinct task_run_id from task_run_hosts where id = any(${sql.param(taskIds)}::text[])`);
+  return rows.map(({ task_run_id }) => task_run_id);
+}
+
+/**
+ * Closes those of the runs, which are locked, that have no open row left: failed if a row failed, else cancelled if one
+ * was, else completed.
+ *
+ * @returns the runs that were closed, and how
+ */
+export async function closeTaskRuns(
+  tx: Transaction,
+  runIds: readonly string[],
+): Promise<{ id: string; status: string }[]> {
+  if (runIds.length === 0) return [];
+  const { rows } = await tx.execute<{ id: string; status: string }>(sql`
+    update task_runs run
+    set status = ended.status, completed_at = now(), updated_at = now()
+    from (
+      select r.task_run_id,
+             case when bool_or(r.status = 'failed') then 'failed'
+                  when bool_or(r.status = 'cancelled') then 'cancelled'
+                  else 'completed' end as status
+      from task_run_hosts r
+      where r.task_run_id = any(${sql.param(runIds)}::text[]) and r.deleted_at is null
+      group by r.task_run_id
+      having bool_and(r.status in ('success', 'failed', 'skipped', 'cancelled'))
+    ) ended
+    where run.id = ended.task_run_id and run.status in ('pending', 'running', 'cancelling')
+    returning run.id, run.status`);
+  return rows;
+}

@@ -1,0 +1,63 @@
+import type { Logger } from "../observe/logger.js";
+import type { FinishedTasks } from "../store/work/task-results.js";
+import type { WorkHost } from "../store/work/work-host.js";
+
+/** The business events of the work that agents do: each writes what is to be known of it, in one place. */
+export class WorkEvents {
+  constructor(private readonly logger: Logger) {}
+
+  /** A task was sent to its agent. */
+  taskStarted(event: { taskId: string; hostId: string; runId: string; taskType: string }): void {
+    this.logger.info(event, "task sent to its agent");
+  }
+
+  /** Tasks came to their end, and with them runs. */
+  tasksFinished({ tasks, runs }: FinishedTasks): void {
+    for (const { id, ...task } of tasks) this.logger.info({ taskId: id, ...task }, "task ended");
+    for (const { id, status } of runs) this.logger.info({ runId: id, status }, "task run ended");
+  }
+
+  /** Tasks could not be sent after they were started, and wait again. */
+  tasksPutBack(event: { taskIds: readonly string[] }): void {
+    this.logger.warn(event, "tasks could not be sent to their agents and wait again");
+  }
+
+  /** A query was answered. */
+  queryCompleted(event: WorkHost & { queryId: string; status: string }): void {
+    this.logger.info(event, "query answered");
+  }
+
+  /** What an agent brought back is not its own, or nobody waits for it any more. */
+  workRefused(event: WorkHost & { kind: string; ids: readonly string[]; count: number }): void {
+    this.logger.warn(event, "results dropped: they belong to another host, are deleted or disabled, or came too late");
+  }
+
+  /** The database can never store what an agent brought back; the heartbeat that brought it was accepted. */
+  reportLost(event: WorkHost & { error: unknown }): void {
+    const { error, ...host } = event;
+    this.logger.error({ ...host, err: error }, "results of an agent cannot be stored and are lost");
+  }
+
+  /** A host's software was scanned, or the scan failed. */
+  inventoryFinished(
+    event: WorkHost & { taskId: string; status: "success" | "failed"; packages?: number; error?: string | undefined },
+  ): void {
+    this.logger.info(event, "software inventory ended");
+  }
+
+  /** Scans were made for hosts that are due. */
+  scansStarted(event: { scans: number }): void {
+    this.logger.info(event, "software scans are due");
+  }
+
+  /** An agent was told of a newer version. */
+  updateOffered(event: { agentId: string; runs: string; offered: string }): void {
+    this.logger.info(event, "agent told of a newer version");
+  }
+
+  /** Something for agents could not be read or written; it is looked for again. */
+  failed(event: { what: string; error: unknown }): void {
+    const { error, what } = event;
+    this.logger.warn({ what, err: error }, "work for agents could not be looked after, trying again");
+  }
+}

@@ -1,0 +1,198 @@
+import { IngestError } from "../errors.js";
+import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { createId } from "../lib/ids.js";
+import { Slots } from "../lib/slots.js";
+import { type Database, toDatabaseError } from "../store/database.js";
+import { keepHosts } from "../store/hosts/row-locks.js";
+import { SetWriter } from "../store/set-writer.js";
+import type { Transaction } from "../store/transaction.js";
+import {
+  findInventoryTask,
+  type InventoryTask,
+  insertFailedScan,
+  noteSoftwareScan,
+  type ScanCounts,
+  storeScan,
+} from "../store/work/inventory.js";
+import { type FinishedTasks, finishTasks } from "../store/work/task-results.js";
+import type { WorkHost } from "../store/work/work-host.js";
+import type { WorkEvents } from "./events.js";
+import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
+
+/** Uploads that are read at a time; each holds 16 MB of text at most. The others wait, unread. */
+const MAX_UPLOADS = 4;
+/** Longest wait for the next chunk: an upload that stalls must not keep the others waiting. */
+const CHUNK_TIMEOUT_MS = 60_000;
+/** What is read, and thrown away, of an upload that is refused. */
+const MAX_DRAINED_CHUNKS = 1_000;
+
+/** What {@link InventoryUploads} needs. */
+export interface InventoryUploadsOptions {
+  database: Database;
+  events: WorkEvents;
+  /** 60 seconds unless told otherwise. */
+  chunkTimeoutMs?: number | undefined;
+}
+
+/**
+ * Receives software inventories. An upload is stored as a whole, in one transaction, when its last chunk is there: one
+ * that breaks off removes nothing.
+ */
+export class InventoryUploads {
+  readonly #slots = new Slots(MAX_UPLOADS);
+  readonly #writer: Batcher<Outcome, Written>;
+
+  constructor(private readonly options: InventoryUploadsOptions) {
+    const { database, events } = options;
+    const setWriter = new SetWriter<Outcome, Written>({
+      write: (outcomes) => database.transaction((tx) => writeOutcomes(tx, outcomes)),
+      onRetry: ({ error }) => events.failed({ what: "a software inventory", error }),
+    });
+    this.#writer = new Batcher({
+      flush: (outcomes) => setWriter.write(outcomes),
+      maxItems: 1,
+    });
+  }
+
+  /**
+   * Receives one upload.
+   *
+   * @param signal aborted when the caller is gone
+   * @returns how many packages came, doubles included
+   * @throws IngestError `invalid_field`, `task_not_found`, `too_much`, `database_unavailable`
+   */
+  receive(
+    host: WorkHost & { agentId: string },
+    chunks: AsyncIterable<RawInventoryChunk>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    return this.#slots.run(signal, async () => {
+      const upload = new InventoryUpload(host.agentId);
+      const incoming = chunks[Symbol.asyncIterator]();
+      let task: InventoryTask | undefined;
+      try {
+        for (let next = await this.#next(incoming); !next.done; next = await this.#next(incoming)) {
+          upload.add(next.value);
+          task ??= await this.#requireTask(upload.scanId, host);
+        }
+        if (!upload.isComplete)
+          throw new IngestError("invalid_field", "is_last: the upload ended without a last chunk");
+      } catch (error) {
+        if (task?.isOpen) await this.#fail(host, upload, error);
+        // An agent whose upload is answered before it has ended reports `EOF` and not why.
+        if (error instanceof IngestError && error.code !== "deadline") await this.#drain(incoming);
+        throw error;
+      }
+      await this.#store(host, upload);
+      return upload.received;
+    });
+  }
+
+  async #drain(incoming: AsyncIterator<RawInventoryChunk>): Promise<void> {
+    for (let count = 0; count < MAX_DRAINED_CHUNKS; count++) {
+      const next = await this.#next(incoming).catch(() => undefined);
+      if (next === undefined || next.done) return;
+    }
+  }
+
+  async #next(incoming: AsyncIterator<RawInventoryChunk>): Promise<IteratorResult<RawInventoryChunk>> {
+    const { chunkTimeoutMs = CHUNK_TIMEOUT_MS } = this.options;
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      const error = new IngestError("deadline", `no chunk came for ${chunkTimeoutMs / 1000} seconds`);
+      timer = setTimeout(() => reject(error), chunkTimeoutMs);
+    });
+    try {
+      return await Promise.race([incoming.next(), timeout]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #requireTask(taskId: string, host: WorkHost): Promise<InventoryTask> {
+    const task = await findInventoryTask(this.options.database.db, taskId, host).catch((error: unknown) => {
+      throw toDatabaseError(error);
+    });
+    if (task === undefined) {
+      throw new IngestError("task_not_found", `scan_id: this host has no task ${JSON.stringify(taskId)}`);
+    }
+    if (!task.isInventory) throw new IngestError("invalid_field", `scan_id: task ${taskId} is no software inventory`);
+    return task;
+  }
+
+  async #store(host: WorkHost, upload: InventoryUpload): Promise<void> {
+    const { database, events } = this.options;
+    const { scanId: taskId, source, startedAt } = upload;
+    const scan = { id: createId(), taskId, source, startedAt, ...hostOf(host) };
+    const { counts, finished } = await this.#writer.add({ scan, packages: upload.packages });
+    events.tasksFinished(finished);
+    events.inventoryFinished({ ...hostOf(host), taskId, status: "success", packages: counts?.packages ?? 0 });
+    await noteSoftwareScan(database.db, host, new Date()).catch((error: unknown) =>
+      events.failed({ what: "the time of a software scan", error }),
+    );
+  }
+
+  async #fail(host: WorkHost, upload: InventoryUpload, cause: unknown): Promise<void> {
+    const { events } = this.options;
+    const { scanId: taskId, source, startedAt } = upload;
+    const error = cause instanceof IngestError ? cause.message : "the upload broke off";
+    const scan = { id: createId(), taskId, source, startedAt, ...hostOf(host) };
+    try {
+      const { finished } = await this.#writer.add({ scan, error });
+      events.tasksFinished(finished);
+    } catch (failure) {
+      events.failed({ what: "a software inventory that failed", error: failure });
+    }
+    events.inventoryFinished({ ...hostOf(host), taskId, status: "failed", error });
+  }
+}
+
+type Outcome = { scan: Parameters<typeof storeScan>[1] } & (
+  | { packages: InventoryUpload["packages"] }
+  | { error: string }
+);
+
+interface Written {
+  counts: ScanCounts | undefined;
+  finished: FinishedTasks;
+}
+
+async function writeOutcomes(tx: Transaction, outcomes: readonly Outcome[]): Promise<BatchOutcome<Written>[]> {
+  const hosts = await keepHosts(
+    tx,
+    outcomes.map(({ scan }) => scan.hostId),
+  );
+  const written: BatchOutcome<Written>[] = [];
+  for (const outcome of outcomes) {
+    const state = hosts.get(outcome.scan.hostId);
+    if (state === "busy") written.push({ busy: true });
+    else if (state === "locked") written.push({ done: await writeOutcome(tx, outcome) });
+    else written.push({ failed: new IngestError("task_not_found", "scan_id: the host was deleted") });
+  }
+  return written;
+}
+
+async function writeOutcome(tx: Transaction, outcome: Outcome): Promise<Written> {
+  const { scan } = outcome;
+  const { taskId, hostId, organisationId } = scan;
+  const end = { taskId, hostId, organisationId };
+  if ("error" in outcome) {
+    await insertFailedScan(tx, scan, outcome.error);
+    const finished = await finishTasks(tx, [{ ...end, exitCode: -1, resultJson: null, error: outcome.error }]);
+    return { counts: undefined, finished };
+  }
+  const counts = await storeScan(tx, scan, outcome.packages);
+  // Written here, because the agent's own result may be lost.
+  const resultJson = JSON.stringify({
+    scan_id: taskId,
+    package_count: counts.packages,
+    source: scan.source,
+    started_at: scan.startedAt.toISOString(),
+    completed_at: new Date().toISOString(),
+  });
+  return { counts, finished: await finishTasks(tx, [{ ...end, exitCode: 0, resultJson, error: "" }]) };
+}
+
+function hostOf({ hostId, organisationId }: WorkHost): WorkHost {
+  return { hostId, organisationId };
+}

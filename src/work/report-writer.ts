@@ -1,0 +1,137 @@
+import { IngestError } from "../errors.js";
+import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import type { Database } from "../store/database.js";
+import { keepHosts } from "../store/hosts/row-locks.js";
+import { SetWriter } from "../store/set-writer.js";
+import type { Transaction } from "../store/transaction.js";
+import { insertCheckResults } from "../store/work/checks.js";
+import { completeQueries } from "../store/work/queries.js";
+import { appendTaskOutput } from "../store/work/task-output.js";
+import { type FinishedTasks, finishTasks } from "../store/work/task-results.js";
+import type { WorkHost } from "../store/work/work-host.js";
+import type { WorkEvents } from "./events.js";
+import { type WorkReport, weightOf } from "./work-report.js";
+
+const MAX_BATCH_REPORTS = 100;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+/** What waits over all streams; beyond it streams are read more slowly. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** Ids of dropped results that are logged of one message. */
+const LOGGED_IDS = 5;
+
+/**
+ * Stores what agents bring back, in batches: {@link write} resolves when the transaction that holds a report has
+ * committed. Everything in it counts only together with the host of the stream it came on.
+ */
+export class ReportWriter {
+  readonly #batcher: Batcher<Waiting, Stored>;
+  readonly #events: WorkEvents;
+
+  constructor({ database, events }: { database: Database; events: WorkEvents }) {
+    this.#events = events;
+    const setWriter = new SetWriter<Waiting, Stored>({
+      write: (items) => database.transaction((tx) => writeBatch(tx, items)),
+      onRetry: ({ error }) => events.failed({ what: "results of agents", error }),
+    });
+    this.#batcher = new Batcher({
+      flush: (items) => setWriter.write(items),
+      maxItems: MAX_BATCH_REPORTS,
+      maxWeight: MAX_BATCH_BYTES,
+      maxWaitingWeight: MAX_WAITING_BYTES,
+    });
+  }
+
+  /**
+   * Stores a report. What is not the host's own, or nobody waits for, is dropped and logged; so is what can never be
+   * stored: the heartbeat that brought it is not refused for it.
+   *
+   * @throws IngestError `database_unavailable`
+   */
+  async write(host: WorkHost, report: WorkReport): Promise<void> {
+    const { hostId, organisationId } = host;
+    let stored: Stored;
+    try {
+      stored = await this.#batcher.add({ host, report, tried: false }, weightOf(report));
+    } catch (error) {
+      if (!(error instanceof IngestError) || error.code !== "not_storable") throw error;
+      this.#events.reportLost({ hostId, organisationId, error });
+      return;
+    }
+    const { finished, answered, dropped } = stored;
+    this.#events.tasksFinished(finished);
+    for (const { queryId, status } of answered) {
+      this.#events.queryCompleted({ hostId, organisationId, queryId, status });
+    }
+    for (const [kind, ids] of Object.entries(dropped)) {
+      if (ids.length > 0) {
+        const event = { hostId, organisationId, kind, ids: ids.slice(0, LOGGED_IDS), count: ids.length };
+        this.#events.workRefused(event);
+      }
+    }
+  }
+}
+
+interface Waiting {
+  host: WorkHost;
+  report: WorkReport;
+  /** A transaction that held it was begun before; whether that one has committed is not known. */
+  tried: boolean;
+}
+
+/** What became of a report. */
+interface Stored {
+  finished: FinishedTasks;
+  answered: { queryId: string; status: string }[];
+  /** Ids by what they are of. */
+  dropped: Record<"check" | "query" | "task", string[]>;
+}
+
+const NOTHING_FINISHED: FinishedTasks = { tasks: [], runs: [] };
+
+async function writeBatch(tx: Transaction, items: readonly Waiting[]): Promise<BatchOutcome<Stored>[]> {
+  const hosts = await keepHosts(
+    tx,
+    items.map(({ host }) => host.hostId),
+  );
+  const kept = items.filter(({ host }) => hosts.get(host.hostId) === "locked");
+  const gather = <Row>(of: (report: WorkReport) => Row[]) => kept.flatMap(({ report }) => of(report));
+  const checkResults = await insertCheckResults(
+    tx,
+    gather((report) => report.checkResults),
+  );
+  const queries = await completeQueries(
+    tx,
+    gather((report) => report.queryAnswers),
+  );
+  const outputs = await appendTaskOutput(
+    tx,
+    gather((report) => report.taskProgress),
+    kept.some(({ tried }) => tried),
+  );
+  const finished = await finishTasks(
+    tx,
+    gather((report) => report.taskOutcomes),
+  );
+  for (const item of kept) item.tried = true;
+  const ended = new Set(finished.tasks.map(({ id }) => id));
+  return items.map((item): BatchOutcome<Stored> => {
+    const { host, report } = item;
+    if (hosts.get(host.hostId) === "busy") return { busy: true };
+    const isKept = hosts.has(host.hostId);
+    const answered = report.queryAnswers.filter(({ queryId }) => isKept && queries.has(queryId));
+    const isTaskKnown = ({ taskId }: { taskId: string }) => outputs.has(taskId) || ended.has(taskId);
+    return {
+      done: {
+        answered,
+        finished: item === kept[0] ? finished : NOTHING_FINISHED,
+        dropped: {
+          check: report.checkResults.filter(({ id }) => !checkResults.has(id)).map(({ checkId }) => checkId),
+          query: report.queryAnswers.filter((answer) => !answered.includes(answer)).map(({ queryId }) => queryId),
+          task: [...report.taskProgress, ...report.taskOutcomes]
+            .filter((part) => !isTaskKnown(part))
+            .map(({ taskId }) => taskId),
+        },
+      },
+    };
+  });
+}

@@ -1,0 +1,47 @@
+import type { Test } from "tap";
+import { createLogger } from "../../dist/observe/logger.js";
+import { type Database, openDatabase } from "../../dist/store/database.js";
+import { WorkEvents } from "../../dist/work/events.js";
+import type { Push } from "../../dist/work/push.js";
+import type { TestDatabase } from "./database.js";
+import { eventually } from "./eventually.js";
+
+/** The product's own access to a test's database. */
+export function openStore(t: Test, { url }: TestDatabase, maxConnections = 4): Database {
+  const store = openDatabase({ url, maxConnections });
+  t.teardown(() => store.close());
+  return store;
+}
+
+/** Events that nobody reads, or that are gathered as lines. */
+export function quietEvents(): WorkEvents {
+  return new WorkEvents(createLogger("silent"));
+}
+
+/** An agent that takes what it is sent, and remembers it. */
+export class RecordingAgent {
+  readonly pushes: Push[] = [];
+  /** Whether it takes what it is sent. */
+  reads = true;
+  /** What it was offered while it took nothing. */
+  refused = 0;
+
+  readonly send = async (push: Push): Promise<boolean> => {
+    if (this.reads) this.pushes.push(push);
+    else this.refused += 1;
+    return this.reads;
+  };
+
+  /** All it was sent of one kind, in the order it came. */
+  of<K extends Push["kind"]>(kind: K): Extract<Push, { kind: K }>[] {
+    return this.pushes.filter((push): push is Extract<Push, { kind: K }> => push.kind === kind);
+  }
+
+  /** Waits until it has so many of one kind. */
+  async receives<K extends Push["kind"]>(kind: K, count = 1): Promise<Extract<Push, { kind: K }>[]> {
+    return eventually(
+      async () => this.of(kind),
+      (pushes) => pushes.length >= count,
+    );
+  }
+}

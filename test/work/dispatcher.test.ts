@@ -1,0 +1,268 @@
+import t, { type Test } from "tap";
+import { Dispatcher } from "../../dist/work/dispatcher.js";
+import { createTestDatabase } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";
+import { insertCheck, insertHosts, insertQuery, insertRun, readTasks, type TestHost } from "../support/work-rows.js";
+
+const HOUR_MS = 3_600_000;
+const NEVER_MS = 2 ** 30;
+
+const database = await createTestDatabase(t);
+
+/** One instance's dispatcher. Nothing is scanned by itself unless told. */
+function startDispatcher(t: Test, scanIntervalMs = NEVER_MS): Dispatcher {
+  const store = openStore(t, database);
+  const dispatcher = new Dispatcher({
+    database: store,
+    events: quietEvents(),
+    maxAgeMs: 24 * HOUR_MS,
+    scanIntervalMs,
+  });
+  t.teardown(() => dispatcher.stop());
+  return dispatcher;
+}
+
+async function oneHost(): Promise<TestHost> {
+  const [host] = await insertHosts(database, 1);
+  if (host === undefined) throw new Error("no host");
+  return host;
+}
+
+t.test("a session that opens is sent all that is due for its host", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const checkId = await insertCheck(database, host);
+  await insertCheck(database, host, { enabled: false });
+  const queryId = await insertQuery(database, host);
+  const { taskIds } = await insertRun(database, [host]);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [checks] = await agent.receives("checks");
+  const config = { checkId, checkType: "port", configJson: '{"host": "localhost", "port": 22}', intervalSeconds: 60 };
+  t.same(checks?.checks, [config], "as PostgreSQL writes the config, since an agent compares text");
+  const [queries] = await agent.receives("queries");
+  t.same(queries?.queries, [{ queryId, queryType: "list_ports" }]);
+  const [task] = await agent.receives("task");
+  t.same(task?.task, { taskId: taskIds[0], taskType: "custom_script", configJson: '{"script": "true"}' });
+  t.match((await readTasks(database, taskIds))[0], { status: "running", started_at: Date });
+});
+
+t.test("what changes while a session is open is sent once", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const first = await insertCheck(database, host);
+  dispatcher.hear({ kind: "checks", hostId: host.hostId });
+  await agent.receives("checks");
+  await insertQuery(database, host);
+  const renamed = await insertCheck(database, host, {
+    check_type: "cert_file",
+    config: { filePath: "/x", serverName: "s", timeoutSeconds: 5, file_path: "/kept", other: { filePath: "deep" } },
+  });
+  for (let n = 0; n < 3; n++) {
+    dispatcher.hear({ kind: "checks", hostId: host.hostId });
+    dispatcher.hear({ kind: "queries", hostId: host.hostId });
+  }
+  const [, checks] = await agent.receives("checks", 2);
+  t.same(checks?.checks.map((check) => check.checkId).sort(), [first, renamed].sort(), "always the full list");
+  const spelled = checks?.checks.find((check) => check.checkId === renamed)?.configJson ?? "";
+  t.same(JSON.parse(spelled), {
+    filePath: "/x",
+    server_name: "s",
+    timeout_seconds: 5,
+    file_path: "/kept",
+    other: { filePath: "deep" },
+  });
+  dispatcher.hear({ kind: "everything" });
+  await insertQuery(database, host);
+  dispatcher.hear({ kind: "queries", hostId: host.hostId });
+  const sentQueries = async () => agent.of("queries").flatMap(({ queries }) => queries);
+  t.equal((await eventually(sentQueries, ({ length }) => length >= 2)).length, 2, "the same query is sent once");
+  t.equal(agent.of("checks").length, 2, "unchanged checks are not sent again");
+});
+
+t.test("the last check that goes is replaced by one that does nothing", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const id = await insertCheck(database, host);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  await agent.receives("checks");
+  await database.query("update checks set deleted_at = now() where id = $1", [id]);
+  dispatcher.hear({ kind: "checks", hostId: host.hostId });
+  const [, none] = await agent.receives("checks", 2);
+  t.match(none?.checks, [{ checkType: "none", configJson: "{}", intervalSeconds: 2_147_483_647 }]);
+  // Checks survive streams: the agent of a new one may still be running it.
+  const again = new RecordingAgent();
+  dispatcher.join(host, again.send);
+  const [replaced] = await again.receives("checks");
+  t.match(replaced?.checks, [{ checkType: "none" }]);
+  const untouched = await oneHost();
+  const newcomer = new RecordingAgent();
+  dispatcher.join(untouched, newcomer.send);
+  await insertQuery(database, untouched);
+  dispatcher.hear({ kind: "queries", hostId: untouched.hostId });
+  await newcomer.receives("queries");
+  t.equal(newcomer.of("checks").length, 0, "a host that never had a check is sent none");
+});
+
+t.test("queries that are expired, answered or deleted are not sent", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  for (const set of ["expires_at = now()", "status = 'complete'", "deleted_at = now()"]) {
+    await database.query(`update agent_queries set ${set} where id = $1`, [await insertQuery(database, host)]);
+  }
+  const good = await insertQuery(database, host, "list_services");
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [queries] = await agent.receives("queries");
+  t.same(queries?.queries, [{ queryId: good, queryType: "list_services" }]);
+});
+
+t.test("never more hosts run a task than max_parallel allows, over two instances", async (t) => {
+  const hosts = await insertHosts(database, 40);
+  const instances = [startDispatcher(t), startDispatcher(t)];
+  const agents = hosts.map((host, n) => {
+    const agent = new RecordingAgent();
+    instances[n % 2]?.join(host, agent.send);
+    return agent;
+  });
+  const { runId, taskIds } = await insertRun(database, hosts, { maxParallel: 3 });
+  const running = async () => (await readTasks(database, taskIds)).filter(({ status }) => status === "running");
+  const hearAll = () => {
+    for (const instance of instances) for (let n = 0; n < 5; n++) instance.hear({ kind: "run", runId });
+  };
+  for (let done = 0; done < hosts.length; ) {
+    hearAll();
+    const now = await eventually(running, (rows) => rows.length >= Math.min(3, hosts.length - done));
+    if (now.length > 3) t.fail(`${now.length} rows run at once`);
+    await database.query("update task_run_hosts set status = 'success' where id = $1", [now[0]?.id]);
+    done += 1;
+  }
+  const sent = agents.flatMap((agent) => agent.of("task").map(({ task }) => task.taskId));
+  t.same([...sent].sort(), [...taskIds].sort(), "each task was sent once");
+});
+
+t.test("tasks of deleted or stopped runs, and old ones, are not sent", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const touch = async (statement: string) => {
+    const { runId, taskIds } = await insertRun(database, [host]);
+    await database.query(statement, [statement.includes("task_runs") ? runId : taskIds[0]]);
+    return taskIds;
+  };
+  const unsent = [
+    ...(await touch("update task_run_hosts set deleted_at = now() where id = $1")),
+    ...(await touch("update task_runs set deleted_at = now() where id = $1")),
+    ...(await touch("update task_runs set status = 'cancelling' where id = $1")),
+    ...(await touch("update task_run_hosts set created_at = now() - interval '25 hours' where id = $1")),
+  ];
+  const { taskIds } = await insertRun(database, [host]);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [first] = await agent.receives("task");
+  t.equal(first?.task.taskId, taskIds[0]);
+  t.same(new Set((await readTasks(database, unsent)).map(({ status }) => status)), new Set(["pending"]));
+});
+
+t.test("a task that could not be sent waits again, and is sent on the next stream", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const deaf = new RecordingAgent();
+  deaf.reads = false;
+  const seat = dispatcher.join(host, deaf.send);
+  const { runId, taskIds } = await insertRun(database, [host]);
+  dispatcher.hear({ kind: "run", runId });
+  await eventually(
+    async () => deaf.refused,
+    (refused) => refused > 0,
+  );
+  await eventually(
+    async () => (await readTasks(database, taskIds))[0],
+    (row) => row?.status === "pending",
+  );
+  for (let n = 0; n < 20; n++) dispatcher.hear({ kind: "run", runId });
+  dispatcher.leave(seat);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [task] = await agent.receives("task");
+  t.equal(task?.task.taskId, taskIds[0]);
+  t.equal(deaf.refused, 1, "it is not tried again and again while the agent takes nothing");
+  t.match((await readTasks(database, taskIds))[0], { status: "running" });
+});
+
+t.test("an inventory that runs is sent again on the next stream, another task is not", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const inventory = await insertRun(database, [host], { type: "software_inventory", status: "running" });
+  await insertRun(database, [host], { type: "custom_script", status: "running" });
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const waiting = await insertRun(database, [host]);
+  dispatcher.hear({ kind: "run", runId: waiting.runId });
+  await agent.receives("task", 2);
+  t.same(
+    agent.of("task").map(({ task }) => task.taskId),
+    [inventory.taskIds[0], waiting.taskIds[0]],
+  );
+});
+
+t.test("a cancellation is sent once in a stream", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const { runId, taskIds } = await insertRun(database, [host], { status: "running" });
+  await database.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskIds[0]]);
+  dispatcher.hear({ kind: "run", runId });
+  const [cancellation] = await agent.receives("cancellations");
+  t.same(cancellation?.taskIds, taskIds);
+  dispatcher.hear({ kind: "run", runId });
+  await insertQuery(database, host);
+  dispatcher.hear({ kind: "queries", hostId: host.hostId });
+  await agent.receives("queries");
+  t.equal(agent.of("cancellations").length, 1);
+  const next = new RecordingAgent();
+  dispatcher.join(host, next.send);
+  t.same((await next.receives("cancellations"))[0]?.taskIds, taskIds, "and once more in the next one");
+});
+
+t.test("a scan finds what was not notified", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t, 50);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  await insertQuery(database, host);
+  await agent.receives("queries");
+  await insertCheck(database, host);
+  await agent.receives("checks");
+  await insertRun(database, [host]);
+  await agent.receives("task");
+  const before = agent.pushes.length;
+  await insertQuery(database, host);
+  await agent.receives("queries", 2);
+  t.equal(agent.pushes.length, before + 1, "further scans send nothing twice");
+});
+
+t.test("a database that fails for a while loses nothing", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const agent = new RecordingAgent();
+  const terminate = () =>
+    database.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and application_name = 'ct-ops-ingest'`,
+    );
+  dispatcher.join(host, agent.send);
+  for (let n = 0; n < 5; n++) {
+    await insertQuery(database, host);
+    dispatcher.hear({ kind: "queries", hostId: host.hostId });
+    await terminate();
+  }
+  await eventually(
+    async () => agent.of("queries").flatMap(({ queries }) => queries).length,
+    (count) => count === 5,
+  );
+});
