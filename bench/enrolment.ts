@@ -4,13 +4,9 @@
  *
  * The service, PostgreSQL (fsync on) and this process, which sends the load, share the machine.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { createAgentKey } from "../dist/agent/agent-key.js";
 import { type Connection, openConnection } from "../dist/agent/connection.js";
@@ -27,6 +23,7 @@ import { createLogger } from "../dist/observe/logger.js";
 import { openDatabase } from "../dist/store/database.js";
 import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
 import { migrateStandalone } from "../dist/store/migrate.js";
+import { startService } from "./support/service-process.js";
 
 const { values } = parseArgs({
   options: {
@@ -126,24 +123,8 @@ async function measure(databaseUrl: string): Promise<void> {
     );
     console.log(`ratio           ${range(ratios, 2)}`);
   } finally {
-    service.process.kill("SIGTERM");
-    await once(service.process, "exit");
+    await service.stop();
   }
-}
-
-async function startService(env: Record<string, string>): Promise<{ process: ChildProcess; port: number; ca: string }> {
-  const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
-  const child = spawn(process.execPath, [main, "serve"], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { msg, grpcPort } = JSON.parse(line);
-    if (msg !== "ready") continue;
-    child.stdout.resume();
-    return { process: child, port: grpcPort, ca: await readFile(env.INGEST_TLS_CERT ?? "", "utf8") };
-  }
-  throw new Error("the service did not start");
 }
 
 /** Made beforehand: keys and their requests are the agents' work. */

@@ -1,0 +1,39 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** A service that runs in a process of its own. */
+export interface ServiceProcess {
+  /** Of the RPC listener. */
+  port: number;
+  /** PEM of the CA that agents check the server certificate against. */
+  ca: string;
+  /** Ends it, and waits for that. */
+  stop(): Promise<void>;
+}
+
+/** Starts `serve` with this environment, and waits until it is ready. */
+export async function startService(env: Record<string, string>): Promise<ServiceProcess> {
+  const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+  const child = spawn(process.execPath, [main, "serve"], {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { msg, grpcPort } = JSON.parse(line);
+    if (msg !== "ready") continue;
+    child.stdout.resume();
+    return {
+      port: grpcPort,
+      ca: await readFile(env.INGEST_TLS_CERT ?? "", "utf8"),
+      stop: async () => {
+        const exited = once(child, "exit");
+        child.kill("SIGTERM");
+        await exited;
+      },
+    };
+  }
+  throw new Error("the service did not start");
+}
