@@ -157,7 +157,8 @@ export function encryptionSecretIn(
   return [environment.LDAP_ENCRYPTION_KEY, environment.BETTER_AUTH_SECRET].find(isSet);
 }
 
-function databaseUrlName(environment: Readonly<Record<string, string | undefined>>) {
+/** The variable that {@link databaseUrlIn} takes it from. */
+export function databaseUrlName(environment: Readonly<Record<string, string | undefined>>): string | undefined {
   return DATABASE_URL_NAMES.find((name) => isSet(environment[name]));
 }
 
@@ -226,6 +227,11 @@ export function readValidVariables(environment: Readonly<Record<string, string |
     return parsed.success && parsed.data !== undefined ? [[name, parsed.data]] : [];
   });
   return Object.fromEntries(valid);
+}
+
+/** The variables of this service that an environment sets, each under the one name it is known by here. */
+export function settingsIn(environment: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(namedVariables(environment)).filter(([name]) => name in variables.shape));
 }
 
 /** The variables that are set, each under the one name it is known by here. */

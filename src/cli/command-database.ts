@@ -1,22 +1,88 @@
-import { databaseUrlIn } from "../config.js";
+import {
+  DEFAULT_JWT_KEY_FILE,
+  databaseUrlIn,
+  databaseUrlName,
+  encryptionSecretIn,
+  readValidVariables,
+} from "../config.js";
+import { parsePostgresUrl } from "../lib/postgres-url.js";
 import { type Database, openDatabase } from "../store/database.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev/dev-instance.js";
+import { printable } from "./terminal/table.js";
 
-/** The database a command works on: `DATABASE_URL`, or that of the `dev` instance that runs in this checkout. */
-export async function findDatabaseUrl(env: CommandContext["env"]): Promise<string> {
-  const url = databaseUrlIn(env) ?? (await findDevInstance())?.databaseUrl;
-  if (url === undefined) {
-    throw new Error("no database: set DATABASE_URL, or start a service in this directory with `npm start`");
-  }
-  return url;
+/** What a command works on. */
+export interface CommandTarget {
+  databaseUrl: string;
+  /** Where the service whose database that is keeps the key that signs access tokens. */
+  jwtKeyFile: string;
+  /** Encrypts the agent CA's key in that database. */
+  encryptionSecret: string | undefined;
+  /** The certificate of an own agent CA. */
+  agentCaFile: string | undefined;
 }
 
-/** Opens that database for the time of `work`. */
-export async function withDatabase<T>({ env }: CommandContext, work: (database: Database) => Promise<T>): Promise<T> {
-  const database = openDatabase({ url: await findDatabaseUrl(env), maxConnections: 2 });
+type Environment = CommandContext["env"];
+
+/**
+ * The environment a command works in: its own where that names a database, otherwise that of the `dev` instance which runs
+ * in this directory. The two are never mixed: the keys of one service would go into the database of another.
+ */
+export async function findEnvironment(env: Environment): Promise<Environment> {
+  return databaseUrlIn(env) === undefined ? ((await findDevInstance())?.environment ?? env) : env;
+}
+
+/** Works on the database of a command without changing it. */
+export async function readDatabase<T>(
+  { env }: CommandContext,
+  work: (database: Database, target: CommandTarget) => Promise<T>,
+): Promise<T> {
+  return withDatabase(await findTarget(env), work);
+}
+
+/** Works on the database of a command, and says before which one that is. */
+export async function changeDatabase<T>(
+  { env, warn }: CommandContext,
+  work: (database: Database, target: CommandTarget) => Promise<T>,
+): Promise<T> {
+  const target = await findTarget(env);
+  warn(announceDatabase(env, target.databaseUrl));
+  return withDatabase(target, work);
+}
+
+/** @throws Error when nothing names a database */
+export async function findTarget(env: Environment): Promise<CommandTarget> {
+  const environment = await findEnvironment(env);
+  const databaseUrl = databaseUrlIn(environment);
+  if (databaseUrl === undefined) {
+    throw new Error("no database: set DATABASE_URL, or start a service in this directory with `npm start`");
+  }
+  const variables = readValidVariables(environment);
+  return {
+    databaseUrl,
+    jwtKeyFile: variables.INGEST_JWT_KEY_FILE ?? DEFAULT_JWT_KEY_FILE,
+    encryptionSecret: encryptionSecretIn(variables),
+    agentCaFile: variables.INGEST_AGENT_CA_CERT,
+  };
+}
+
+/** Names the database that is about to be changed, and what chose it; without its password. */
+export function announceDatabase(env: Environment, databaseUrl: string): string {
+  const parsed = parsePostgresUrl(databaseUrl);
+  const chosenBy = databaseUrlName(env) ?? "the dev instance of this directory";
+  if ("problems" in parsed) throw new Error(`${chosenBy} is not valid: ${parsed.problems.join("; ")}`);
+  const { hosts, user, database } = parsed.url;
+  const servers = hosts.map(({ host, port }) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`));
+  return `changing ${printable(`database ${database ?? user ?? ""} on ${servers.join(", ")}`)} (${chosenBy})`;
+}
+
+async function withDatabase<T>(
+  target: CommandTarget,
+  work: (database: Database, target: CommandTarget) => Promise<T>,
+): Promise<T> {
+  const database = openDatabase({ url: target.databaseUrl, maxConnections: 2 });
   try {
-    return await work(database);
+    return await work(database, target);
   } finally {
     await database.close();
   }

@@ -1,5 +1,5 @@
 import type { Database } from "../store/database.js";
-import { withDatabase } from "./command-database.js";
+import { changeDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
 import { printable } from "./terminal/table.js";
@@ -17,7 +17,7 @@ export async function forEachId(
   work: (database: Database, id: string) => Promise<string>,
 ): Promise<void> {
   const problems: string[] = [];
-  await withDatabase(context, async (database) => {
+  await changeDatabase(context, async (database) => {
     for (const id of ids) {
       try {
         const name = await work(database, id);

@@ -15,7 +15,7 @@ const run = promisify(execFile);
 
 interface DevInstance {
   pid: number;
-  databaseUrl: string;
+  environment: { DATABASE_URL: string };
 }
 
 /** Starts `npm start` and waits for its banner. */
@@ -99,7 +99,7 @@ t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", as
   process.kill(-(npm.pid as number), "SIGINT");
   await once(npm.stdout as NodeJS.ReadableStream, "close");
   t.match(output(), /Stopped\.\n$/);
-  t.ok(await isClosed(dev.databaseUrl), "PostgreSQL is stopped too");
+  t.ok(await isClosed(dev.environment.DATABASE_URL), "PostgreSQL is stopped too");
 });
 
 t.test("a kill of npm ends all that it started", async (t) => {
@@ -107,7 +107,7 @@ t.test("a kill of npm ends all that it started", async (t) => {
   const { npm, dev } = await startNpm(directory);
   npm.kill("SIGKILL");
   await once(npm.stdout as NodeJS.ReadableStream, "close");
-  t.ok(await isClosed(dev.databaseUrl), "PostgreSQL is stopped");
+  t.ok(await isClosed(dev.environment.DATABASE_URL), "PostgreSQL is stopped");
 });
 
 t.test("what cannot work ends with one clear line and exit code 1", async (t) => {

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { withDatabase } from "../command-database.js";
+import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { readAgentReport } from "./agent-report.js";
 import { formatAgentReport } from "./agent-report-text.js";
@@ -11,7 +11,7 @@ export function agentShowCommand(context: CommandContext): Command {
     .argument("<id>", "id of an agent")
     .option("--json", "print JSON only")
     .action(async (id: string, { json }: { json?: true }) => {
-      const report = await withDatabase(context, ({ db }) => readAgentReport(db, id));
+      const report = await readDatabase(context, ({ db }) => readAgentReport(db, id));
       context.print(json ? JSON.stringify(report) : formatAgentReport(report, context.terminal));
     });
 }

@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../../store/agents/agents.js";
-import { withDatabase } from "../command-database.js";
+import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
 import { formatTable } from "../terminal/table.js";
@@ -26,7 +26,7 @@ function listCommand(context: CommandContext): Command {
     .addOption(new Option("--status <status>", "only those with this status").choices(AGENT_STATUSES))
     .option("--json", "print JSON only")
     .action(async ({ status, json }: { status?: AgentStatus; json?: true }) => {
-      const rows = await withDatabase(context, ({ db }) => listAgents(db, status === undefined ? {} : { status }));
+      const rows = await readDatabase(context, ({ db }) => listAgents(db, status === undefined ? {} : { status }));
       const listed = rows.map(toListed);
       if (json) {
         context.print(JSON.stringify(listed));

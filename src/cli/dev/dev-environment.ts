@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { encryptionSecretIn, settingsIn } from "../../config.js";
 import type { CommandContext } from "../context.js";
 import { devTlsFilesIn, writeDevTls } from "./dev-tls.js";
 
@@ -10,13 +11,15 @@ export async function developmentEnvironment(
   dataDir: string,
   databaseUrl: string,
 ): Promise<Record<string, string | undefined>> {
-  const tls = env.INGEST_TLS_CERT || env.INGEST_TLS_KEY ? undefined : await loadServerCertificate(join(dataDir, "tls"));
-  const hasSecret = env.LDAP_ENCRYPTION_KEY || env.BETTER_AUTH_SECRET;
+  const set = settingsIn(env);
+  const hasTls = set.INGEST_TLS_CERT !== undefined || set.INGEST_TLS_KEY !== undefined;
+  const tls = hasTls ? undefined : await loadServerCertificate(join(dataDir, "tls"));
+  const hasSecret = encryptionSecretIn(set) !== undefined;
   return {
-    INGEST_LOG_LEVEL: "warn",
-    INGEST_JWT_KEY_FILE: join(dataDir, "jwt_key.pem"),
     ...env,
     DATABASE_URL: databaseUrl,
+    INGEST_LOG_LEVEL: set.INGEST_LOG_LEVEL ?? "warn",
+    INGEST_JWT_KEY_FILE: set.INGEST_JWT_KEY_FILE ?? join(dataDir, "jwt_key.pem"),
     ...(tls && { INGEST_TLS_CERT: tls.certFile, INGEST_TLS_KEY: tls.keyFile }),
     ...(!hasSecret && { LDAP_ENCRYPTION_KEY: await loadSecret(join(dataDir, "encryption-key")) }),
   };

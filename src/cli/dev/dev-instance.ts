@@ -7,12 +7,11 @@ export const DEFAULT_DATA_DIR = ".data";
 
 const schema = z.object({
   pid: z.number(),
-  databaseUrl: z.string(),
   grpcAddress: z.string(),
   caFile: z.string(),
   token: z.string(),
-  jwtKeyFile: z.string(),
-  encryptionSecret: z.string().optional(),
+  /** The variables it was configured with: database, files, secrets. */
+  environment: z.record(z.string(), z.string()),
 });
 
 /** What other commands need to know of the `dev` instance that runs in this checkout. */

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
 import { createLifetime, startApp } from "../../app.js";
-import { readValidVariables } from "../../config.js";
+import { databaseUrlIn, readValidVariables, settingsIn } from "../../config.js";
 import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
 import type { Lifetime } from "../../lib/lifetime.js";
@@ -12,6 +12,7 @@ import { tryLockInstance } from "../../store/advisory-locks.js";
 import { openDatabase, type Queryable } from "../../store/database.js";
 import { insertOrganisation, listOrganisations } from "../../store/enrolment/organisations.js";
 import { migrateStandalone } from "../../store/migrate.js";
+import { announceDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { requireConfig, runUntilTold } from "../run-service.js";
 import { developmentEnvironment, readOptional } from "./dev-environment.js";
@@ -35,7 +36,9 @@ async function runDev(context: CommandContext, dataDir: string): Promise<void> {
   const lifetime = createLifetime(logger, (variables.INGEST_STOP_TIMEOUT_SECONDS ?? 0) * 1000);
   await runUntilTold(context, { lifetime, logger }, async () => {
     await makeDataDir(dataDir);
-    const databaseUrl = context.env.DATABASE_URL || (await openEmbeddedPostgres(context, dataDir, lifetime));
+    const named = databaseUrlIn(context.env);
+    if (named !== undefined) context.warn(announceDatabase(context.env, named));
+    const databaseUrl = named ?? (await openEmbeddedPostgres(context, dataDir, lifetime));
     await start(context, { dataDir, databaseUrl, logger, lifetime });
   });
   context.print("Stopped.");
@@ -71,7 +74,8 @@ interface Start {
 }
 
 async function start(context: CommandContext, { dataDir, databaseUrl, logger, lifetime }: Start): Promise<void> {
-  const config = requireConfig(await developmentEnvironment(context.env, dataDir, databaseUrl), context.warn);
+  const environment = await developmentEnvironment(context.env, dataDir, databaseUrl);
+  const config = requireConfig(environment, context.warn);
   await lifetime.open("migrations of the platform", (signal) => migrateStandalone(databaseUrl, signal));
   const token = await lifetime.open("enrolment token", () =>
     withQueryable(databaseUrl, (db) => loadToken(db, dataDir)),
@@ -82,12 +86,10 @@ async function start(context: CommandContext, { dataDir, databaseUrl, logger, li
   lifetime.register("note for other commands", () => removeDevInstance(dataDir), { vital: true });
   await writeDevInstance(dataDir, {
     pid: process.pid,
-    databaseUrl,
     grpcAddress,
     caFile,
     token,
-    jwtKeyFile: resolve(config.jwtKeyFile),
-    encryptionSecret: config.agentCa.encryptionSecret,
+    environment: { ...settingsIn(environment), INGEST_JWT_KEY_FILE: resolve(config.jwtKeyFile) },
   });
   context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
 }

@@ -1,10 +1,9 @@
 import { Command } from "commander";
-import { databaseUrlIn, parseConfig, readValidVariables } from "../../config.js";
+import { parseConfig, readValidVariables } from "../../config.js";
 import { type Database, openDatabase } from "../../store/database.js";
 import { readServerVersion } from "../../store/inspection.js";
+import { findEnvironment } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { developmentEnvironment } from "../dev/dev-environment.js";
-import { DEFAULT_DATA_DIR, findDevInstance } from "../dev/dev-instance.js";
 import type { Check } from "./check.js";
 import { agentCaCheck } from "./checks/agent-ca.js";
 import { agentsCheck } from "./checks/agents.js";
@@ -56,12 +55,6 @@ function checks(databaseProblem: unknown): Check[] {
     descriptorsCheck,
     unsupportedFeaturesCheck,
   ];
-}
-
-/** The environment of `serve`, or that of the `dev` instance that runs in this directory. */
-async function findEnvironment(env: CommandContext["env"]): Promise<CommandContext["env"]> {
-  const dev = databaseUrlIn(env) !== undefined ? undefined : await findDevInstance();
-  return dev === undefined ? env : developmentEnvironment(env, DEFAULT_DATA_DIR, dev.databaseUrl);
 }
 
 async function connect(url: string | undefined): Promise<{ database?: Database; problem?: unknown }> {

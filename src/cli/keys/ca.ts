@@ -1,10 +1,9 @@
 import { Command } from "commander";
 import { type AgentCaOverview, describeAgentCas } from "../../identity/agent-ca/agent-ca-overview.js";
 import { retireAgentCa, rotateAgentCa } from "../../identity/agent-ca/agent-ca-rotation.js";
-import { withDatabase } from "../command-database.js";
+import { changeDatabase, readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { formatTable } from "../terminal/table.js";
-import { findKeySettings } from "./key-settings.js";
 
 /** `ca list`, `ca rotate` and `ca retire`. */
 export function caCommand(context: CommandContext): Command {
@@ -21,7 +20,7 @@ function listCommand(context: CommandContext): Command {
     .option("--json", "print JSON only")
     .action(async ({ json }: { json?: true }) => {
       context.progress("counting certificates");
-      const cas = await withDatabase(context, ({ db }) => describeAgentCas(db));
+      const cas = await readDatabase(context, ({ db }) => describeAgentCas(db));
       context.progress("");
       if (json) {
         context.print(JSON.stringify(cas.map(toListed)));
@@ -69,18 +68,19 @@ function rotateCommand(context: CommandContext): Command {
     .description("make a new CA that signs from now on; certificates of the old one stay good")
     .option("--force", "also when the encryption secret does not open the current CA's key")
     .action(async ({ force = false }: { force?: boolean }) => {
-      const { agentCaFile, encryptionSecret: secret } = await findKeySettings(context.env);
-      if (agentCaFile !== undefined) {
-        throw new Error(
-          `the service signs with your own CA in ${agentCaFile}: replace the files INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY name`,
-        );
-      }
-      if (secret === undefined) {
-        throw new Error(
-          "set LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET as the service has it: it encrypts the new CA's key",
-        );
-      }
-      const ca = await withDatabase(context, (database) => rotateAgentCa(database, { secret, force }));
+      const ca = await changeDatabase(context, async (database, { agentCaFile, encryptionSecret: secret }) => {
+        if (agentCaFile !== undefined) {
+          throw new Error(
+            `the service signs with your own CA in ${agentCaFile}: replace the files INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY name`,
+          );
+        }
+        if (secret === undefined) {
+          throw new Error(
+            "set LDAP_ENCRYPTION_KEY or BETTER_AUTH_SECRET as the service has it: it encrypts the new CA's key",
+          );
+        }
+        return rotateAgentCa(database, { secret, force });
+      });
       context.print(`agent CA ${ca.fingerprintSha256.slice(0, 16)} signs from now on, until ${day(ca.notAfter)}`);
       context.warn("Agents move to it by themselves; `ca list` shows how many are left.");
     });
@@ -93,7 +93,7 @@ function retireCommand(context: CommandContext): Command {
     .option("--force", "also while agents depend on it: their streams end, and they register again")
     .action(async (id: string, { force = false }: { force?: boolean }) => {
       const onDependants = ({ agents }: AgentCaOverview) => context.print(`${agents} agents depend on agent CA ${id}`);
-      await withDatabase(context, (database) => retireAgentCa(database, id, { force, onDependants }));
+      await changeDatabase(context, (database) => retireAgentCa(database, id, { force, onDependants }));
       context.print(`retired ${id}: its certificates are refused`);
     });
 }

@@ -5,10 +5,9 @@ import {
   rotateSigningKey,
   type SigningKeyState,
 } from "../../identity/signing-keys/signing-key-rotation.js";
-import { withDatabase } from "../command-database.js";
+import { changeDatabase, readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { formatTable } from "../terminal/table.js";
-import { findKeySettings } from "./key-settings.js";
 
 const STATE: Readonly<Record<SigningKeyState, string>> = {
   announced: "in the key file, signs soon",
@@ -32,8 +31,7 @@ function listCommand(context: CommandContext): Command {
     .description("list the keys whose tokens are accepted")
     .option("--json", "print JSON only")
     .action(async ({ json }: { json?: true }) => {
-      const { jwtKeyFile } = await findKeySettings(context.env);
-      const keys = await withDatabase(context, ({ db }) => describeSigningKeys(db, jwtKeyFile));
+      const keys = await readDatabase(context, ({ db }, { jwtKeyFile }) => describeSigningKeys(db, jwtKeyFile));
       if (json) {
         const listed = keys.map(({ kid, state, createdAt, publishedUntil }) => ({
           kid,
@@ -63,9 +61,10 @@ function rotateCommand(context: CommandContext): Command {
   return new Command("rotate")
     .description("put a new key into INGEST_JWT_KEY_FILE; services that run change over by themselves")
     .action(async () => {
-      const { jwtKeyFile } = await findKeySettings(context.env);
-      const kid = await withDatabase(context, ({ db }) => rotateSigningKey(db, jwtKeyFile));
-      context.print(`${jwtKeyFile} holds key ${kid}`);
+      await changeDatabase(context, async ({ db }, { jwtKeyFile }) => {
+        const kid = await rotateSigningKey(db, jwtKeyFile);
+        context.print(`${jwtKeyFile} holds key ${kid}`);
+      });
       context.warn("Services that use the file sign with it in about six minutes; tokens of the old key stay good.");
     });
 }
@@ -76,8 +75,7 @@ function retireCommand(context: CommandContext): Command {
     .argument("<kid>", "kid of the key")
     .option("--force", "also when it signed lately")
     .action(async (kid: string, { force = false }: { force?: boolean }) => {
-      const { jwtKeyFile: path } = await findKeySettings(context.env);
-      await withDatabase(context, ({ db }) => retireSigningKey(db, kid, { path, force }));
+      await changeDatabase(context, ({ db }, { jwtKeyFile: path }) => retireSigningKey(db, kid, { path, force }));
       context.print(`retired ${kid}; every instance refuses its tokens within half a minute`);
     });
 }

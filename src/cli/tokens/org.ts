@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { insertOrganisation, listOrganisations, type OrganisationRow } from "../../store/enrolment/organisations.js";
-import { withDatabase } from "../command-database.js";
+import { changeDatabase, readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { formatTable } from "../terminal/table.js";
 
@@ -20,7 +20,7 @@ function listCommand(context: CommandContext): Command {
     .description("list the organisations")
     .option("--json", "print JSON only")
     .action(async ({ json }: { json?: true }) => {
-      const listed = (await withDatabase(context, ({ db }) => listOrganisations(db))).map(toListed);
+      const listed = (await readDatabase(context, ({ db }) => listOrganisations(db))).map(toListed);
       if (json) {
         context.print(JSON.stringify(listed));
         return;
@@ -43,7 +43,7 @@ function createCommand(context: CommandContext): Command {
     .option("--json", "print JSON only")
     .action(async (name: string, options: { slug?: string; json?: true }) => {
       const slug = options.slug ?? slugOf(name);
-      const row = await withDatabase(context, ({ db }) => insertOrganisation(db, { name, slug }));
+      const row = await changeDatabase(context, ({ db }) => insertOrganisation(db, { name, slug }));
       if (row === undefined) throw new Error(`there is, or was, an organisation with the slug ${slug}: choose another`);
       context.print(options.json ? JSON.stringify(toListed(row)) : `made ${row.id} (${slug})`);
     });

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { readTags } from "../../enrolment/tags.js";
 import { type EnrolmentTokenSummary, listEnrolmentTokens } from "../../store/enrolment/enrolment-tokens.js";
-import { withDatabase } from "../command-database.js";
+import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { formatTable } from "../terminal/table.js";
 
@@ -11,7 +11,7 @@ export function tokenListCommand(context: CommandContext): Command {
     .description("list the enrolment tokens that were not revoked; the tokens themselves are never shown")
     .option("--json", "print JSON only")
     .action(async ({ json }: { json?: true }) => {
-      const rows = await withDatabase(context, ({ db }) => listEnrolmentTokens(db));
+      const rows = await readDatabase(context, ({ db }) => listEnrolmentTokens(db));
       const listed = rows.map(({ metadata, ...row }) => ({ ...row, tags: readTags(metadata?.tags) }));
       if (json) {
         context.print(JSON.stringify(listed));

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
 import { revokeEnrolmentToken } from "../../store/enrolment/enrolment-tokens.js";
 import type { Tag } from "../../store/hosts/tags.js";
-import { withDatabase } from "../command-database.js";
+import { changeDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
 import { readDurationMs } from "../terminal/duration.js";
@@ -39,7 +39,7 @@ function createCommand(context: CommandContext): Command {
     .option("--json", "print JSON only")
     .action(async (options: CreateOptions) => {
       const { label, org, autoApprove = false, maxUses, expiresIn, tag, json } = options;
-      const { token, row } = await withDatabase(context, ({ db }) =>
+      const { token, row } = await changeDatabase(context, ({ db }) =>
         issueEnrolmentToken(db, {
           label,
           autoApprove,
