@@ -109,7 +109,7 @@ for (const protocol of ["grpc", "grpc-web", "connect"] as const) {
     const key = createTestKey();
     const client = createIngestClient({ ...service, protocol });
     t.teardown(() => client.close());
-    const request = { publicKey: key.rawPem, csrDer: await createTestCsr(key), agentInfo: { hostname: protocol } };
+    const request = { publicKey: key.rawPem, csrDer: createTestCsr(key), agentInfo: { hostname: protocol } };
     const answer = await client.register({ ...request, orgToken: await service.createToken() });
     t.match(answer, { status: "active", clientCertPem: /^-----BEGIN CERTIFICATE/ });
     await t.rejects(client.register({ ...request, csrDer: new Uint8Array() }), { code: Code.InvalidArgument });

@@ -1,19 +1,16 @@
 /**
- * Runs the tests: starts a PostgreSQL of their own, makes the database and the signing key they copy, runs the files, and
+ * Runs the tests: starts a PostgreSQL of their own, makes what they copy, runs the files, and
  * leaves nothing. Arguments choose files, by their path or a part of it: `npm test -- test/enrolment/tokens.test.ts`,
  * `npm test -- enrolment`. tap's own variables work, for example `TAP_GREP=/offline/`.
  */
-import { chmod, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
 import { availableParallelism, constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import pg from "pg";
 import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
-import { generateSigningKeyPem } from "../dist/identity/signing-keys/signing-key.js";
-import { migrateStandalone } from "../dist/store/migrate.js";
 import { chooseFiles } from "./runner/choose-files.js";
 import { runFiles } from "./runner/run-files.js";
-import { TEMPLATE_DATABASE } from "./support/database.js";
+import { makeFixtures } from "./support/fixtures.js";
 
 const MIN_MEMORY_BYTES = 4 * 1024 ** 3;
 const SOURCES = fileURLToPath(new URL("../test", import.meta.url));
@@ -34,10 +31,7 @@ try {
     settings: { fsync: "off", full_page_writes: "off", max_connections: 300 },
   });
   try {
-    await createTemplate(postgres.url(), postgres.url(TEMPLATE_DATABASE));
-    const signingKeyFile = join(directory, "jwt_key.pem");
-    await writeFile(signingKeyFile, await generateSigningKeyPem(), { mode: 0o600 });
-    const env = { ...process.env, TEST_POSTGRES_URL: postgres.url(), TEST_SIGNING_KEY_FILE: signingKeyFile };
+    const env = { ...process.env, ...(await makeFixtures(join(directory, "fixtures"), postgres.url)) };
     const totals = await runFiles(files, { jobs: availableParallelism(), env, signal: interruption.signal });
     const { passed, failed, skipped } = totals;
     console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
@@ -59,17 +53,4 @@ async function rootDirectory(): Promise<string> {
   const inMemory = "/dev/shm";
   const { bavail, bsize } = await statfs(inMemory).catch(() => ({ bavail: 0, bsize: 0 }));
   return bavail * bsize >= MIN_MEMORY_BYTES ? inMemory : tmpdir();
-}
-
-async function createTemplate(serverUrl: string, templateUrl: string): Promise<void> {
-  const admin = new pg.Client({ connectionString: serverUrl });
-  await admin.connect();
-  try {
-    await admin.query(`create database ${TEMPLATE_DATABASE}`);
-    await migrateStandalone(templateUrl);
-    // Cloning fails while somebody is connected to the template.
-    await admin.query(`alter database ${TEMPLATE_DATABASE} with is_template true allow_connections false`);
-  } finally {
-    await admin.end();
-  }
 }

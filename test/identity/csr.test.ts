@@ -1,4 +1,6 @@
-import { createPublicKey } from "node:crypto";
+import { createPublicKey, webcrypto } from "node:crypto";
+import "reflect-metadata";
+import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
@@ -19,13 +21,25 @@ async function isAccepted(csrDer: Buffer): Promise<boolean> {
 }
 
 t.test("a request that its key has signed proves possession", async (t) => {
-  const csr = await createTestCsr(key);
+  const csr = createTestCsr(key);
   t.ok(await isAccepted(csr));
   t.ok(await isAccepted(Buffer.from(new Uint8Array(csr))), "wherever the bytes are");
 });
 
+t.test("a request that another library wrote does, too", async (t) => {
+  const keys = (await webcrypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
+  const { rawData } = await Pkcs10CertificateRequestGenerator.create({
+    name: "O=Example, CN=agent",
+    keys,
+    signingAlgorithm: { name: "Ed25519" },
+  });
+  const raw = Buffer.from(await webcrypto.subtle.exportKey("raw", keys.publicKey)).toString("base64");
+  const itsKey = parseAgentPublicKey(`-----BEGIN PUBLIC KEY-----\n${raw}\n-----END PUBLIC KEY-----\n`);
+  await t.resolves(requirePossession(Buffer.from(rawData), itsKey));
+});
+
 t.test("no request with a bit changed, missing or added does", async (t) => {
-  const csr = await createTestCsr(key);
+  const csr = createTestCsr(key);
   for (let index = 0; index < csr.length; index++) {
     for (let bit = 0; bit < 8; bit++) {
       const changed = Buffer.from(csr);
@@ -43,9 +57,9 @@ t.test("nor one that another key has signed, or that carries another", async (t)
   await t.rejects(requirePossession(Buffer.alloc(0), publicKey), { message: /missing/ });
   await t.rejects(requirePossession(Buffer.alloc(8193), publicKey), { message: /longer than 8192 bytes/ });
   for (const [csr, message] of [
-    [await createTestCsr(key, other), /is not signed by the key it carries/],
-    [await createTestCsr(other), /carries another key than the agent's/],
-    [await createTestCsr(other, key), /carries another key than the agent's/],
+    [createTestCsr(key, other), /is not signed by the key it carries/],
+    [createTestCsr(other), /carries another key than the agent's/],
+    [createTestCsr(other, key), /carries another key than the agent's/],
     [Buffer.from("3003020100", "hex"), /not a PKCS#10 request/],
     [createPublicKey(key.spkiPem).export({ format: "der", type: "spki" }), /not a PKCS#10 request/],
   ] as const) {

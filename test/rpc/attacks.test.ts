@@ -241,15 +241,13 @@ const IMPERSONATIONS: Attack[] = [
   {
     name: "the victim's public key with the attacker's CSR",
     attempt: async ({ service, victim, attacker }) =>
-      answerToCall(
-        register(service, { ...(await registration(victim.key, "")), csrDer: await createTestCsr(attacker.key) }),
-      ),
+      answerToCall(register(service, { ...(await registration(victim.key, "")), csrDer: createTestCsr(attacker.key) })),
     ...CSR,
   },
   {
     name: "the victim's public key in a CSR that the attacker signed",
     attempt: async ({ service, victim, attacker }) => {
-      const csrDer = await createTestCsr(victim.key, attacker.key);
+      const csrDer = createTestCsr(victim.key, attacker.key);
       return answerToCall(register(service, { ...(await registration(victim.key, "")), csrDer }));
     },
     ...CSR_SIGNATURE,
@@ -265,7 +263,7 @@ const IMPERSONATIONS: Attack[] = [
     name: "a renewal in the victim's name",
     attempt: async ({ service, victim, attacker }) =>
       answerToCall(
-        renewCertificate(service, { agentId: victim.agentId, csrDer: await createTestCsr(attacker.key) }, attacker),
+        renewCertificate(service, { agentId: victim.agentId, csrDer: createTestCsr(attacker.key) }, attacker),
       ),
     ...NAMES_ANOTHER,
   },
@@ -273,14 +271,14 @@ const IMPERSONATIONS: Attack[] = [
     name: "a renewal with the victim's certificate for a key of the attacker's own",
     attempt: async ({ service, victim }) =>
       answerToCall(
-        renewCertificate(service, { agentId: victim.agentId, csrDer: await createTestCsr(createTestKey()) }, victim),
+        renewCertificate(service, { agentId: victim.agentId, csrDer: createTestCsr(createTestKey()) }, victim),
       ),
     ...CSR,
   },
   {
     name: "a renewal for the victim's key in a CSR that the attacker signed",
     attempt: async ({ service, victim, attacker }) => {
-      const csrDer = await createTestCsr(victim.key, attacker.key);
+      const csrDer = createTestCsr(victim.key, attacker.key);
       return answerToCall(renewCertificate(service, { agentId: victim.agentId, csrDer }, victim));
     },
     ...CSR_SIGNATURE,
@@ -344,7 +342,7 @@ t.test("a key that was replaced opens nothing, whatever was issued for it", asyn
   const before = await victimRows(scene);
   const refused = { code: Code.UNAUTHENTICATED, details: /another key than the one on record/ };
   t.match(await answerToStream(scene, victim, victim.jwt), refused);
-  const request = { agentId: victim.agentId, csrDer: await createTestCsr(victim.key) };
+  const request = { agentId: victim.agentId, csrDer: createTestCsr(victim.key) };
   t.match(await answerToCall(renewCertificate(service, request, victim)), refused);
   t.same(await victimRows(scene), before);
 });

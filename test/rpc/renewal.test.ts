@@ -33,7 +33,7 @@ for (const status of ["active", "offline"]) {
     const service = await startTestService(t);
     const agent = await enrolDue(service);
     await service.database.query("update agents set status = $1", [status]);
-    const request = { agentId: agent.agentId, csrDer: await createTestCsr(agent.key) };
+    const request = { agentId: agent.agentId, csrDer: createTestCsr(agent.key) };
     const reply = await renewCertificate(service, request, agent);
 
     const certificate = new X509Certificate(reply.clientCertPem);
@@ -70,7 +70,7 @@ for (const status of ["active", "offline"]) {
 t.test("what is wrong with a renewal is refused, and changes nothing", async (t) => {
   const service = await startTestService(t);
   const agent = await enrolDue(service);
-  const good = { agentId: agent.agentId, csrDer: await createTestCsr(agent.key) };
+  const good = { agentId: agent.agentId, csrDer: createTestCsr(agent.key) };
   const before = await service.database.query("select * from agents");
   const cases: [string, object, number, RegExp][] = [
     ["no agent id", { agentId: "" }, Code.UNAUTHENTICATED, /names another agent/],
@@ -94,7 +94,7 @@ t.test("what is wrong with a renewal is refused, and changes nothing", async (t)
 t.test("an agent is not told that its identity is no good while the database is", async (t) => {
   const service = await startTestService(t);
   const agent = await enrolDue(service);
-  const request = { agentId: agent.agentId, csrDer: await createTestCsr(agent.key) };
+  const request = { agentId: agent.agentId, csrDer: createTestCsr(agent.key) };
   await service.database.query("alter table ingest.client_certificates rename to gone");
   await t.rejects(renewCertificate(service, request, agent), { code: Code.INTERNAL });
   const stream = openStream(service, agent);

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import type { Test } from "tap";
 
-/** The database that `test/run.ts` migrates and every test file clones. */
-export const TEMPLATE_DATABASE = "template_ingest";
+/** The databases that tests clone: migrated, and with the agent CA that a first start would make. */
+export const TEMPLATES = { migrated: "template_migrated", withAgentCa: "template_with_agent_ca" } as const;
 
 /** A database that only one test knows. */
 export interface TestDatabase {
@@ -13,8 +13,8 @@ export interface TestDatabase {
 }
 
 /** Makes a migrated database; it is dropped, with whoever is still connected to it, when the test ends. */
-export function createTestDatabase(t: Test): Promise<TestDatabase> {
-  return createDatabase(t, TEMPLATE_DATABASE);
+export function createTestDatabase(t: Test, template: string = TEMPLATES.migrated): Promise<TestDatabase> {
+  return createDatabase(t, template);
 }
 
 /** Makes a database without any tables; it is dropped like the others. */

@@ -1,10 +1,8 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, webcrypto } from "node:crypto";
-import { createSecureContext, type SecureVersion } from "node:tls";
+import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { createSecureContext, type SecureContext, type SecureVersion } from "node:tls";
 import { fileURLToPath } from "node:url";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import "reflect-metadata";
-import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import type { TestService } from "./service.js";
 
 const proto = loadSync("agent/v1/ingest.proto", {
@@ -39,25 +37,24 @@ export function createTestKey(): TestKey {
   };
 }
 
+/** PKCS#10 (RFC 2986) of an Ed25519 key: all lengths are known. What is signed has version 0, CN=ct-ops-agent, no attributes. */
+const CSR_HEAD = Buffer.concat([
+  Buffer.from("304a0201003017311530130603550403" + "0c0c", "hex"),
+  Buffer.from("ct-ops-agent"),
+]);
+const SPKI_HEAD = Buffer.from("302a300506032b6570032100", "hex");
+const NO_ATTRIBUTES = Buffer.from("a000", "hex");
+
 /** A CSR that carries one key and is signed by it, or by another one. */
-export async function createTestCsr(key: TestKey, signedBy: TestKey = key): Promise<Buffer> {
-  const { subtle } = webcrypto;
-  const spki = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), key.raw]);
-  const csr = await Pkcs10CertificateRequestGenerator.create({
-    name: "CN=ct-ops-agent",
-    keys: {
-      publicKey: await subtle.importKey("spki", spki, "Ed25519", true, ["verify"]),
-      privateKey: await subtle.importKey(
-        "pkcs8",
-        createPrivateKey(signedBy.privateKeyPem).export({ format: "der", type: "pkcs8" }),
-        "Ed25519",
-        false,
-        ["sign"],
-      ),
-    },
-    signingAlgorithm: { name: "Ed25519" },
-  });
-  return Buffer.from(csr.rawData);
+export function createTestCsr(key: TestKey, signedBy: TestKey = key): Buffer {
+  const signed = Buffer.concat([CSR_HEAD, SPKI_HEAD, key.raw, NO_ATTRIBUTES]);
+  const signature = sign(null, signed, signedBy.privateKey);
+  return Buffer.concat([
+    Buffer.from("308196", "hex"),
+    signed,
+    Buffer.from("300506032b6570" + "034100", "hex"),
+    signature,
+  ]);
 }
 
 /** A response of `Register` as grpc-js with proto-loader gives it. */
@@ -82,16 +79,27 @@ export interface TestCredentials {
   privateKeyPem: string;
 }
 
-/** A client of grpc-js: nothing of it is the product's. */
-export function createGrpcClient({ address, ca, tlsVersion }: TestAddress, identity?: TestCredentials): grpc.Client {
+/** Those of clients without an identity, by what they consist of: making one takes as long as a handshake. */
+const anonymousContexts = new Map<string, SecureContext>();
+
+function secureContextOf({ ca, tlsVersion }: TestAddress, identity: TestCredentials | undefined): SecureContext {
+  const name = `${tlsVersion} ${ca}`;
+  const known = identity === undefined ? anonymousContexts.get(name) : undefined;
+  if (known !== undefined) return known;
   const context = createSecureContext({
     ca,
     ...(identity && { cert: identity.certificatePem, key: identity.privateKeyPem }),
     ...(tlsVersion && { minVersion: tlsVersion, maxVersion: tlsVersion }),
   });
+  if (identity === undefined) anonymousContexts.set(name, context);
+  return context;
+}
+
+/** A client of grpc-js: nothing of it is the product's. */
+export function createGrpcClient(address: TestAddress, identity?: TestCredentials): grpc.Client {
   return new IngestService(
-    address,
-    grpc.credentials.createFromSecureContext(context),
+    address.address,
+    grpc.credentials.createFromSecureContext(secureContextOf(address, identity)),
     // Each client its own connection, as each agent has.
     { "grpc.use_local_subchannel_pool": 1 },
   );
@@ -117,7 +125,7 @@ export async function registration(key: TestKey, orgToken: string, fields: objec
   return {
     orgToken,
     publicKey: key.rawPem,
-    csrDer: await createTestCsr(key),
+    csrDer: createTestCsr(key),
     platformInfo: { os: "linux", arch: "amd64", ipAddresses: [ipAddress, "172.17.0.1", "fe80::1"] },
     agentInfo: { version: "v1.2.3", hostname },
     tags: [] as { key: string; value: string }[],

@@ -163,7 +163,7 @@ export class InstalledAgent {
     try {
       const reply = await renewCertificate(
         this.service,
-        { agentId: state.agentId, csrDer: await createTestCsr(key) },
+        { agentId: state.agentId, csrDer: createTestCsr(key) },
         this.#presented(),
       );
       this.disk.certificatePem = reply.clientCertPem;

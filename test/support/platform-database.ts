@@ -48,7 +48,7 @@ export async function addEarlierAgent({ query }: TestDatabase, agent: EarlierAge
     await query("insert into pending_cert_signings (id, agent_id, csr_der) values ($1, $2, $3)", [
       `csr-${id}`,
       id,
-      await createTestCsr(key),
+      createTestCsr(key),
     ]);
   }
 }

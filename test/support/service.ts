@@ -1,15 +1,18 @@
-import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { type AppTiming, startApp } from "../../dist/app.js";
-import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev/dev-tls.js";
+import { devTlsFilesIn } from "../../dist/cli/dev/dev-tls.js";
 import { parseConfig } from "../../dist/config.js";
 import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/tokens/token-issue.js";
 import { createLogger, type Logger } from "../../dist/observe/logger.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { createTestDatabase, type TestDatabase } from "./database.js";
+import { createTestDatabase, TEMPLATES, type TestDatabase } from "./database.js";
+import { ENCRYPTION_SECRET, fixtureFile } from "./fixtures.js";
+
+export { ENCRYPTION_SECRET };
 
 /** A service that runs in the test's process, on free ports and a database of its own. */
 export interface TestService {
@@ -28,8 +31,6 @@ export interface TestService {
   close(): Promise<void>;
 }
 
-export const ENCRYPTION_SECRET = "a secret of the tests";
-
 /** How a test's service is started. */
 export interface TestServiceOptions {
   /** Starts a second instance beside this one, or, on its port, in its place. */
@@ -46,17 +47,17 @@ export interface TestServiceOptions {
 /** Starts a service; what it opened ends with the test. */
 export async function startTestService(t: Test, options: TestServiceOptions = {}): Promise<TestService> {
   const { of, grpcPort = 0 } = options;
-  const database = of?.database ?? options.on ?? (await createTestDatabase(t));
+  const database = of?.database ?? options.on ?? (await createDatabase(t, options.env));
   const directory = of?.directory ?? (await makeDirectory(t));
-  if (of === undefined) await writeDevTls(join(directory, "tls"));
+  if (of === undefined) await writeServiceFiles(directory);
+  // On a database that was made elsewhere it makes its own.
+  if (options.on !== undefined) await rm(join(directory, "jwt_key.pem"), { force: true });
   const env = {
     ...serviceEnvironment(directory, database.url),
     INGEST_GRPC_PORT: String(grpcPort),
     INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
     ...options.env,
   };
-  // On a database that was made elsewhere it makes its own.
-  if (of === undefined && options.on === undefined) await copyFile(signingKeyFile(), join(directory, "jwt_key.pem"));
   const parsed = parseConfig(env);
   if ("problems" in parsed) throw new Error(parsed.problems.join("\n"));
   const store = openDatabase({ url: database.url, maxConnections: 2 });
@@ -94,10 +95,9 @@ export function serviceEnvironment(directory: string, databaseUrl: string): Reco
   };
 }
 
-/** Makes the files that {@link serviceEnvironment} names; a new key would take a third of a service's start. */
+/** Writes the files that {@link serviceEnvironment} names. They are copied: a new key would take a third of a start. */
 export async function writeServiceFiles(directory: string): Promise<void> {
-  await writeDevTls(join(directory, "tls"));
-  await copyFile(signingKeyFile(), join(directory, "jwt_key.pem"));
+  for (const name of ["tls", "jwt_key.pem"]) await cp(fixtureFile(name), join(directory, name), { recursive: true });
 }
 
 /** A directory that is removed when the test ends. */
@@ -107,9 +107,7 @@ export async function makeDirectory(t: Test): Promise<string> {
   return directory;
 }
 
-function signingKeyFile(): string {
-  const file = process.env.TEST_SIGNING_KEY_FILE;
-  if (file === undefined)
-    throw new Error("TEST_SIGNING_KEY_FILE is not set: run the tests with `npm test [-- file …]`");
-  return file;
+/** With an agent CA, unless the service brings its own. */
+function createDatabase(t: Test, env: Record<string, string> = {}): Promise<TestDatabase> {
+  return createTestDatabase(t, "INGEST_AGENT_CA_CERT" in env ? TEMPLATES.migrated : TEMPLATES.withAgentCa);
 }
