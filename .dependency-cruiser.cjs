@@ -29,7 +29,7 @@ const rooms = {
  * Rooms in one list do not know each other.
  */
 const innerRooms = {
-  store: [["schema"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
+  store: [["schema", "connection"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates", "operators"]],

@@ -35,8 +35,9 @@ import { peerOf } from "./server/peer.js";
 import { startPlainListener } from "./server/plain-listener.js";
 import { startRpcListener } from "./server/rpc-listener.js";
 import type { SessionLivenessTiming } from "./server/session-liveness.js";
+import type { ConnectionPolicy } from "./store/connection/connection-policy.js";
+import { DatabaseHealth, type DatabaseHealthTiming } from "./store/connection/health.js";
 import { openDatabase } from "./store/database.js";
-import { DatabaseHealth } from "./store/health.js";
 import { Listener } from "./store/listener.js";
 import { migrateIngest } from "./store/migrate.js";
 import { WorkEvents } from "./work/events.js";
@@ -46,6 +47,8 @@ import { openWork, type WorkTiming } from "./work/open-work.js";
 const DRAIN_TIMEOUT_MS = 15_000;
 /** Of the database connections, how many are for streams alone. */
 const STREAMS_SHARE = 1 / 3;
+/** One statement of streams holds up the heartbeats of all agents. */
+const STREAM_STATEMENT_TIMEOUT_MS = 10_000;
 
 /** A running service. */
 export interface App {
@@ -68,6 +71,9 @@ export interface AppTiming {
   agentCa?: Partial<AgentCasTiming>;
   certificateMover?: Partial<CertificateMoverTiming>;
   work?: WorkTiming;
+  databaseHealth?: Partial<DatabaseHealthTiming>;
+  /** Of the connections of streams. */
+  streamDatabase?: Partial<ConnectionPolicy>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
   sessionLiveness?: Partial<SessionLivenessTiming>;
@@ -113,7 +119,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   });
   lifetime.register("database", () => database.close());
   // Registrations wait for each other's locks: streams have connections that those cannot take.
-  const streamDatabase = openDatabase({ url: config.databaseUrl, maxConnections: streamConnections, onIdleError });
+  const streamDatabase = openDatabase({
+    url: config.databaseUrl,
+    maxConnections: streamConnections,
+    purpose: "streams",
+    statementTimeoutMs: STREAM_STATEMENT_TIMEOUT_MS,
+    ...timing.streamDatabase,
+    onIdleError,
+  });
   lifetime.register("database of streams", () => streamDatabase.close());
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
@@ -135,7 +148,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     () => openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa }),
     (opened) => opened.close(),
   );
-  const health = new DatabaseHealth(streamDatabase.db);
+  const health = new DatabaseHealth({
+    url: config.databaseUrl,
+    onRecovered: (since) => {
+      database.cutSilent(since);
+      streamDatabase.cutSilent(since);
+    },
+    timing: timing.databaseHealth,
+  });
   lifetime.register("database health", () => health.stop());
 
   const enrolmentEvents = new EnrolmentEvents(logger);

@@ -41,6 +41,8 @@ export type IngestErrorCode =
   | "database_unavailable"
   /** The database has none of the platform's tables. */
   | "platform_tables_missing"
+  /** A newer version of this service has migrated the database. */
+  | "database_newer"
   /** A file or a stored value the service needs cannot be used. */
   | "unusable_configuration"
   /** What an operator named does not exist, or is not in the state the command needs. */

@@ -1,7 +1,9 @@
-/** What to tell a person: the driver's words rather than the ORM's, which hold the query. */
+import { describeDatabaseError } from "../store/connection/database-refusal.js";
+
+/** What to tell a person: one line that says what is so and, of the database, what to do. */
 export function describeError(error: unknown): string {
+  const ofDatabase = describeDatabaseError(error);
+  if (ofDatabase !== undefined) return ofDatabase;
   if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0]);
-  if (!(error instanceof Error)) return String(error);
-  if (error.message.startsWith("Failed query") && error.cause !== undefined) return describeError(error.cause);
-  return "port" in error && "code" in error ? `cannot reach the database: ${error.message}` : error.message;
+  return error instanceof Error ? error.message : String(error);
 }

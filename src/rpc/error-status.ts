@@ -26,6 +26,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   not_storable: Code.InvalidArgument,
   database_unavailable: Code.Unavailable,
   platform_tables_missing: Code.Internal,
+  database_newer: Code.Internal,
   unusable_configuration: Code.Internal,
   operation_refused: Code.FailedPrecondition,
 };

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import pg from "pg";
+import { openConnection } from "./connection/connection.js";
 import type { Transaction } from "./transaction.js";
 
 /**
@@ -8,10 +8,8 @@ import type { Transaction } from "./transaction.js";
  * @returns how to give it back; undefined when another process holds it
  */
 export async function tryLockInstance(url: string): Promise<(() => Promise<void>) | undefined> {
-  const client = new pg.Client({ connectionString: url, application_name: "ct-ops-ingest dev", keepAlive: true });
   // The lock is lost with the connection; the database, which is gone then, is missed elsewhere.
-  client.on("error", () => {});
-  await client.connect();
+  const client = await openConnection(url, { purpose: "dev", statementTimeoutMs: 5_000 });
   const { rows } = await client.query<{ locked: boolean }>(
     "select pg_try_advisory_lock(hashtextextended('ct-ops-ingest/dev', 0)) as locked",
   );

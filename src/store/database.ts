@@ -1,9 +1,13 @@
-import type { ExtractTablesWithRelations } from "drizzle-orm";
-import { drizzle, type NodePgDatabase, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
+import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
+import { drizzle, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
 import type { PgDatabase } from "drizzle-orm/pg-core";
-import pg from "pg";
 import { IngestError } from "../errors.js";
 import { type RetryOptions, retry } from "../lib/retry.js";
+import type { Connection } from "./connection/connection.js";
+import { ConnectionError, causesOf, sqlStateOf } from "./connection/connection-error.js";
+import type { ConnectionPolicy } from "./connection/connection-policy.js";
+import { ConnectionPool } from "./connection/connection-pool.js";
+import { Endpoints } from "./connection/endpoints.js";
 import type { Transaction } from "./transaction.js";
 
 /** The pool, or a transaction on one of its connections: what every query function takes. */
@@ -20,12 +24,20 @@ export interface Database {
    * Runs one transaction; it is rolled back when `work` rejects. After a deadlock or a serialization failure it runs
    * again: what `work` does outside of the transaction has to bear that.
    */
-  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>, limits?: TransactionLimits): Promise<T>;
+  /** Cuts the connections of which nothing was heard since then, as `performance.now()` tells it: they are dead. */
+  cutSilent(since: number): void;
   close(): Promise<void>;
 }
 
+/** What one transaction may do that others may not. */
+export interface TransactionLimits {
+  /** How long one statement may take, in milliseconds. */
+  statementTimeoutMs: number;
+}
+
 /** How a pool is opened. */
-export interface DatabaseOptions {
+export interface DatabaseOptions extends Partial<ConnectionPolicy> {
   url: string;
   /** Most connections. */
   maxConnections?: number;
@@ -33,49 +45,89 @@ export interface DatabaseOptions {
   onIdleError?: (error: Error) => void;
 }
 
-/** Opens a pool; connections are made when they are needed. */
-export function openDatabase({ url, maxConnections = 10, onIdleError = () => {} }: DatabaseOptions): Database {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: maxConnections,
-    // Covers the wait for a connection that is in use, too: a storm of registrations takes longer than it takes to connect.
-    connectionTimeoutMillis: 15_000,
-    application_name: "ct-ops-ingest",
-    // A lock that somebody holds for longer must not hold a connection, and the agent behind it, for ever.
-    options: "-c lock_timeout=5s -c statement_timeout=30s",
-  });
+const STATEMENT_TIMEOUT_MS = 30_000;
+
+/**
+ * Opens a pool; connections are made when they are needed.
+ *
+ * @throws IngestError `unusable_configuration` when the URL cannot be understood
+ */
+export function openDatabase(options: DatabaseOptions): Database {
+  const { url, maxConnections = 10, onIdleError = () => {}, ...policy } = options;
+  const pool = new ConnectionPool(
+    new Endpoints(url),
+    { statementTimeoutMs: STATEMENT_TIMEOUT_MS, ...policy },
+    maxConnections,
+  );
   let isClosing = false;
   pool.on("error", (error) => {
     // A database that stops together with the service may be faster than the goodbye.
     if (!isClosing) onIdleError(error);
   });
-  // Between two statements of a transaction nobody else listens, and the process would end; the next statement fails.
-  pool.on("connect", (client) => client.on("error", () => {}));
-  const db: NodePgDatabase = drizzle(pool);
   return {
-    db,
-    transaction: (work) => retry(() => db.transaction(work), CONFLICT_RETRY),
+    db: drizzle(pool),
+    transaction: (work, limits) => retry(() => runTransaction(pool, work, limits), CONFLICT_RETRY),
+    cutSilent: (since) => pool.cutSilent(since),
     close: () => {
       isClosing = true;
-      return pool.end();
+      return pool.close();
     },
   };
 }
 
 /** Two transactions that were in each other's way: one of them was rolled back, and gets through when it comes again. */
 const CONFLICT_RETRY: RetryOptions = {
-  isPassing: (error) => /^(40001|40P01)$/.test(sqlState(error) ?? ""),
+  isPassing: (error) => /^(40001|40P01)$/.test(sqlStateOf(error) ?? ""),
   attempts: 5,
   backoff: { baseMs: 20, maxMs: 200 },
 };
 
-/** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock, shutdown or maintenance. */
-export function isTransient(error: unknown): boolean {
-  const code = sqlState(error);
-  if (code === undefined) return isConnectionError(error);
-  return /^(08|53|57P|40|55000|55P03|57014|58)/.test(code);
+/** drizzle's own, on a pool, never gives back a connection on which `begin` failed. */
+async function runTransaction<T>(
+  pool: ConnectionPool,
+  work: (tx: Transaction) => Promise<T>,
+  limits?: TransactionLimits,
+): Promise<T> {
+  const client = await pool.connect();
+  let failure: { error: unknown } | undefined;
+  try {
+    const result = await drizzle(client).transaction(async (tx) => {
+      try {
+        if (limits !== undefined) await limitStatements(tx, client, limits);
+        return await work(tx);
+      } catch (error) {
+        failure = { error };
+        throw error;
+      } finally {
+        client.limitStatements(undefined);
+      }
+    });
+    client.release();
+    return result;
+  } catch (error) {
+    // After a failover the old server only reads: the next connection finds the new one.
+    client.release(sqlStateOf(error) === READ_ONLY || client.getTransactionStatus() !== "I");
+    // When rolling back failed as well, drizzle tells only that.
+    throw failure?.error ?? client.brokenBy ?? error;
+  }
 }
 
+/** On both sides: a client that gives up earlier would cut what the server may go on with. */
+async function limitStatements(tx: Transaction, client: Connection, { statementTimeoutMs }: TransactionLimits) {
+  client.limitStatements(statementTimeoutMs);
+  await tx.execute(sql`select set_config('statement_timeout', ${`${statementTimeoutMs}ms`}, true)`);
+}
+
+/** Whether a failed statement may succeed when it is tried again: lost connection, deadlock, lock, shutdown or maintenance. */
+export function isTransient(error: unknown): boolean {
+  if (causesOf(error).some((e) => e instanceof ConnectionError)) return true;
+  const code = sqlStateOf(error);
+  if (code === undefined) return isConnectionError(error);
+  return TRANSIENT.test(code);
+}
+
+const READ_ONLY = "25006";
+const TRANSIENT = new RegExp(`^(08|53|57P|40|${READ_ONLY}|25P03|55000|55P03|57014|58)`);
 const FOREIGN_KEY_VIOLATION = "23503";
 
 /**
@@ -83,42 +135,27 @@ const FOREIGN_KEY_VIOLATION = "23503";
  * row refers to can be deleted by the web app at any moment: whoever tries again is told what is gone.
  */
 export function toDatabaseError(cause: unknown): unknown {
-  return isTransient(cause) || sqlState(cause) === FOREIGN_KEY_VIOLATION
+  return isTransient(cause) || sqlStateOf(cause) === FOREIGN_KEY_VIOLATION
     ? new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause })
     : cause;
 }
 
 /** The SQLSTATE of a statement that failed for the values it was given (class 22, 23); undefined for any other failure. */
 export function findUnstorable(error: unknown): string | undefined {
-  const state = sqlState(error);
+  const state = sqlStateOf(error);
   return state !== undefined && /^2[23]/.test(state) ? state : undefined;
 }
 
 /** Whether a statement failed for a table, or a schema, that is not there. */
 export function isMissingRelation(error: unknown): boolean {
-  return /^(42P01|3F000)$/.test(sqlState(error) ?? "");
-}
-
-function databaseErrors(error: unknown): unknown[] {
-  const chain: unknown[] = [];
-  for (let e = error; e instanceof Error && chain.length < 5; e = e.cause) {
-    chain.push(e);
-    if (e instanceof AggregateError) chain.push(...e.errors);
-  }
-  return chain;
-}
-
-function sqlState(error: unknown): string | undefined {
-  return databaseErrors(error).find((e): e is pg.DatabaseError => e instanceof pg.DatabaseError)?.code;
+  return /^(42P01|3F000)$/.test(sqlStateOf(error) ?? "");
 }
 
 const CONNECTION_ERRORS = /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENOENT|EHOSTUNREACH|ENETUNREACH/;
 const CONNECTION_MESSAGES = /Connection terminated|timeout exceeded when trying to connect|Client has encountered/;
 
 function isConnectionError(error: unknown): boolean {
-  return databaseErrors(error).some(
-    (e) =>
-      e instanceof Error &&
-      (CONNECTION_ERRORS.test(String((e as NodeJS.ErrnoException).code)) || CONNECTION_MESSAGES.test(e.message)),
+  return causesOf(error).some(
+    (e) => CONNECTION_ERRORS.test(String((e as NodeJS.ErrnoException).code)) || CONNECTION_MESSAGES.test(e.message),
   );
 }

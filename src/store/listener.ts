@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import pg from "pg";
 import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
+import { openConnection } from "./connection/connection.js";
 
 /** The channel that the triggers of `drizzle/ingest` notify. */
 const CHANNEL = "ct_ops_ingest";
 const RECONNECT: BackoffOptions = { baseMs: 200, maxMs: 10_000 };
 /** A connection that is gone without a word delivers nothing, which looks like nothing to deliver. */
 const PROBE_INTERVAL_MS = 15_000;
-const ANSWER_TIMEOUT_MS = 5_000;
+const POLICY = { purpose: "listener", statementTimeoutMs: 4_000 };
 
 /** What somebody changed, as far as a notification tells. */
 export type Change =
@@ -55,6 +55,7 @@ export class Listener {
           failures = 0;
         });
       } catch (error) {
+        if (signal.aborted) return;
         failures += 1;
         this.options.onDisconnected({ attempt: failures, error });
         await pause(backoffDelayMs(failures, RECONNECT), signal);
@@ -64,16 +65,8 @@ export class Listener {
 
   /** Listens until the listener is closed, or rejects with what the connection broke of. */
   async #listen(onListening: () => void): Promise<void> {
-    const client = new pg.Client({
-      connectionString: this.options.url,
-      application_name: "ct-ops-ingest listener",
-      keepAlive: true,
-      connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
-      query_timeout: ANSWER_TIMEOUT_MS,
-    });
+    const client = await openConnection(this.options.url, { ...POLICY, signal: this.#closing.signal });
     const over = new AbortController();
-    const onClosing = () => over.abort(new Error("closing"));
-    this.#closing.signal.addEventListener("abort", onClosing, { once: true });
     client.on("error", (error) => over.abort(error));
     client.on("end", () => over.abort(new Error("the database closed the connection")));
     client.on("notification", ({ payload = "" }) => {
@@ -81,18 +74,15 @@ export class Listener {
       if (change !== undefined) this.options.onChange(change);
     });
     try {
-      await client.connect();
       await client.query(`listen ${CHANNEL}`);
       onListening();
       this.options.onListening();
       for (;;) {
         await pause(PROBE_INTERVAL_MS, over.signal);
-        if (this.#closing.signal.aborted) return;
         over.signal.throwIfAborted();
         await client.query("select 1");
       }
     } finally {
-      this.#closing.signal.removeEventListener("abort", onClosing);
       // A connection that does not answer has a query under way, and is cut for it.
       void client.end().catch(() => {});
     }

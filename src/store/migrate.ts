@@ -1,29 +1,30 @@
-import { fileURLToPath } from "node:url";
-import { getTableName, is } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate } from "drizzle-orm/node-postgres/migrator";
-import { PgTable } from "drizzle-orm/pg-core";
-import pg from "pg";
+import type pg from "pg";
 import { IngestError } from "../errors.js";
-import { abortable } from "../lib/abortable.js";
-import * as platform from "./schema/platform/index.js";
+import { openConnection } from "./connection/connection.js";
+import { reasonOf, sqlStateOf } from "./connection/connection-error.js";
+import {
+  BASELINE_TABLES,
+  MIGRATION_JOURNALS,
+  type MigrationSet,
+  migrationsFolder,
+  OWN_SCHEMA,
+  readAppliedMigrations,
+} from "./migration-state.js";
 
-const OWN_SCHEMA = "ingest";
-/** Where the migrations are, a folder for each set. */
-export const MIGRATIONS = fileURLToPath(new URL("../../drizzle", import.meta.url));
 /** Tables without which the service cannot do anything. */
 const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "hosts"];
-/** All tables of the platform that the service knows: what the baseline makes. */
-export const BASELINE_TABLES = Object.values(platform)
-  .filter((value) => is(value, PgTable))
-  .map((table) => getTableName(table));
+const HOUR_MS = 60 * 60 * 1000;
+/** Making an index of a large table takes its time, as does waiting for another instance, or the web app. */
+const POLICY = { purpose: "migrate", statementTimeoutMs: HOUR_MS, lockTimeoutMs: 0 };
 
 /**
  * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at
  * once wait for each other.
  *
  * @param signal gives it up: nothing is half done then
- * @throws IngestError `platform_tables_missing`
+ * @throws IngestError `platform_tables_missing`, `database_newer`, `unusable_configuration`
  */
 export async function migrateIngest(url: string, signal?: AbortSignal): Promise<void> {
   await withMigrationLock(url, signal, async (client) => {
@@ -37,7 +38,7 @@ export async function migrateIngest(url: string, signal?: AbortSignal): Promise<
               "the service's own, run `ct-ops-ingest migrate --standalone`",
       );
     }
-    await applyIngest(client);
+    await apply(client, "ingest");
   });
 }
 
@@ -55,8 +56,8 @@ export async function migrateStandalone(url: string, signal?: AbortSignal): Prom
     if (!ours && present.length > 0 && !isComplete(present)) {
       throw new IngestError("platform_tables_missing", describeIncomplete(present));
     }
-    if (ours || present.length === 0) await apply(client, "platform", "platform_migrations");
-    await applyIngest(client);
+    if (ours || present.length === 0) await apply(client, "platform");
+    await apply(client, "ingest");
   });
 }
 
@@ -66,24 +67,14 @@ async function withMigrationLock(
   signal: AbortSignal | undefined,
   work: (client: pg.Client) => Promise<void>,
 ): Promise<void> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: "ct-ops-ingest migrate",
-    connectionTimeoutMillis: 10_000,
-  });
-  // With a query under way the connection is cut, and PostgreSQL rolls back.
-  const giveUp = () => void client.end().catch(() => {});
-  signal?.addEventListener("abort", giveUp, { once: true });
+  // Cut by the signal, it rolls back.
+  const client = await openConnection(url, { ...POLICY, ...(signal && { signal }) });
   try {
-    await (signal === undefined ? client.connect() : abortable(client.connect(), signal));
     await client.query("select pg_advisory_lock(hashtextextended('ct-ops-ingest/migrate', 0))");
     await work(client);
   } finally {
-    signal?.removeEventListener("abort", giveUp);
     // Ends the session, and with it the lock.
-    const ended = client.end();
-    if (signal?.aborted) ended.catch(() => {});
-    else await ended;
+    await client.end();
   }
 }
 
@@ -114,7 +105,7 @@ async function findTables(client: pg.Client, names: readonly string[]): Promise<
  * makes it before the transaction of the migrations, so an attempt that failed leaves it behind, empty.
  */
 async function isOurs(client: pg.Client): Promise<boolean> {
-  const journal = `${OWN_SCHEMA}.platform_migrations`;
+  const journal = `${OWN_SCHEMA}.${MIGRATION_JOURNALS.platform}`;
   const { rows: found } = await client.query<{ exists: boolean }>("select to_regclass($1) is not null as exists", [
     journal,
   ]);
@@ -123,14 +114,36 @@ async function isOurs(client: pg.Client): Promise<boolean> {
   return rows[0]?.ours === true;
 }
 
-function applyIngest(client: pg.Client): Promise<void> {
-  return apply(client, "ingest", "migrations");
-}
+const INSUFFICIENT_PRIVILEGE = "42501";
 
-async function apply(client: pg.Client, set: "platform" | "ingest", migrationsTable: string): Promise<void> {
-  await migrate(drizzle(client), {
-    migrationsFolder: `${MIGRATIONS}/${set}`,
-    migrationsSchema: OWN_SCHEMA,
-    migrationsTable,
-  });
+/**
+ * Applies what is to be applied, and asks for no right when that is nothing: drizzle begins with `create schema`.
+ *
+ * @throws IngestError `database_newer`, `unusable_configuration`
+ */
+async function apply(client: pg.Client, set: MigrationSet): Promise<void> {
+  const db = drizzle(client);
+  const { pending, isNewer } = await readAppliedMigrations(db, set);
+  if (isNewer) {
+    throw new IngestError(
+      "database_newer",
+      "a newer version of this service has migrated the database: run that version, on all instances",
+    );
+  }
+  if (pending === 0) return;
+  try {
+    await migrate(db, {
+      migrationsFolder: migrationsFolder(set),
+      migrationsSchema: OWN_SCHEMA,
+      migrationsTable: MIGRATION_JOURNALS[set],
+    });
+  } catch (cause) {
+    if (sqlStateOf(cause) !== INSUFFICIENT_PRIVILEGE) throw cause;
+    throw new IngestError(
+      "unusable_configuration",
+      `${pending} migrations are to be applied, and the role ${client.user} may not: ${reasonOf(cause)}; run ` +
+        "`ct-ops-ingest migrate` once with a DATABASE_URL whose role owns the platform's tables",
+      { cause },
+    );
+  }
 }

@@ -1,16 +1,39 @@
-import { sql } from "drizzle-orm";
+import { fileURLToPath } from "node:url";
+import { getTableName, is, sql } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
+import { PgTable } from "drizzle-orm/pg-core";
 import type { Queryable } from "./database.js";
-import { BASELINE_TABLES, MIGRATIONS } from "./migrate.js";
+import * as platform from "./schema/platform/index.js";
+
+/** The schema that is the service's own. */
+export const OWN_SCHEMA = "ingest";
+/** The sets of migrations, and the tables of {@link OWN_SCHEMA} that say which of them were applied. */
+export const MIGRATION_JOURNALS = { platform: "platform_migrations", ingest: "migrations" } as const;
+/** All tables of the platform that the service knows: what the baseline makes. */
+export const BASELINE_TABLES = Object.values(platform)
+  .filter((value) => is(value, PgTable))
+  .map((table) => getTableName(table));
+
+/** One of the sets of migrations. */
+export type MigrationSet = keyof typeof MIGRATION_JOURNALS;
+
+/** Where the migrations of a set are. */
+export function migrationsFolder(set: MigrationSet): string {
+  return fileURLToPath(new URL(`../../drizzle/${set}`, import.meta.url));
+}
+
+/** What of a set is applied. */
+export interface AppliedMigrations {
+  /** How many are to be applied. */
+  pending: number;
+  /** Some are applied that this version does not know. */
+  isNewer: boolean;
+}
 
 /** How far a database is migrated. */
-export interface MigrationState {
+export interface MigrationState extends AppliedMigrations {
   /** Tables of the platform that this service knows and the database does not have. */
   missingTables: string[];
-  /** How many migrations of the service's own schema are to be applied. */
-  pending: number;
-  /** It has migrations that this version does not know. */
-  isNewer: boolean;
 }
 
 /** Reads how far a database is migrated; nothing is changed. */
@@ -19,25 +42,27 @@ export async function readMigrationState(db: Queryable): Promise<MigrationState>
     select name from unnest(${sql.param(BASELINE_TABLES)}::text[]) as t(name)
     where to_regclass('public.' || quote_ident(name)) is null
     order by name`);
-  const applied = await readNewestApplied(db);
-  const known = readMigrationFiles({ migrationsFolder: `${MIGRATIONS}/ingest` }).map(
-    ({ folderMillis }) => folderMillis,
-  );
+  return { missingTables: missing.map(({ name }) => name), ...(await readAppliedMigrations(db, "ingest")) };
+}
+
+/** Compares the migrations of a set with those that were applied. */
+export async function readAppliedMigrations(db: Queryable, set: MigrationSet): Promise<AppliedMigrations> {
+  const applied = await readNewestApplied(db, MIGRATION_JOURNALS[set]);
+  const known = readMigrationFiles({ migrationsFolder: migrationsFolder(set) }).map(({ folderMillis }) => folderMillis);
   return {
-    missingTables: missing.map(({ name }) => name),
     // As drizzle decides it: by time alone.
     pending: known.filter((millis) => millis > applied).length,
     isNewer: applied > Math.max(...known),
   };
 }
 
-async function readNewestApplied(db: Queryable): Promise<number> {
+async function readNewestApplied(db: Queryable, journal: string): Promise<number> {
   const { rows: found } = await db.execute<{ exists: boolean }>(
-    sql`select to_regclass('ingest.migrations') is not null as exists`,
+    sql`select to_regclass(${`${OWN_SCHEMA}.${journal}`}) is not null as exists`,
   );
   if (found[0]?.exists !== true) return 0;
   const { rows } = await db.execute<{ newest: string | null }>(
-    sql`select max(created_at)::text as newest from ingest.migrations`,
+    sql`select max(created_at)::text as newest from ${sql.identifier(OWN_SCHEMA)}.${sql.identifier(journal)}`,
   );
   return Number(rows[0]?.newest ?? 0);
 }

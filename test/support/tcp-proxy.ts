@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createConnection, createServer, type Socket } from "node:net";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import type { Test } from "tap";
 
 /** Which way data goes through a proxy. */
@@ -8,54 +8,55 @@ export type Direction = "to server" | "to client";
 /** A TCP proxy in front of a server, with which a test lets the network misbehave. It ends with the test. */
 export interface TcpProxy {
   readonly port: number;
-  /** How many connections go through it. */
+  /** How many connections clients hold through it. */
   readonly open: number;
   /** The same URL, through the proxy. */
   through(url: string): string;
   /** Holds data back, as a network that lost the way does: nobody is told. Without a direction both ways. */
   silence(direction?: Direction): void;
+  /**
+   * The other machine loses its power: what is sent is lost, and nobody is told, also not that somebody hung up. The
+   * connections of this moment are dead for good; new ones are taken, and hear nothing before {@link TcpProxy.resume}.
+   */
+  losePower(): void;
   /** Lets data through again, beginning with what was held back. */
   resume(): void;
   /** Resets every connection, and forgets what was held back. */
   cut(): void;
+  /** Lets so many more bytes through in that direction, and resets the connection that brings the next one. */
+  cutAfter(bytes: number, direction: Direction): void;
   /** Whether new connections are reset at once. */
   refuse(refuse: boolean): void;
 }
 
+/** What the connections of a proxy have in common. */
+interface Network {
+  silenced: Set<Direction>;
+  hasPower: boolean;
+  cutAfter: { bytes: number; direction: Direction } | undefined;
+}
+
 /** Starts a proxy in front of a port of this machine. */
 export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpProxy> {
-  const pairs = new Set<{ client: Socket; server: Socket }>();
-  const silenced = new Set<Direction>();
+  const network: Network = { silenced: new Set(), hasPower: true, cutAfter: undefined };
+  const connections = new Set<Connection>();
   let isRefusing = false;
 
-  const listener = createServer((client) => {
+  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on("error", () => {});
     if (isRefusing) {
       client.resetAndDestroy();
       return;
     }
-    const server = createConnection(targetPort, "127.0.0.1");
-    server.on("error", () => {});
-    const pair = { client, server };
-    pairs.add(pair);
-    pass(client, server, () => silenced.has("to server"));
-    pass(server, client, () => silenced.has("to client"));
-    const end = () => {
-      pairs.delete(pair);
-      client.destroy();
-      server.destroy();
-    };
-    client.once("close", end);
-    server.once("close", end);
+    const server = createConnection({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+    const connection = new Connection(client, server, network, () => connections.delete(connection));
+    connections.add(connection);
   });
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
-  const { port } = listener.address() as { port: number };
+  const { port } = listener.address() as AddressInfo;
   const cut = () => {
-    for (const { client, server } of pairs) {
-      client.resetAndDestroy();
-      server.resetAndDestroy();
-    }
+    for (const connection of connections) connection.reset();
   };
   t.teardown(() => {
     cut();
@@ -64,7 +65,7 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
   return {
     port,
     get open() {
-      return pairs.size;
+      return [...connections].filter((connection) => connection.isOpen).length;
     },
     through: (url) => {
       const changed = new URL(url);
@@ -73,34 +74,94 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
       return changed.href;
     },
     silence: (direction) => {
-      for (const each of direction ? [direction] : (["to server", "to client"] as const)) silenced.add(each);
+      for (const each of direction ? [direction] : (["to server", "to client"] as const)) network.silenced.add(each);
+    },
+    losePower: () => {
+      network.hasPower = false;
+      for (const connection of connections) connection.die();
     },
     resume: () => {
-      silenced.clear();
-      for (const { client, server } of pairs) {
-        client.emit("resumed");
-        server.emit("resumed");
-      }
+      network.silenced.clear();
+      network.hasPower = true;
+      for (const connection of connections) connection.resume();
     },
     cut,
+    cutAfter: (bytes, direction) => {
+      network.cutAfter = { bytes, direction };
+    },
     refuse: (refuse) => {
       isRefusing = refuse;
     },
   };
 }
 
-function pass(from: Socket, to: Socket, isSilenced: () => boolean): void {
-  let held: Buffer[] = [];
-  from.on("data", (data) => {
-    if (isSilenced()) held.push(data);
-    else to.write(data);
-  });
-  from.on("resumed", () => {
-    if (isSilenced()) return;
-    for (const data of held) to.write(data);
-    held = [];
-  });
-  from.on("end", () => {
-    if (!isSilenced()) to.end();
-  });
+/** A client's connection, and the one to the server that belongs to it. */
+class Connection {
+  readonly #held: (() => void)[] = [];
+  #isDead: boolean;
+
+  constructor(
+    private readonly client: Socket,
+    private readonly server: Socket,
+    private readonly network: Network,
+    onClosed: () => void,
+  ) {
+    this.#isDead = !network.hasPower;
+    this.#pass(client, server, "to server");
+    this.#pass(server, client, "to client");
+    for (const socket of [client, server]) {
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        if (!this.#isDead) this.#destroy();
+        if (client.destroyed && server.destroyed) onClosed();
+      });
+    }
+  }
+
+  get isOpen(): boolean {
+    return !this.client.destroyed;
+  }
+
+  die(): void {
+    this.#isDead = true;
+  }
+
+  resume(): void {
+    for (const pass of this.#held.splice(0)) pass();
+  }
+
+  reset(): void {
+    this.client.resetAndDestroy();
+    this.server.resetAndDestroy();
+  }
+
+  #pass(from: Socket, to: Socket, direction: Direction): void {
+    from.on("data", (data) => {
+      if (this.#isDead) return;
+      if (this.network.silenced.has(direction)) this.#held.push(() => this.#write(from, to, direction, data));
+      else this.#write(from, to, direction, data);
+    });
+    to.on("drain", () => from.resume());
+    from.on("end", () => {
+      if (this.#isDead) from.destroy();
+      else if (this.network.silenced.has(direction)) this.#destroy();
+      else to.end();
+    });
+  }
+
+  #write(from: Socket, to: Socket, direction: Direction, data: Buffer): void {
+    const { cutAfter } = this.network;
+    if (cutAfter?.direction === direction && cutAfter.bytes < data.length) {
+      this.network.cutAfter = undefined;
+      to.write(data.subarray(0, cutAfter.bytes), () => this.reset());
+      return;
+    }
+    if (cutAfter?.direction === direction) cutAfter.bytes -= data.length;
+    if (!to.write(data)) from.pause();
+  }
+
+  #destroy(): void {
+    this.client.destroy();
+    this.server.destroy();
+  }
 }

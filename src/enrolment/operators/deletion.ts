@@ -1,6 +1,5 @@
 import { IngestError } from "../../errors.js";
 import {
-  allowLongStatements,
   deleteAgentRow,
   deleteHost,
   deleteMetricsChunk,
@@ -11,6 +10,8 @@ import type { AgentRow } from "../../store/agents/agents.js";
 import type { Database } from "../../store/database.js";
 import { revokeClientCertificates } from "../../store/identity/client-certificates.js";
 
+/** Deleting months of metrics takes its time; locks are not waited for any longer than elsewhere. */
+const LIMITS = { statementTimeoutMs: 60 * 60 * 1000 };
 const REASON = "agent deleted by an operator";
 
 /**
@@ -27,7 +28,6 @@ export async function deleteAgent(
   onProgress: (deletedMetrics: number) => void = () => {},
 ): Promise<AgentRow> {
   return database.transaction(async (tx) => {
-    await allowLongStatements(tx);
     let deletedMetrics = 0;
     const hosts = await lockHostsForDeletion(tx, agentId);
     for (const host of hosts) {
@@ -44,5 +44,5 @@ export async function deleteAgent(
     await revokeClientCertificates(tx, agentId, REASON);
     await deleteAgentRow(tx, agentId);
     return agent;
-  });
+  }, LIMITS);
 }

@@ -13,11 +13,6 @@ export interface DoomedHost {
   organisationId: string;
 }
 
-/** Deleting months of metrics takes as long as it takes: only locks are not waited for for ever. */
-export async function allowLongStatements(tx: Transaction): Promise<void> {
-  await tx.execute(sql`set local statement_timeout = 0`);
-}
-
 /** The hosts of an agent, deleted ones included, locked so that nothing new can refer to them. */
 export async function lockHostsForDeletion(tx: Transaction, agentId: string): Promise<DoomedHost[]> {
   return tx
