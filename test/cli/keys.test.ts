@@ -30,6 +30,8 @@ t.test("keys rotate, as a service and its tokens see it", async (t) => {
   await symlink(target, path);
   await chmod(target, 0o640);
   const before = await readFile(path, "utf8");
+  const umask = process.umask(0o077);
+  t.teardown(() => process.umask(umask));
   t.match(await runCommand(service.env, ["keys", "rotate"]), { exitCode: 0, output: /^\S+ holds key \S{43}$/ });
   t.not(await readFile(path, "utf8"), before);
   t.equal(await readlink(path), target);

@@ -1,6 +1,7 @@
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { writePrivateFile } from "./private-file.js";
 
 /** The data directory of `dev`, in the current directory. */
 export const DEFAULT_DATA_DIR = ".data";
@@ -19,7 +20,7 @@ export type DevInstance = z.infer<typeof schema>;
 
 /** Leaves a note for other commands; it holds secrets, so only the user may read it. */
 export async function writeDevInstance(dataDir: string, instance: DevInstance): Promise<void> {
-  await writeFile(fileIn(dataDir), `${JSON.stringify(instance, null, 2)}\n`, { mode: 0o600 });
+  await writePrivateFile(fileIn(dataDir), `${JSON.stringify(instance, null, 2)}\n`);
 }
 
 /** Takes the note away. */

@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { createDevServerCertificate } from "../../identity/server-certificate/server-certificate.js";
 import { makeDirectory } from "../../lib/make-directory.js";
 import type { CommandContext } from "../context.js";
+import { writePrivateFile } from "./private-file.js";
 
 /** The files of a development server certificate. */
 export interface DevTlsFiles {
@@ -23,7 +24,7 @@ export async function writeDevTls(directory: string, names: readonly string[] = 
   const all = new Set(["localhost", "127.0.0.1", "::1", hostname(), ...names]);
   const { cert, key } = await createDevServerCertificate([...all]);
   await makeDirectory(directory);
-  await writeFile(files.keyFile, key, { mode: 0o600 });
+  await writePrivateFile(files.keyFile, key);
   await writeFile(files.certFile, cert);
   return files;
 }

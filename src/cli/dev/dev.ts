@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
 import { createLifetime, startApp } from "../../app.js";
@@ -18,6 +17,7 @@ import { requireConfig, runUntilTold } from "../run-service.js";
 import { developmentEnvironment, readOptional } from "./dev-environment.js";
 import { DEFAULT_DATA_DIR, removeDevInstance, writeDevInstance } from "./dev-instance.js";
 import { startEmbeddedPostgres } from "./embedded-postgres.js";
+import { writePrivateFile } from "./private-file.js";
 
 /** A server that was killed the last time repairs itself while it starts. */
 const POSTGRES_TIMEOUT_MS = 10_000;
@@ -133,7 +133,7 @@ async function loadToken(db: Queryable, dataDir: string): Promise<string> {
     tags: [],
     ...(organisation && { organisationSlug: organisation.slug }),
   });
-  await writeFile(path, `${token}\n`, { mode: 0o600 });
+  await writePrivateFile(path, `${token}\n`);
   return token;
 }
 

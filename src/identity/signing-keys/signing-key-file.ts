@@ -69,6 +69,8 @@ async function writeBeside(path: string, pem: string, mode = 0o600): Promise<str
   const temporary = `${path}.${randomBytes(6).toString("hex")}`;
   const file = await open(temporary, "wx", mode);
   try {
+    // The umask took something of it: a group that may read the old key would be locked out of the new one.
+    await file.chmod(mode);
     await file.writeFile(pem);
     await file.sync();
   } finally {
