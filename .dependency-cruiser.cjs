@@ -32,7 +32,7 @@ const innerRooms = {
   store: [["schema", "connection"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   broker: [["messages"], ["rabbitmq"]],
-  enrolment: [["tokens", "duplicates", "operators"]],
+  enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion"]],
 };
 

@@ -2,10 +2,11 @@ import type { Config } from "./config.js";
 import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
 import { BRIDGE_NETWORKS } from "./enrolment/duplicates/bridge-networks.js";
 import { IdentifyingAddresses } from "./enrolment/duplicates/identifying-addresses.js";
-import { Enroller } from "./enrolment/enroller.js";
 import { EnrolmentEvents } from "./enrolment/events.js";
+import { KnownKeys } from "./enrolment/known-keys/known-keys.js";
+import { CertificateRenewal } from "./enrolment/known-keys/renewal.js";
+import { Enroller } from "./enrolment/new-keys/enroller.js";
 import { Registrar } from "./enrolment/registrar.js";
-import { CertificateRenewal } from "./enrolment/renewal.js";
 import { RefusalLimiter } from "./enrolment/tokens/refusal-limiter.js";
 import { TokenCheck } from "./enrolment/tokens/token-check.js";
 import { CertificateMover, type CertificateMoverTiming } from "./heartbeat/certificate-mover.js";
@@ -164,8 +165,9 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const identities = { database, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
   const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = config.enrolment;
   const registrar = new Registrar({
-    ...identities,
-    enroller: new Enroller({ ...identities, adoptAutoApprove }),
+    database,
+    knownKeys: new KnownKeys(identities),
+    newKeys: new Enroller({ ...identities, policy: { adoptAutoApprove } }),
     identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
     refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
   });

@@ -1,5 +1,6 @@
 import type { Queryable } from "../store/database.js";
 import { forgetExpiredCertificates, revokeCertificatesOfRevokedAgents } from "../store/identity/client-certificates.js";
+import { deleteNeedlessCertSignings } from "../store/identity/pending-cert-signings.js";
 import type { EnrolmentEvents } from "./events.js";
 
 const INTERVAL_MS = 60 * 60 * 1000;
@@ -8,8 +9,8 @@ const REASON = "its agent was revoked or deleted";
 /**
  * Keeps the record of client certificates true to what others do. Somebody who revokes or soft-deletes an agent in the
  * platform's tables knows of its newest certificate at most: the others are revoked here, as soon as the change is
- * notified, so that they stay bad if the agent is ever let in again. What expired is forgotten. Both are done for all
- * agents every hour.
+ * notified, so that they stay bad if the agent is ever let in again. What expired is forgotten, and so are CSRs that the
+ * earlier service left and nobody needs. All is done for all agents every hour.
  */
 export class CertificateUpkeep {
   readonly #agentIds = new Set<string>();
@@ -56,7 +57,10 @@ export class CertificateUpkeep {
       try {
         const serials = await revokeCertificatesOfRevokedAgents(db, { reason: REASON, ...(agentIds && { agentIds }) });
         if (serials.length > 0) events.certificatesRevoked({ serials, reason: REASON });
-        if (forgets) await forgetExpiredCertificates(db);
+        if (forgets) {
+          await forgetExpiredCertificates(db);
+          await deleteNeedlessCertSignings(db);
+        }
       } catch (error) {
         events.upkeepFailed({ error });
       }

@@ -10,6 +10,13 @@ interface CertificateEvent {
   newCertificate: boolean;
 }
 
+/** Where a registration came from. */
+interface SourceEvent {
+  remoteAddress: string;
+  /** Whether the connection showed a certificate of the agent's own key; without it an old request may be repeated. */
+  showedCertificate: boolean;
+}
+
 /** The business events of enrolment: each writes what is to be known of it, in one place. */
 export class EnrolmentEvents {
   constructor(private readonly logger: Logger) {}
@@ -46,16 +53,16 @@ export class EnrolmentEvents {
     tokenId: string;
     remoteAddress: string;
   }): void {
-    this.logger.warn(event, event.status === "active" ? "host adopted" : "host claimed, waiting for approval");
+    this.logger.warn(event, event.status === "active" ? "host adopted" : "host adopted, waiting for approval");
   }
 
-  /** The claim of a new key was undone by the key that was there before. */
+  /** The adoption by a new key was undone by the key that was there before. */
   adoptionUndone(event: { agentId: string; organisationId: string; remoteAddress: string }): void {
-    this.logger.warn(event, "the claim to a host was undone by the agent's own key");
+    this.logger.warn(event, "the adoption of a host was undone by the agent's own key");
   }
 
   /** A known agent took a new JWT, and a client certificate: a new one, or the one it was given before. */
-  identityIssued(event: CertificateEvent): void {
+  identityIssued(event: CertificateEvent & SourceEvent): void {
     this.logger.info(event, "identity issued to a known agent");
   }
 

@@ -1,5 +1,6 @@
 import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
+import { requirePossession } from "../identity/csr.js";
 import type { Tag } from "../store/hosts/tags.js";
 import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
 
@@ -17,8 +18,8 @@ export interface RawRegistration {
   tags: readonly Tag[];
 }
 
-/** A registration whose fields are well-formed. */
-export interface Registration extends Omit<RawRegistration, "publicKey"> {
+/** A registration whose fields are well-formed, and whose key is proven. The proof is not kept. */
+export interface Registration extends Omit<RawRegistration, "publicKey" | "csrDer"> {
   publicKey: AgentPublicKey;
   /** Those of its addresses that tell it from other machines. */
   identifyingAddresses: string[];
@@ -43,11 +44,15 @@ const MAX_TAGS = 64;
 const UNKNOWN_HOSTNAME = "unknown";
 
 /**
- * Checks the form of a registration: lengths, NUL characters (PostgreSQL stores none), the public key.
+ * Checks the form of a registration (lengths, NUL characters, which PostgreSQL does not store, the public key), and
+ * demands the proof of possession.
  *
  * @throws IngestError `invalid_field`, naming the field
  */
-export function parseRegistration(raw: RawRegistration, identifying: IdentifyingAddresses): Registration {
+export async function proveRegistration(
+  { csrDer, ...raw }: RawRegistration,
+  identifying: IdentifyingAddresses,
+): Promise<Registration> {
   checkText("org_token", raw.orgToken, MAX_LENGTH.org_token);
   if (raw.publicKey === "") throw invalid("public_key", "missing; expected an Ed25519 public key in PEM");
   checkText("public_key", raw.publicKey, MAX_LENGTH.public_key);
@@ -66,10 +71,12 @@ export function parseRegistration(raw: RawRegistration, identifying: Identifying
     checkText(`tags[${index}].key`, key, MAX_LENGTH.tag_key);
     checkText(`tags[${index}].value`, value, MAX_LENGTH.tag_value);
   });
+  const publicKey = parseAgentPublicKey(raw.publicKey);
+  await requirePossession(csrDer, publicKey);
   return {
     ...raw,
     hostname: raw.hostname || UNKNOWN_HOSTNAME,
-    publicKey: parseAgentPublicKey(raw.publicKey),
+    publicKey,
     identifyingAddresses: identifying.pick(raw.ipAddresses),
   };
 }

@@ -1,10 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { IngestService, SoftwareInventoryAckSchema } from "#gen/agent/v1/ingest_pb.js";
+import type { CertificateRenewal } from "../enrolment/known-keys/renewal.js";
 import type { Registrar } from "../enrolment/registrar.js";
-import type { CertificateRenewal } from "../enrolment/renewal.js";
 import type { Sessions } from "../heartbeat/sessions.js";
 import { type Callers, requireAccessToken } from "../identity/caller.js";
+import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
 import type { AgentWork } from "../work/agent-work.js";
@@ -59,9 +60,11 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   } = options;
   const implementation = {
     register: async (request, { values, signal }) => {
-      const registration = toRawRegistration(request);
-      values.set(claimKey, registration);
-      return toRegisterResponse(await registrar.register(registration, values.get(peerKey).address, signal));
+      const raw = toRawRegistration(request);
+      values.set(claimKey, { publicKey: raw.publicKey, hostname: raw.hostname });
+      const { address, certificateDer } = values.get(peerKey);
+      const connection = { remoteAddress: address, certificate: readPresentedCertificate(certificateDer), signal };
+      return toRegisterResponse(await registrar.register(await registrar.prove(raw), connection));
     },
     heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer

@@ -8,7 +8,7 @@ const silent: MatchingAgent = {
   status: "offline",
   isStreaming: false,
   hasJustRegistered: false,
-  isClaimed: false,
+  isAdopted: false,
 };
 
 function host(hostId: string, status: string, agent: Partial<MatchingAgent> | undefined = {}): MatchingHost {
@@ -43,11 +43,11 @@ t.test("what the matching hosts mean", async (t) => {
     ],
     ["revoked", [host("a", "offline", { status: "revoked" })], "refuse a revoked"],
     ["revoked and online", [host("a", "online", { status: "revoked" })], "refuse a revoked"],
-    ["claimed, claimant silent", [host("a", "offline", { status: "pending", isClaimed: true })], "refuse a claimed"],
+    ["adopted, adopter silent", [host("a", "offline", { status: "pending", isAdopted: true })], "refuse a adopted"],
     [
-      "claimed, claimant has just registered",
-      [host("a", "offline", { status: "pending", isClaimed: true, hasJustRegistered: true })],
-      "refuse a claimed",
+      "adopted, adopter has just registered",
+      [host("a", "offline", { status: "pending", isAdopted: true, hasJustRegistered: true })],
+      "refuse a adopted",
     ],
     ["two that are not there", [host("a", "offline"), host("b", "unknown")], "ambiguous a b"],
     ["a live one decides", [host("a", "offline"), host("b", "online")], "refuse b online"],

@@ -71,8 +71,8 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
     platformInfo: { os: "linux", arch: "amd64", ipAddresses: [`fd00::${n.toString(16)}`, "172.17.0.1", "fe80::1"] },
   });
   const known = createTestKey();
-  const claimed = createTestKey();
-  const claimant = createTestKey();
+  const pending = createTestKey();
+  const adopter = createTestKey();
   /** What is done, and what the database is made to look like before, given the key of the first agent. */
   const cases: [string, () => Promise<unknown>, string[]?][] = [
     ["a new agent", async () => register(service, await registration(known, token))],
@@ -86,9 +86,9 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
         ),
     ],
     ["a known one", async () => register(service, await registration(known, token))],
-    ["a pending one", async () => register(service, await registration(claimed, waiting, machine(100_001)))],
-    ["its poll", async () => register(service, await registration(claimed, waiting, machine(100_001)))],
-    ["an adoption", async () => register(service, await registration(claimant, token, machine(7)))],
+    ["a pending one", async () => register(service, await registration(pending, waiting, machine(100_001)))],
+    ["its poll", async () => register(service, await registration(pending, waiting, machine(100_001)))],
+    ["an adoption", async () => register(service, await registration(adopter, token, machine(7)))],
     ["a refusal", async () => t.rejects(register(service, await registration(createTestKey(), token, machine(7))))],
     [
       "an unusable token",
@@ -98,7 +98,7 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
       "an undone adoption",
       async () => register(service, await registration(known, "")),
       [
-        "update ingest.agent_adoptions set previous_public_key = $1",
+        "update ingest.agent_adoptions set previous_public_key = $1, previous = previous #- '{agent,clientCertSerial}'",
         "update agents set public_key = 'moved away ' || public_key where public_key = $1",
       ],
     ],
@@ -111,7 +111,7 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
   for (const [name, work, preparations = []] of cases) {
     for (const preparation of preparations) await service.database.query(preparation, [known.rawPem]);
     const statements = await recordStatements(work);
-    t.ok(statements.length > 2, name);
+    t.ok(statements.length > 1, name);
     await assertIndexed(t, service, statements, name);
   }
 });
@@ -135,5 +135,11 @@ async function assertIndexed(t: Test, service: TestService, statements: Statemen
 
 /** Of the tables that grow with the number of hosts. */
 function isLarge(table: string): boolean {
-  return !["organisations", "agent_enrolment_tokens", "agent_adoptions", "pending_cert_signings"].includes(table);
+  return ![
+    "organisations",
+    "agent_enrolment_tokens",
+    "agent_adoptions",
+    "former_keys",
+    "pending_cert_signings",
+  ].includes(table);
 }

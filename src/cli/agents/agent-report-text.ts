@@ -56,7 +56,7 @@ export function formatAgentReport(report: AgentReport, terminal?: Terminal): str
   return sections.map(([title, body]) => `${title}\n${body || "none"}`).join("\n\n");
 }
 
-function agentLines({ agent, organisation, enrolmentToken, session, registeredAt, adoptedAt }: AgentReport): Line[] {
+function agentLines({ agent, organisation, enrolmentToken, session, registration, adoptedAt }: AgentReport): Line[] {
   return [
     ["id", agent.id],
     ["hostname", agent.hostname],
@@ -70,11 +70,21 @@ function agentLines({ agent, organisation, enrolmentToken, session, registeredAt
     ["enrolled with", enrolmentToken && `${enrolmentToken.label} (${enrolmentToken.id})`],
     ["approved", agent.approvedAt],
     ["approved by", agent.approvedById],
-    ["claimed by another key", adoptedAt],
-    ["last registration", registeredAt],
+    ["adopted by another key", adoptedAt],
+    ["last registration", registration && describeRegistration(registration)],
     ["last heartbeat", agent.lastHeartbeatAt],
     ["session", session && `number ${session.epoch}, on ${session.instanceId} since ${time(session.openedAt)}`],
   ];
+}
+
+function describeRegistration({
+  at,
+  remoteAddress,
+  showedCertificate,
+}: NonNullable<AgentReport["registration"]>): string {
+  const from = remoteAddress === null ? "" : ` from ${remoteAddress}`;
+  const without = showedCertificate === false ? ", without a certificate of its key" : "";
+  return `${time(at)}${from}${without}`;
 }
 
 function hostLines({ host, tags, networks }: AgentReport): Line[] {

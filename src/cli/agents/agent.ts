@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { approveAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
+import { approveAgent, rejectAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../../store/agents/agents.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
@@ -15,6 +15,7 @@ export function agentCommand(context: CommandContext): Command {
     .addCommand(listCommand(context))
     .addCommand(agentShowCommand(context))
     .addCommand(approveCommand(context))
+    .addCommand(rejectCommand(context))
     .addCommand(revokeCommand(context))
     .addCommand(unrevokeCommand(context))
     .addCommand(agentDeleteCommand(context));
@@ -63,9 +64,19 @@ function approveCommand(context: CommandContext): Command {
     );
 }
 
+function rejectCommand(context: CommandContext): Command {
+  return new Command("reject")
+    .description("turn pending agents away; where a new key took a host over, the agent's own key is let in again")
+    .argument("<id...>", "ids of agents")
+    .option("--reason <reason>", "why, for the history", "rejected by an operator")
+    .action((ids: string[], { reason }: { reason: string }) =>
+      forEachId(context, ids, "rejected", async (database, id) => (await rejectAgent(database, id, reason)).hostname),
+    );
+}
+
 function revokeCommand(context: CommandContext): Command {
   return new Command("revoke")
-    .description("revoke agents and their client certificates")
+    .description("revoke agents for good, with their client certificates")
     .argument("<id...>", "ids of agents")
     .option("--reason <reason>", "why, for the history", "revoked by an operator")
     .action((ids: string[], { reason }: { reason: string }) =>

@@ -13,7 +13,7 @@ const STATE: Record<HostTaken, string> = {
   online: "is online",
   streaming: "has a stream open",
   registered: `registered less than ${PRESENCE_S} seconds ago`,
-  claimed: "is claimed by another new key that waits for approval",
+  adopted: "was taken over by another new key that waits for approval",
 };
 
 const WHAT_TO_DO: Record<HostTaken, string> = {
@@ -21,7 +21,7 @@ const WHAT_TO_DO: Record<HostTaken, string> = {
   online: OTHER_MACHINE,
   streaming: OTHER_MACHINE,
   registered: OTHER_MACHINE,
-  claimed: "an operator can approve that claim, or delete that host in CT-Ops",
+  adopted: "an operator can approve or reject that key, or delete that host in CT-Ops",
 };
 
 /** The refusal of a new key whose machine is taken to be one that exists: which, what matched, why, and what to do. */

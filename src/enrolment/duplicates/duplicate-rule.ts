@@ -9,7 +9,7 @@ export function identifyingHostname(hostname: string): string | undefined {
 }
 
 /** Why a host cannot be taken over by a new key. */
-export type HostTaken = "revoked" | "online" | "streaming" | "registered" | "claimed";
+export type HostTaken = "revoked" | "online" | "streaming" | "registered" | "adopted";
 
 /** What becomes of a new key, for the hosts its machine matches. */
 export type DuplicateDecision =
@@ -35,7 +35,7 @@ function whyTaken({ status, agent }: MatchingHost): HostTaken | undefined {
   if (agent?.status === "revoked") return "revoked";
   if (status === "online") return "online";
   if (agent?.isStreaming) return "streaming";
-  // Two claimants do not take turns: only the key that was there before undoes a claim.
-  if (agent?.isClaimed) return "claimed";
+  // Two new keys do not take turns: only the one that was there before undoes an adoption.
+  if (agent?.isAdopted) return "adopted";
   return agent?.hasJustRegistered ? "registered" : undefined;
 }

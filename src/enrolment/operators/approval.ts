@@ -8,7 +8,7 @@ import {
 } from "../../store/agents/agents.js";
 import { CALLING_STATUSES } from "../../store/agents/calling-statuses.js";
 import type { Database } from "../../store/database.js";
-import { forgetAdoption } from "../../store/enrolment/adoptions.js";
+import { forgetAdoption, isAdopted } from "../../store/enrolment/adoptions.js";
 import { findOrganisation } from "../../store/enrolment/organisations.js";
 import { clearPendingTags, lockHostOfAgent } from "../../store/hosts/hosts.js";
 import { linkHostTags } from "../../store/hosts/tags.js";
@@ -45,7 +45,24 @@ export async function approveAgent(database: Database, agentId: string): Promise
 const REVOCABLE: readonly AgentStatus[] = ["pending", ...CALLING_STATUSES];
 
 /**
- * Revokes an agent, and every client certificate of it that has not expired.
+ * Turns a pending agent away. Where a new key waits for a host that it adopted, that key alone: the agent's own key, and
+ * its certificates, stay good, and its next registration takes all back. Otherwise the agent is revoked.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function rejectAgent(database: Database, agentId: string, reason: string): Promise<AgentRow> {
+  return database.transaction(async (tx) => {
+    await lockHostOfAgent(tx, agentId);
+    const agent = await changeAgentStatus(tx, agentId, { from: ["pending"], to: "revoked" });
+    if (agent === undefined) throw await refusal(tx, agentId, "rejected");
+    if (!(await isAdopted(tx, agentId))) await revokeClientCertificates(tx, agentId, reason);
+    await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
+    return agent;
+  });
+}
+
+/**
+ * Revokes an agent for good, whichever key it has, and every client certificate of it that has not expired.
  *
  * @throws IngestError `operation_refused`
  */
@@ -54,6 +71,8 @@ export async function revokeAgent(database: Database, agentId: string, reason: s
     await lockHostOfAgent(tx, agentId);
     const agent = await changeAgentStatus(tx, agentId, { from: REVOCABLE, to: "revoked" });
     if (agent === undefined) throw await refusal(tx, agentId, "revoked");
+    await forgetAdoption(tx, agentId);
+    await deletePendingCertSignings(tx, agentId);
     await revokeClientCertificates(tx, agentId, reason);
     await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
     return agent;

@@ -8,6 +8,7 @@ import {
   hostNetworkMemberships,
   hosts,
   networks,
+  OLDEST_HOST_FIRST,
   organisations,
   resourceTags,
   tags,
@@ -31,7 +32,11 @@ export async function findAgentDetails(db: Queryable, agentId: string) {
         instanceId: agentSessions.instanceId,
         openedAt: agentSessions.openedAt,
       },
-      registeredAt: agentRegistrations.registeredAt,
+      registration: {
+        at: agentRegistrations.registeredAt,
+        remoteAddress: agentRegistrations.remoteAddress,
+        showedCertificate: agentRegistrations.showedCertificate,
+      },
       adoptedAt: agentAdoptions.adoptedAt,
     })
     .from(agents)
@@ -59,7 +64,7 @@ async function findHost(db: Queryable, agentId: string) {
     .select()
     .from(hosts)
     .where(eq(hosts.agentId, agentId))
-    .orderBy(sql`${hosts.deletedAt} is not null`, asc(hosts.createdAt))
+    .orderBy(sql`${hosts.deletedAt} is not null`, ...OLDEST_HOST_FIRST)
     .limit(1);
   return host;
 }

@@ -1,4 +1,5 @@
-import { eq, sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
 import { withPendingTags } from "../hosts/hosts.js";
 import { agentAdoptions } from "../schema/ingest/index.js";
 import { agents, hosts } from "../schema/platform/index.js";
@@ -9,6 +10,13 @@ export interface AgentAndHost {
   agentId: string;
   hostId: string;
 }
+
+/**
+ * The adoptions `c` of agents `a` that can be undone: nobody has approved them. Of an agent that is revoked without ever
+ * having been approved an operator rejected the new key.
+ */
+export const UNDOABLE = sql`(a.deleted_at is null
+  and (a.status::text = 'pending' or a.status::text = 'revoked' and a.approved_at is null))`;
 
 /** What undoing an adoption puts back: times as PostgreSQL writes them, since a Date would round them. */
 export interface BeforeAdoption {
@@ -43,8 +51,9 @@ export async function insertAdoption(tx: Transaction, { agentId, hostId }: Agent
     delete from ingest.agent_adoptions
     where agent_id = ${agentId} or previous_public_key = (select public_key from agents where id = ${agentId})`);
   await tx.execute(sql`
-    insert into ingest.agent_adoptions (agent_id, previous_public_key, previous_hostname, previous_addresses, previous)
-    select a.id, a.public_key, h.hostname,
+    insert into ingest.agent_adoptions
+      (agent_id, host_id, previous_public_key, previous_hostname, previous_addresses, previous)
+    select a.id, h.id, a.public_key, h.hostname,
       case jsonb_typeof(h.ip_addresses)
         when 'array' then array(select jsonb_array_elements_text(h.ip_addresses))
         else coalesce(r.identifying_addresses, '{}') end,
@@ -61,14 +70,27 @@ export async function insertAdoption(tx: Transaction, { agentId, hostId }: Agent
     where a.id = ${agentId} and h.id = ${hostId}`);
 }
 
+/** The host that went over with an agent that had this key before; undefined when there is nothing to undo. */
+export async function findAdoptedHostId(
+  db: Queryable,
+  agentId: string,
+  previousKey: string,
+): Promise<string | undefined> {
+  const { rows } = await db.execute<{ host_id: string }>(sql`
+    select c.host_id from ingest.agent_adoptions c join agents a on a.id = c.agent_id
+    where c.agent_id = ${agentId} and c.previous_public_key = ${previousKey} and ${UNDOABLE}`);
+  return rows[0]?.host_id;
+}
+
 /** Takes an adoption off the record and returns what it put aside; undefined when there is none of this key. */
 export async function takeAdoption(
   tx: Transaction,
-  agentId: string,
+  { agentId, hostId }: AgentAndHost,
   previousKey: string,
 ): Promise<BeforeAdoption | undefined> {
   const { rows } = await tx.execute<{ previous: BeforeAdoption }>(sql`
-    delete from ingest.agent_adoptions where agent_id = ${agentId} and previous_public_key = ${previousKey}
+    delete from ingest.agent_adoptions
+    where agent_id = ${agentId} and host_id = ${hostId} and previous_public_key = ${previousKey}
     returning previous`);
   return rows[0]?.previous;
 }
@@ -99,7 +121,16 @@ export async function restoreAdopted(
     .where(eq(hosts.id, hostId));
 }
 
-/** Forgets that an agent was adopted: it was approved, or deleted. */
+/** Whether an agent's adoption waits to be approved, or was rejected. */
+export async function isAdopted(tx: Transaction, agentId: string): Promise<boolean> {
+  const rows = await tx
+    .select({ one: sql`1` })
+    .from(agentAdoptions)
+    .where(and(eq(agentAdoptions.agentId, agentId)));
+  return rows.length > 0;
+}
+
+/** Makes an adoption final: it was approved, or its agent was revoked for good or deleted. */
 export async function forgetAdoption(tx: Transaction, agentId: string): Promise<void> {
   await tx.delete(agentAdoptions).where(eq(agentAdoptions.agentId, agentId));
 }

@@ -5,26 +5,35 @@ import { clientCertificates } from "../schema/ingest/index.js";
 import type { Transaction } from "../transaction.js";
 import type { KnownAgent } from "./known-agents.js";
 
-/** What is recorded beside the rows of an agent and its host when a new key makes or claims them. */
-export interface EnrolmentRecord {
-  agentId: string;
+/** What is recorded of a registration. */
+export interface RegistrationRecord {
   identifyingAddresses: readonly string[];
+  /** Of the connection it came over. */
+  remoteAddress: string;
+  /** Whether that connection showed a certificate of the agent's own key. */
+  showedCertificate: boolean;
+}
+
+/** What is recorded beside the rows of an agent and its host when a new key makes them, or takes them over. */
+export interface EnrolmentRecord extends RegistrationRecord {
+  agentId: string;
   /** The one that was issued with it. */
   certificate: RememberedCertificate | undefined;
 }
 
 /** Records that agents registered, and their certificates, so that revoking an agent revokes its own. */
 export async function recordEnrolments(tx: Transaction, records: readonly EnrolmentRecord[]): Promise<void> {
-  const registered = records.map(({ agentId, identifyingAddresses }) => ({
+  const registered = records.map(({ agentId, identifyingAddresses, remoteAddress, showedCertificate }) => ({
     agent_id: agentId,
     identifying_addresses: identifyingAddresses,
+    remote_address: remoteAddress,
+    showed_certificate: showedCertificate,
   }));
   await tx.execute(sql`
-    insert into ingest.agent_registrations (agent_id, identifying_addresses)
+    insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
     select * from jsonb_to_recordset(${JSON.stringify(registered)}::jsonb)
-      as r(agent_id text, identifying_addresses text[])
-    on conflict (agent_id) do update
-      set registered_at = now(), identifying_addresses = excluded.identifying_addresses`);
+      as r(agent_id text, identifying_addresses text[], remote_address text, showed_certificate boolean)
+    on conflict (agent_id) do update ${SET_RECORD}`);
   const issued = records.flatMap(({ agentId, certificate }) => {
     if (certificate === undefined) return [];
     const { serial, issuerFingerprintSha256, notBefore, notAfter } = certificate;
@@ -33,17 +42,22 @@ export async function recordEnrolments(tx: Transaction, records: readonly Enrolm
   if (issued.length > 0) await tx.insert(clientCertificates).values(issued);
 }
 
+const SET_RECORD = sql`
+  set registered_at = now(), identifying_addresses = excluded.identifying_addresses,
+      remote_address = excluded.remote_address, showed_certificate = excluded.showed_certificate`;
+
 /**
  * Records that an agent registered, if it is still the one that was looked up: the row of `agents` is locked while
- * that is decided, so that a key cannot be answered and replaced at the same moment. A new key that claimed an agent
+ * that is decided, so that a key cannot be answered and replaced at the same moment. A new key that adopted an agent
  * which is no longer pending was approved: that it could be undone is forgotten.
  *
  * @returns false when key or status changed meanwhile, or the agent was deleted
  */
 export async function recordRegistration(
   db: Queryable,
-  { id, publicKey, status }: Pick<KnownAgent, "id" | "publicKey" | "status">,
-  identifyingAddresses: readonly string[],
+  { id, status }: Pick<KnownAgent, "id" | "status">,
+  publicKey: string,
+  { identifyingAddresses, remoteAddress, showedCertificate }: RegistrationRecord,
 ): Promise<boolean> {
   const result = await db.execute(sql`
     with known as (
@@ -53,9 +67,8 @@ export async function recordRegistration(
     ), approved as (
       delete from ingest.agent_adoptions where agent_id in (select id from known) and ${status} <> 'pending'
     )
-    insert into ingest.agent_registrations as r (agent_id, identifying_addresses)
-    select id, ${sql.param(identifyingAddresses)}::text[] from known
-    on conflict (agent_id) do update
-      set registered_at = now(), identifying_addresses = excluded.identifying_addresses`);
+    insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
+    select id, ${sql.param(identifyingAddresses)}::text[], ${remoteAddress}::text, ${showedCertificate}::boolean from known
+    on conflict (agent_id) do update ${SET_RECORD}`);
   return result.rowCount === 1;
 }

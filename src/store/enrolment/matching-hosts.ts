@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
+import { UNDOABLE } from "./adoptions.js";
 
 /** How long an agent that said something is taken to be there. */
 export const PRESENCE_S = 90;
@@ -18,7 +19,7 @@ export interface MachineDescription {
   exceptOfAgent?: string | undefined;
 }
 
-/** A host, not deleted, that may be the same machine. */
+/** A host, not deleted, that may be the same machine; of an agent with two hosts, the one that counts. */
 export interface MatchingHost {
   hostId: string;
   hostname: string;
@@ -38,13 +39,13 @@ export interface MatchingAgent {
   isStreaming: boolean;
   /** Its newest word was a registration, less than {@link PRESENCE_S} ago. */
   hasJustRegistered: boolean;
-  /** A new key has claimed it and waits for approval. */
-  isClaimed: boolean;
+  /** A new key has adopted it and waits for approval. */
+  isAdopted: boolean;
 }
 
 /**
- * The hosts that match each of some machines, at most a hundred, those that are online first. One that is claimed also
- * by what it was before, which undoing the claim gives back to it: otherwise a claim under another name would free its
+ * The hosts that match each of some machines, at most a hundred, those that are online first. One that is adopted also
+ * by what it was before, which undoing that gives back to it: otherwise an adoption under another name would free its
  * name for a second host.
  *
  * @returns in the order of the machines
@@ -73,13 +74,13 @@ export async function findMatchingHosts(
     agent_status: string;
     is_streaming: boolean;
     has_just_registered: boolean;
-    is_claimed: boolean;
+    is_adopted: boolean;
   }>(sql`
     select m.index, found.*
     from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
       as m(index int, organisation_id text, hostname text, addresses text[], except_of_agent text)
     cross join lateral (
-      select h.id, h.status,
+      select own.id, own.status,
              case when lower(c.previous_hostname) = lower(m.hostname) then c.previous_hostname else h.hostname end
                as hostname,
              coalesce(lower(m.hostname) in (lower(h.hostname), lower(c.previous_hostname)), false) as hostname_matches,
@@ -91,12 +92,14 @@ export async function findMatchingHosts(
              coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S})
                and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
                as has_just_registered,
-             c.agent_id is not null as is_claimed
+             c.agent_id is not null as is_adopted
       from hosts h
       left join agents a on a.id = h.agent_id and a.deleted_at is null
+      join hosts own on own.id = coalesce((
+        select id from hosts where agent_id = a.id and deleted_at is null order by created_at, id limit 1), h.id)
       left join ingest.agent_sessions s on s.agent_id = a.id
       left join ingest.agent_registrations r on r.agent_id = a.id
-      left join ingest.agent_adoptions c on c.agent_id = a.id and a.status = 'pending'
+      left join ingest.agent_adoptions c on c.agent_id = a.id and ${UNDOABLE}
       where h.id = any(array(
           select id from hosts
           where organisation_id = m.organisation_id and lower(hostname) = lower(m.hostname)
@@ -109,26 +112,31 @@ export async function findMatchingHosts(
           union all
           select id from hosts
           where agent_id = any(array(
-            select agent_id from ingest.agent_adoptions join agents on agents.id = agent_id and agents.status = 'pending'
+            select agent_id from ingest.agent_adoptions join agents a on a.id = agent_id and ${UNDOABLE}
             where lower(previous_hostname) = lower(m.hostname) or previous_addresses && m.addresses))
         ))
         and h.organisation_id = m.organisation_id and h.deleted_at is null
         and h.agent_id is distinct from coalesce(m.except_of_agent, '')
-      order by h.status = 'online' desc, h.id
+      order by own.status = 'online' desc, own.id, h.id
       limit ${MAX_MATCHING}
     ) found
     order by m.index, found.status = 'online' desc, found.id`);
-  const found = machines.map((): MatchingHost[] => []);
+  const found = machines.map(() => new Map<string, MatchingHost>());
   for (const row of rows) {
     const addresses = machines[row.index]?.addresses ?? [];
-    found[row.index]?.push({
+    const before = found[row.index]?.get(row.id);
+    const matchingAddresses = addresses.filter(
+      (address) =>
+        row.addresses?.includes(address) ||
+        row.previous_addresses?.includes(address) ||
+        before?.matchingAddresses.includes(address),
+    );
+    found[row.index]?.set(row.id, {
       hostId: row.id,
       hostname: row.hostname,
       status: row.status,
-      hostnameMatches: row.hostname_matches,
-      matchingAddresses: addresses.filter(
-        (address) => row.addresses?.includes(address) || row.previous_addresses?.includes(address),
-      ),
+      hostnameMatches: row.hostname_matches || before?.hostnameMatches === true,
+      matchingAddresses,
       agent:
         row.agent_id === null
           ? undefined
@@ -137,9 +145,9 @@ export async function findMatchingHosts(
               status: row.agent_status,
               isStreaming: row.is_streaming,
               hasJustRegistered: row.has_just_registered,
-              isClaimed: row.is_claimed,
+              isAdopted: row.is_adopted,
             },
     });
   }
-  return found;
+  return found.map((byId) => [...byId.values()]);
 }

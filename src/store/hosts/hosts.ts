@@ -1,5 +1,5 @@
 import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
-import { hosts } from "../schema/platform/index.js";
+import { hosts, OLDEST_HOST_FIRST } from "../schema/platform/index.js";
 import { limitLockWaits, type Transaction } from "../transaction.js";
 import type { Tag } from "./tags.js";
 
@@ -43,8 +43,8 @@ export async function lockHostNow(tx: Transaction, hostId: string, agentId: stri
 }
 
 /**
- * Does the same, but waits for three seconds: for an agent's own key, which is not to be refused because somebody claims
- * the host at the same moment.
+ * Does the same, but waits for three seconds: for an agent's own key, which is not to be refused because somebody takes
+ * the host over at the same moment.
  *
  * @throws DatabaseError of a passing kind when somebody holds one of them for longer
  */
@@ -54,19 +54,8 @@ export async function lockHostSoon(tx: Transaction, hostId: string, agentId: str
   await tx.execute(sql`select from agents where id = ${agentId} for no key update`);
 }
 
-/** The id of an agent's host. */
-export async function findHostId(tx: Transaction, agentId: string): Promise<string | undefined> {
-  const [row] = await tx
-    .select({ id: hosts.id })
-    .from(hosts)
-    .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)))
-    .orderBy(asc(hosts.id))
-    .limit(1);
-  return row?.id;
-}
-
 /**
- * Gives a host that is locked to the machine that claims it. Its addresses are forgotten, as those of a new host are
+ * Gives a host that is locked to the machine that takes it over. Its addresses are forgotten, as those of a new host are
  * not known: the web app refuses an approval when they overlap with those of a host that is online.
  */
 export async function reassignHost(
@@ -100,24 +89,29 @@ export function withPendingTags(pendingTags: unknown): SQL {
  * Locks the hosts of an agent, deleted ones included, until the transaction ends: whoever writes of an agent does so
  * first, so that the web app, which locks the host that it deletes, has either all of it or none.
  *
- * @returns the one that is not deleted
+ * @returns the one that counts; undefined when it has none that is not deleted
  */
 export async function lockHostOfAgent(
   tx: Transaction,
   agentId: string,
 ): Promise<{ id: string; organisationId: string; pendingTags: unknown } | undefined> {
-  const rows = await tx
-    .select({
-      id: hosts.id,
-      organisationId: hosts.organisationId,
-      pendingTags: sql<unknown>`${hosts.metadata} -> 'pendingTags'`,
-      deletedAt: hosts.deletedAt,
-    })
+  await tx
+    .select({ id: hosts.id })
     .from(hosts)
     .where(eq(hosts.agentId, agentId))
     .orderBy(asc(hosts.id))
     .for("no key update");
-  return rows.find(({ deletedAt }) => deletedAt === null);
+  const [own] = await tx
+    .select({
+      id: hosts.id,
+      organisationId: hosts.organisationId,
+      pendingTags: sql<unknown>`${hosts.metadata} -> 'pendingTags'`,
+    })
+    .from(hosts)
+    .where(and(eq(hosts.agentId, agentId), isNull(hosts.deletedAt)))
+    .orderBy(...OLDEST_HOST_FIRST)
+    .limit(1);
+  return own;
 }
 
 /** Removes the tags that waited. */

@@ -1,9 +1,9 @@
-import { and, eq, exists, gt, inArray, isNotNull, isNull, lt, or, sql } from "drizzle-orm";
+import { and, eq, exists, gt, inArray, isNotNull, isNull, lt, not, or, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { StoredCertificate } from "../agents/agents.js";
 import { isCallingStatus } from "../agents/calling-statuses.js";
 import type { Queryable } from "../database.js";
-import { clientCertificates } from "../schema/ingest/index.js";
+import { agentAdoptions, clientCertificates } from "../schema/ingest/index.js";
 import { agents, revokedCertificates } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
@@ -108,7 +108,8 @@ export async function revokeClientCertificates(tx: Transaction, agentId: string,
 }
 
 /**
- * Revokes the certificates of agents that were revoked or deleted by somebody who knows only of the newest one.
+ * Revokes the certificates of agents that were revoked or deleted by somebody who knows only of the newest one. Not of
+ * those of which only the key was rejected that had adopted them: theirs are of the key before, which is let in again.
  *
  * @param agentIds the ones to look at; all when left out
  * @returns the serials it revoked
@@ -117,7 +118,9 @@ export async function revokeCertificatesOfRevokedAgents(
   db: Queryable,
   { agentIds, reason }: { agentIds?: readonly string[]; reason: string },
 ): Promise<string[]> {
-  const isRevoked = or(eq(agents.status, "revoked"), isNotNull(agents.deletedAt));
+  const adoption = db.select({ one: sql`1` }).from(agentAdoptions).where(eq(agentAdoptions.agentId, agents.id));
+  const isRejected = and(isNull(agents.approvedAt), exists(adoption));
+  const isRevoked = or(and(eq(agents.status, "revoked"), not(isRejected ?? sql`false`)), isNotNull(agents.deletedAt));
   const found = await listUnrevoked(db, and(isRevoked, agentIds && inArray(agents.id, [...agentIds])));
   await revokeSerials(db, found, reason);
   return found.map(({ serial }) => serial);

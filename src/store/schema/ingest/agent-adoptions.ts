@@ -1,15 +1,20 @@
 import { sql } from "drizzle-orm";
 import { index, jsonb, text, timestamp } from "drizzle-orm/pg-core";
 import { agents } from "../platform/agents.js";
+import { hosts } from "../platform/hosts.js";
 import { ingest } from "./schema.js";
 
-/** Agents whose identity a new key has claimed and nobody has approved yet: the old key, proven, undoes it. */
+/** Agents that a new key has adopted and nobody has approved yet: the old key, proven, undoes it. */
 export const agentAdoptions = ingest.table(
   "agent_adoptions",
   {
     agentId: text("agent_id")
       .primaryKey()
       .references(() => agents.id, { onDelete: "cascade" }),
+    /** The host that went over: an agent may have more than one. */
+    hostId: text("host_id")
+      .notNull()
+      .references(() => hosts.id, { onDelete: "cascade" }),
     previousPublicKey: text("previous_public_key").notNull().unique(),
     /** By which the host is still found: undoing gives them back to it. */
     previousHostname: text("previous_hostname").notNull().default(""),

@@ -2,6 +2,7 @@ export { agentAdoptions } from "./agent-adoptions.js";
 export { agentRegistrations } from "./agent-registrations.js";
 export { agentSessions } from "./agent-sessions.js";
 export { clientCertificates } from "./client-certificates.js";
+export { formerKeys } from "./former-keys.js";
 export { refusals } from "./refusals.js";
 export { retiredAgentCas } from "./retired-agent-cas.js";
 export { signingKeys } from "./signing-keys.js";

@@ -1,3 +1,4 @@
+import { asc } from "drizzle-orm";
 import { integer, jsonb, pgTable, real, text, timestamp } from "drizzle-orm/pg-core";
 import { agents } from "./agents.js";
 import { organisations } from "./organisations.js";
@@ -26,3 +27,9 @@ export const hosts = pgTable("hosts", {
   deletedAt: timestamp("deleted_at", { withTimezone: true }),
   metadata: jsonb("metadata").$type<Record<string, unknown>>(),
 });
+
+/**
+ * Of an agent's hosts, the one that counts: the oldest. The earlier service could make two for one machine, and every
+ * query must take the same.
+ */
+export const OLDEST_HOST_FIRST = [asc(hosts.createdAt), asc(hosts.id)] as const;

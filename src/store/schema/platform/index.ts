@@ -7,7 +7,7 @@ export { checkResults } from "./check-results.js";
 export { checks } from "./checks.js";
 export { hostMetrics } from "./host-metrics.js";
 export { hostNetworkMemberships } from "./host-network-memberships.js";
-export { hosts } from "./hosts.js";
+export { hosts, OLDEST_HOST_FIRST } from "./hosts.js";
 export { networks } from "./networks.js";
 export { organisations } from "./organisations.js";
 export { pendingCertSignings } from "./pending-cert-signings.js";

@@ -1,16 +1,16 @@
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import type { Database } from "../store/database.js";
-import { findMatchingHosts, type MachineDescription } from "../store/enrolment/matching-hosts.js";
+import { Batcher, type BatchOutcome } from "../../lib/batcher.js";
+import type { Database } from "../../store/database.js";
+import { findMatchingHosts, type MachineDescription } from "../../store/enrolment/matching-hosts.js";
 import {
   excludeOrganisation,
   type RegistrationLock,
   registrationLocks,
   tryRegistrationLocks,
-} from "../store/enrolment/registration-locks.js";
-import { limitLockWaits, type Transaction } from "../store/transaction.js";
+} from "../../store/enrolment/registration-locks.js";
+import { limitLockWaits, type Transaction } from "../../store/transaction.js";
+import type { EnrolmentEvents } from "../events.js";
+import { LookAgain } from "../look-again.js";
 import { countTags, type Enrolment, machineOf } from "./enrolment.js";
-import type { EnrolmentEvents } from "./events.js";
-import { TokenUnusable } from "./tokens/token-check.js";
 import { writeEnrolments } from "./write-enrolment.js";
 
 const MAX_BATCH_ROWS = 50;
@@ -41,9 +41,9 @@ export class GroupEnrolment {
    * @returns false when it was not written, and is to be decided about by itself
    */
   enrol(enrolment: Enrolment): Promise<boolean> {
-    const machine = machineOf(enrolment);
-    const locks = registrationLocks(enrolment.registration.publicKey.pem, machine);
-    return this.#batcher.add({ enrolment, machine, locks }, locks.length + countTags(enrolment));
+    const machine = machineOf(enrolment.key);
+    const locks = registrationLocks(enrolment.key.registration.publicKey.pem, machine);
+    return this.#batcher.add({ enrolment, machine, locks }, locks.length + countTags(enrolment.key));
   }
 
   async #flush(machines: readonly NewMachine[]): Promise<BatchOutcome<boolean>[]> {
@@ -55,7 +55,7 @@ export class GroupEnrolment {
       }
     } catch (error) {
       // A token has fewer uses left than there are machines: one by one, the first ones get them.
-      if (!(error instanceof TokenUnusable)) {
+      if (!(error instanceof LookAgain)) {
         this.options.events.groupFailed({ registrations: independent.length, error });
       }
     }

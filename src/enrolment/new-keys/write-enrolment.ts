@@ -1,24 +1,20 @@
-import { insertAgents, insertStatusHistory, renewAgent, type StatusChange } from "../store/agents/agents.js";
-import { forgetAdoption } from "../store/enrolment/adoptions.js";
-import { recordEnrolments } from "../store/enrolment/agent-registrations.js";
-import { takeTokenUses } from "../store/enrolment/enrolment-tokens.js";
-import { deleteHostsOfAgent, insertHosts } from "../store/hosts/hosts.js";
-import { type HostTags, linkHostTags } from "../store/hosts/tags.js";
-import type { Transaction } from "../store/transaction.js";
+import { insertAgents, insertStatusHistory, renewAgent, type StatusChange } from "../../store/agents/agents.js";
+import { forgetAdoption } from "../../store/enrolment/adoptions.js";
+import { recordEnrolments } from "../../store/enrolment/agent-registrations.js";
+import { takeTokenUses } from "../../store/enrolment/enrolment-tokens.js";
+import { deleteHostsOfAgent, insertHosts } from "../../store/hosts/hosts.js";
+import { type HostTags, linkHostTags } from "../../store/hosts/tags.js";
+import type { Transaction } from "../../store/transaction.js";
+import { LookAgain } from "../look-again.js";
+import { showsOwnCertificate } from "../registration-connection.js";
+import { mergeTags, readTags } from "../tags.js";
 import { agentOf, type Enrolment, newHostOf, ownTagsOf, pendingTagsOf } from "./enrolment.js";
-import { mergeTags, readTags } from "./tags.js";
-import { TokenUnusable } from "./tokens/token-check.js";
-
-/** Rolls an enrolment back: its key became known meanwhile. */
-export class KeyTaken extends Error {
-  override readonly name = "KeyTaken";
-}
 
 /**
  * Writes new agents with all that belongs to them.
  *
  * @returns those that were written: the keys of the others became known meanwhile
- * @throws TokenUnusable: the transaction is to be rolled back
+ * @throws LookAgain: the transaction is to be rolled back
  */
 export async function writeEnrolments(tx: Transaction, enrolments: readonly Enrolment[]): Promise<Enrolment[]> {
   const stored = await insertAgents(tx, enrolments.map(agentOf));
@@ -30,7 +26,7 @@ export async function writeEnrolments(tx: Transaction, enrolments: readonly Enro
 /**
  * Writes the agent that had the key before, and was deleted, as a new one.
  *
- * @throws TokenUnusable: the transaction is to be rolled back
+ * @throws LookAgain: the transaction is to be rolled back
  */
 export async function writeRevival(tx: Transaction, enrolment: Enrolment): Promise<void> {
   await deleteHostsOfAgent(tx, enrolment.identity.agentId);
@@ -38,21 +34,21 @@ export async function writeRevival(tx: Transaction, enrolment: Enrolment): Promi
   await putHosts(tx, [enrolment], "registered again after it was deleted");
 }
 
-/** @throws KeyTaken */
+/** @throws LookAgain when the key became known meanwhile */
 export async function putAgent(tx: Transaction, enrolment: Enrolment): Promise<void> {
-  if ((await insertAgents(tx, [agentOf(enrolment)])).size === 0) throw new KeyTaken();
+  if ((await insertAgents(tx, [agentOf(enrolment)])).size === 0) throw new LookAgain();
 }
 
 /** Makes an agent that was deleted a new one. */
 export async function reviveAgent(tx: Transaction, enrolment: Enrolment): Promise<void> {
   await renewAgent(tx, agentOf(enrolment));
-  // Otherwise the key from which it was claimed before it was deleted could take back what was enrolled anew.
+  // Otherwise the key from which it was adopted before it was deleted could take back what was enrolled anew.
   await forgetAdoption(tx, enrolment.identity.agentId);
 }
 
 async function putHosts(tx: Transaction, enrolments: readonly Enrolment[], reason: string): Promise<void> {
   const placed = enrolments.map((enrolment) => {
-    const host = newHostOf(enrolment.identity, enrolment.registration);
+    const host = newHostOf(enrolment.identity, enrolment.key.registration);
     return { ...enrolment, host: { ...host, pendingTags: pendingTagsOf(enrolment) }, hostId: host.id, reason };
   });
   await insertHosts(
@@ -72,14 +68,16 @@ export interface PlacedEnrolment extends Enrolment {
 /**
  * Writes what follows when agents and hosts are there: that they registered, history, tags, and the uses of tokens.
  *
- * @throws TokenUnusable
+ * @throws LookAgain when a token has been used up meanwhile
  */
 export async function finishEnrolments(tx: Transaction, enrolments: readonly PlacedEnrolment[]): Promise<void> {
   await recordEnrolments(
     tx,
-    enrolments.map(({ identity: { agentId }, registration: { identifyingAddresses }, certificate }) => ({
+    enrolments.map(({ identity: { agentId }, key: { registration, connection }, certificate }) => ({
       agentId,
-      identifyingAddresses,
+      identifyingAddresses: registration.identifyingAddresses,
+      remoteAddress: connection.remoteAddress,
+      showedCertificate: showsOwnCertificate(connection, registration),
       certificate,
     })),
   );
@@ -89,9 +87,9 @@ export async function finishEnrolments(tx: Transaction, enrolments: readonly Pla
     enrolments.flatMap((enrolment) => (enrolment.certificate === undefined ? [] : [tagsOf(enrolment)])),
   );
   const uses = new Map<string, number>();
-  for (const { token } of enrolments) uses.set(token.id, (uses.get(token.id) ?? 0) + 1);
+  for (const { key } of enrolments) uses.set(key.token.id, (uses.get(key.token.id) ?? 0) + 1);
   // Last, because the token's row is what all registrations with it wait for.
-  if (!(await takeTokenUses(tx, uses))) throw new TokenUnusable("exhausted");
+  if (!(await takeTokenUses(tx, uses))) throw new LookAgain();
 }
 
 function historyOf({ identity, certificate, reason }: PlacedEnrolment): StatusChange[] {
@@ -101,8 +99,8 @@ function historyOf({ identity, certificate, reason }: PlacedEnrolment): StatusCh
 }
 
 function tagsOf(enrolment: PlacedEnrolment): HostTags {
-  const { identity, hostId, token } = enrolment;
-  const defaultTags = readTags(token.organisationMetadata?.defaultTags);
-  const wanted = mergeTags(defaultTags, ownTagsOf(enrolment));
+  const { identity, hostId, key } = enrolment;
+  const defaultTags = readTags(key.token.organisationMetadata?.defaultTags);
+  const wanted = mergeTags(defaultTags, ownTagsOf(key));
   return { organisationId: identity.organisationId, hostId, wanted };
 }

@@ -1,11 +1,14 @@
-import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
-import { type AgentPublicKey, isStoredKey, parseAgentPublicKey } from "../identity/agent-key.js";
-import type { Caller } from "../identity/caller.js";
-import type { ClientCertificates, ObtainedCertificate } from "../identity/client-certificates/client-certificates.js";
-import { requirePossession } from "../identity/csr.js";
-import { findAgent } from "../store/agents/agents.js";
-import type { Queryable } from "../store/database.js";
-import type { EnrolmentEvents } from "./events.js";
+import { agentNotAllowed, agentNotFound, IngestError } from "../../errors.js";
+import { type AgentPublicKey, isStoredKey, parseAgentPublicKey } from "../../identity/agent-key.js";
+import type { Caller } from "../../identity/caller.js";
+import type {
+  ClientCertificates,
+  ObtainedCertificate,
+} from "../../identity/client-certificates/client-certificates.js";
+import { requirePossession } from "../../identity/csr.js";
+import { findAgent } from "../../store/agents/agents.js";
+import type { Queryable } from "../../store/database.js";
+import type { EnrolmentEvents } from "../events.js";
 
 /** A renewal as it came over the wire. */
 export interface RenewalRequest {

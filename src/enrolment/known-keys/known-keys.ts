@@ -1,0 +1,121 @@
+import { IngestError } from "../../errors.js";
+import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
+import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import { mayCall } from "../../store/agents/calling-statuses.js";
+import type { Database } from "../../store/database.js";
+import { recordRegistration } from "../../store/enrolment/agent-registrations.js";
+import type { KnownAgent } from "../../store/enrolment/known-agents.js";
+import { deletePendingCertSignings } from "../../store/identity/pending-cert-signings.js";
+import type { Decision } from "../decision.js";
+import type { EnrolmentEvents } from "../events.js";
+import { LookAgain } from "../look-again.js";
+import { type RegistrationConnection, showsOwnCertificate } from "../registration-connection.js";
+import type { Registration } from "../registration-request.js";
+import { answerActive, type RegistrationResult } from "../registration-result.js";
+import type { TokenCheck } from "../tokens/token-check.js";
+import { restoreMissingHost } from "./missing-host.js";
+import { undoAdoption } from "./undo-adoption.js";
+
+/** What {@link KnownKeys} needs. */
+export interface KnownKeysOptions {
+  database: Database;
+  tokenCheck: TokenCheck;
+  clientCertificates: ClientCertificates;
+  signingKeys: SigningKeyRing;
+  events: EnrolmentEvents;
+}
+
+/** Answers registrations of keys that are on record, whatever became of the token. */
+export class KnownKeys {
+  constructor(private readonly options: KnownKeysOptions) {}
+
+  /** Decides about the key of an agent that is not deleted. */
+  async decide(agent: KnownAgent, registration: Registration, connection: RegistrationConnection): Promise<Decision> {
+    const { displacement } = agent;
+    if (displacement !== undefined && !displacement.isRejected) {
+      const isProven = !displacement.hadCertificate || showsOwnCertificate(connection, registration);
+      if (!isProven) return { kind: "refuse", error: notProven(agent) };
+    }
+    if (await this.#isOfOtherOrganisation(agent, registration.orgToken)) {
+      return { kind: "refuse", error: ofOtherOrganisation(agent) };
+    }
+    if (displacement !== undefined) return { kind: "take back", agent };
+    const isServed = agent.status === "pending" || mayCall(agent.status);
+    return isServed ? { kind: "answer", agent } : { kind: "revoked", agentId: agent.id };
+  }
+
+  /**
+   * Answers an agent that is served: with what it is to go on with, unless it waits for approval.
+   *
+   * @throws LookAgain
+   */
+  async answer(
+    agent: KnownAgent,
+    registration: Registration,
+    connection: RegistrationConnection,
+  ): Promise<RegistrationResult> {
+    const { database, clientCertificates, signingKeys, events } = this.options;
+    const { publicKey, identifyingAddresses } = registration;
+    const { remoteAddress } = connection;
+    const identity = { agentId: agent.id, organisationId: agent.organisationId };
+    await deletePendingCertSignings(database.db, agent.id);
+    const showedCertificate = showsOwnCertificate(connection, registration);
+    const record = { identifyingAddresses, remoteAddress, showedCertificate };
+    if (!(await recordRegistration(database.db, agent, publicKey.pem, record))) throw new LookAgain();
+    if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
+    if (agent.status === "pending") return { status: "pending", agentId: agent.id };
+
+    const certificate = await clientCertificates.obtain(identity, publicKey);
+    if (certificate === undefined) throw new LookAgain();
+    const { serial, isNew } = certificate;
+    const { hostname } = agent;
+    events.identityIssued({ ...identity, hostname, serial, newCertificate: isNew, remoteAddress, showedCertificate });
+    return answerActive(signingKeys, { ...identity, publicKey }, certificate);
+  }
+
+  /** Tells an agent that it was revoked. */
+  async turnAway(agentId: string): Promise<RegistrationResult> {
+    await deletePendingCertSignings(this.options.database.db, agentId);
+    return { status: "revoked", agentId };
+  }
+
+  /** Gives an agent back to its own key, which another one displaced, if that can still be undone. */
+  async takeBack(
+    { id: agentId, organisationId }: KnownAgent,
+    { publicKey }: Registration,
+    { remoteAddress }: RegistrationConnection,
+  ): Promise<void> {
+    const { database, events } = this.options;
+    const identity = { agentId, organisationId };
+    if (await undoAdoption(database, identity, publicKey.pem, remoteAddress)) {
+      events.adoptionUndone({ ...identity, remoteAddress });
+    }
+  }
+
+  /** A token that could be used shows where the machine is meant to be; any other one says nothing. */
+  async #isOfOtherOrganisation(agent: KnownAgent, orgToken: string): Promise<boolean> {
+    const token = await this.options.tokenCheck.findUsable(orgToken);
+    return token !== undefined && token.organisationId !== agent.organisationId;
+  }
+}
+
+function ofOtherOrganisation({ id }: KnownAgent): IngestError {
+  return new IngestError(
+    "key_of_other_organisation",
+    `the key of this machine belongs to agent ${id} of another organisation than the enrolment token; delete that agent ` +
+      "there, or remove the agent's data directory so that it makes a new key, or use a token of the agent's own " +
+      "organisation",
+    { agentId: id },
+  );
+}
+
+/** An old request is easily kept, and could undo an adoption that is right. */
+function notProven({ id }: KnownAgent): IngestError {
+  return new IngestError(
+    "host_exists",
+    `another key has taken over agent ${id} and waits for approval; this one was the agent's own, but its connection ` +
+      "shows no client certificate of it, so it may be a copy of an old request; an operator can reject the other key, " +
+      "and then this one is let in",
+    { reason: "adoption_not_disproved", agentId: id },
+  );
+}

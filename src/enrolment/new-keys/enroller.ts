@@ -1,0 +1,142 @@
+import { IngestError } from "../../errors.js";
+import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
+import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import { groupLookups } from "../../lib/group-lookups.js";
+import { createId } from "../../lib/ids.js";
+import { releaseKey } from "../../store/agents/agents.js";
+import type { Database, Queryable } from "../../store/database.js";
+import { findKey, isGone } from "../../store/enrolment/known-agents.js";
+import { findMatchingHosts, type MachineDescription, type MatchingHost } from "../../store/enrolment/matching-hosts.js";
+import { registrationLocks, takeRegistrationLocks } from "../../store/enrolment/registration-locks.js";
+import { lockHostNow } from "../../store/hosts/hosts.js";
+import type { Transaction } from "../../store/transaction.js";
+import { decideNewKey, type EnrolDecision, isSameDecision, type NewKeyPolicy, type Refusal } from "../decision.js";
+import { describeMatch } from "../duplicates/duplicate-refusal.js";
+import type { EnrolmentEvents } from "../events.js";
+import { LookAgain } from "../look-again.js";
+import type { RegistrationConnection } from "../registration-connection.js";
+import type { Registration } from "../registration-request.js";
+import { answerActive, type RegistrationResult } from "../registration-result.js";
+import { hashEnrolmentToken } from "../tokens/enrolment-token.js";
+import type { TokenCheck, TokenProblem } from "../tokens/token-check.js";
+import { type Enrolment, machineOf } from "./enrolment.js";
+import { GroupEnrolment } from "./group-enrolment.js";
+import { writeAdoption } from "./write-adoption.js";
+import { writeEnrolments, writeRevival } from "./write-enrolment.js";
+
+/** What {@link Enroller} needs. */
+export interface EnrollerOptions {
+  database: Database;
+  tokenCheck: TokenCheck;
+  clientCertificates: ClientCertificates;
+  signingKeys: SigningKeyRing;
+  events: EnrolmentEvents;
+  policy: NewKeyPolicy;
+}
+
+/** Enrols keys that no agent has: each takes one use of an enrolment token. */
+export class Enroller {
+  readonly #group: GroupEnrolment;
+  readonly #findMatchingHosts: (machine: MachineDescription) => Promise<MatchingHost[]>;
+
+  constructor(private readonly options: EnrollerOptions) {
+    const { database } = options;
+    this.#group = new GroupEnrolment(options);
+    this.#findMatchingHosts = groupLookups((machines) => findMatchingHosts(database.db, machines));
+  }
+
+  /** @param goneId the agent that had the key and was deleted */
+  async decide(
+    registration: Registration,
+    connection: RegistrationConnection,
+    goneId: string | undefined,
+  ): Promise<EnrolDecision | Refusal> {
+    const { database, tokenCheck, policy } = this.options;
+    if (registration.orgToken === "") {
+      return {
+        kind: "refuse",
+        error: new IngestError("invalid_field", "org_token: missing; expected an enrolment token"),
+      };
+    }
+    const found = await tokenCheck.find(registration.orgToken);
+    if ("problem" in found) {
+      // Another request with the same key may have been faster, and have taken the token's last use.
+      if (found.problem === "exhausted") await this.#requireUnchanged(database.db, registration, goneId);
+      return this.#refuse(found.problem, registration, connection);
+    }
+    const key = { registration, token: found.token, connection, goneId };
+    return decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
+  }
+
+  /**
+   * Enrols a key. It is signed for before the transaction: one that signed fifty would hold its locks for as long.
+   *
+   * @throws LookAgain
+   */
+  async enrol(decision: EnrolDecision): Promise<RegistrationResult> {
+    const { database, clientCertificates, signingKeys, events } = this.options;
+    const { key, isApproved } = decision;
+    const { registration, token, connection } = key;
+    const adopted = decision.kind === "adopt" ? decision.host : undefined;
+    const agentId = adopted?.agent?.id ?? key.goneId ?? createId();
+    const identity = { agentId, organisationId: token.organisationId };
+    const certificate = isApproved ? await clientCertificates.issue(identity, registration.publicKey) : undefined;
+    const enrolment: Enrolment = { key, identity, certificate };
+
+    const isPlainlyNew = decision.kind === "enrol" && key.goneId === undefined;
+    const isWritten = isPlainlyNew && (await this.#group.enrol(enrolment));
+    if (!isWritten) await database.transaction((tx) => this.#write(tx, decision, enrolment));
+
+    const status = certificate === undefined ? "pending" : "active";
+    const { hostname, publicKey } = registration;
+    const { remoteAddress } = connection;
+    const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
+    if (adopted === undefined) events.enrolled(event);
+    else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
+    return certificate === undefined
+      ? { status: "pending", agentId }
+      : answerActive(signingKeys, { ...identity, publicKey }, certificate);
+  }
+
+  async #write(tx: Transaction, decision: EnrolDecision, enrolment: Enrolment): Promise<void> {
+    const { key } = enrolment;
+    const publicKey = key.registration.publicKey.pem;
+    const machine = machineOf(key);
+    await takeRegistrationLocks(tx, registrationLocks(publicKey, machine));
+    if (decision.kind === "adopt") await lockHostNow(tx, decision.host.hostId, decision.host.agent?.id);
+    // Under the locks nobody else changes what is decided about.
+    await this.#requireUnchanged(tx, key.registration, key.goneId);
+    const [matching = []] = await findMatchingHosts(tx, [machine]);
+    if (!isSameDecision(decision, decideNewKey(key, matching, this.options.policy))) throw new LookAgain();
+
+    if (decision.kind === "adopt") {
+      if (key.goneId !== undefined && key.goneId !== enrolment.identity.agentId) await releaseKey(tx, key.goneId);
+      await writeAdoption(tx, enrolment, decision.host);
+    } else if (key.goneId !== undefined) await writeRevival(tx, enrolment);
+    // Somebody who takes no such locks was faster.
+    else if ((await writeEnrolments(tx, [enrolment])).length === 0) throw new LookAgain();
+  }
+
+  /** @throws LookAgain when the key became known after it was looked up, whichever machine the other request described */
+  async #requireUnchanged(db: Queryable, { publicKey }: Registration, goneId: string | undefined): Promise<void> {
+    const { agent } = await findKey(db, publicKey.pem);
+    if (agent?.id !== goneId || (agent !== undefined && !isGone(agent))) throw new LookAgain();
+  }
+
+  /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */
+  #refuse(
+    problem: TokenProblem,
+    { orgToken, hostname }: Registration,
+    { remoteAddress }: RegistrationConnection,
+  ): Refusal {
+    const reason = `token_${problem}`;
+    const tokenHashPrefix = hashEnrolmentToken(orgToken).slice(0, 8);
+    this.options.events.refused({ reason, tokenHashPrefix, hostname, remoteAddress });
+    const error = new IngestError(
+      "enrolment_token_unusable",
+      "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
+      { reason },
+    );
+    return { kind: "refuse", error };
+  }
+}
