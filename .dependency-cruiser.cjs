@@ -33,7 +33,7 @@ const innerRooms = {
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
-  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion"]],
+  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion", "work"]],
 };
 
 /** Each foreign technology and the only files that may import it. */

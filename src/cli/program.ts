@@ -16,6 +16,7 @@ import { serveCommand } from "./serve.js";
 import { simulateCommand } from "./simulate/simulate.js";
 import { orgCommand } from "./tokens/org.js";
 import { tokenCommand } from "./tokens/token.js";
+import { workCommand } from "./work/work.js";
 
 const SUCCESS = 0;
 const FAILED = 1;
@@ -39,6 +40,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(devTlsCommand(context))
     .addCommand(tokenCommand(context))
     .addCommand(agentCommand(context))
+    .addCommand(workCommand(context))
     .addCommand(orgCommand(context))
     .addCommand(caCommand(context))
     .addCommand(keysCommand(context))

@@ -1,0 +1,82 @@
+import { sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
+import type { Transaction } from "../transaction.js";
+import { closeTaskRuns, listRunsOf, lockTaskRuns } from "./task-runs.js";
+
+/** A query or a task that has not ended. */
+export interface OpenItem {
+  kind: "query" | "task";
+  id: string;
+  /** The run of a task. */
+  runId: string | null;
+  hostname: string;
+  type: string;
+  status: string;
+  createdAt: Date;
+  /** When a task was sent to its agent. */
+  startedAt: Date | null;
+}
+
+/** Open queries and tasks, the newest first, of all hosts or of those with this name. */
+export async function listOpenItems(
+  db: Queryable,
+  { hostname, limit }: { hostname?: string | undefined; limit: number },
+): Promise<OpenItem[]> {
+  const ofHost = hostname === undefined ? sql`true` : sql`lower(h.hostname) = lower(${hostname})`;
+  const { rows } = await db.execute<{
+    kind: OpenItem["kind"];
+    id: string;
+    run_id: string | null;
+    hostname: string;
+    type: string;
+    status: string;
+    created_at: string;
+    started_at: string | null;
+  }>(sql`
+    select *
+    from (
+      select 'task' as kind, r.id, r.task_run_id as run_id, h.hostname, run.task_type as type, r.status, r.created_at,
+             r.started_at
+      from task_run_hosts r join task_runs run on run.id = r.task_run_id join hosts h on h.id = r.host_id
+      where r.status in ('pending', 'running', 'cancelling') and r.deleted_at is null and ${ofHost}
+      union all
+      select 'query', q.id, null, h.hostname, q.query_type, q.status, q.created_at, null
+      from agent_queries q join hosts h on h.id = q.host_id
+      where q.status = 'pending' and q.expires_at > now() and q.deleted_at is null and ${ofHost}
+    ) items
+    order by created_at desc, id
+    limit ${limit}`);
+  return rows.map((row) => ({
+    kind: row.kind,
+    id: row.id,
+    runId: row.run_id,
+    hostname: row.hostname,
+    type: row.type,
+    status: row.status,
+    createdAt: new Date(row.created_at),
+    startedAt: row.started_at === null ? null : new Date(row.started_at),
+  }));
+}
+
+/**
+ * Stops a task as the web app does: one that waits is cancelled, one that runs is to be cancelled, and its agent is told.
+ *
+ * @returns its host's name and what it is now; undefined when it is not pending or running
+ */
+export async function cancelTask(
+  tx: Transaction,
+  taskId: string,
+): Promise<{ hostname: string; status: string } | undefined> {
+  const runIds = await listRunsOf(tx, [taskId]);
+  await lockTaskRuns(tx, runIds);
+  const { rows } = await tx.execute<{ hostname: string; status: string }>(sql`
+    update task_run_hosts r
+    set status = case when r.status = 'pending' then 'cancelled' else 'cancelling' end,
+        completed_at = case when r.status = 'pending' then now() end,
+        updated_at = now()
+    from hosts h
+    where r.id = ${taskId} and h.id = r.host_id and r.status in ('pending', 'running') and r.deleted_at is null
+    returning h.hostname, r.status`);
+  await closeTaskRuns(tx, runIds);
+  return rows[0];
+}
