@@ -22,6 +22,14 @@ function end(reason: string): void {
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
 
+let hasFault = false;
+process.on("uncaughtException", (error, origin) => {
+  process.stderr.write(`error: ${origin}: ${error instanceof Error ? error.stack : String(error)}\n`);
+  hasFault = true;
+  // What was thrown may have broken anything: the streams are told to go elsewhere. A rejection broke off work of its own.
+  if (origin === "uncaughtException") end("uncaught exception");
+});
+
 // npm passes a signal on to a shell, which may die of it without telling: whoever npm started ends with it.
 if (isUnderNpm) {
   const parent = process.ppid;
@@ -69,4 +77,5 @@ if (outputError !== undefined && outputError.code !== "EPIPE") {
   process.stderr.write(`error: standard output cannot be written: ${outputError.message}\n`);
   process.exitCode ||= 1;
 }
+if (hasFault) process.exitCode = 1;
 setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();

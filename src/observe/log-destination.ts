@@ -40,13 +40,15 @@ function describeDropped(dropped: number): string {
   return `${JSON.stringify(fields)}${NEWLINE}`;
 }
 
-/** A terminal, pipe or socket: Node writes to them without waiting. */
+/** A terminal, pipe or socket: Node can write to them without waiting. */
 function isStream(fd: number): boolean {
   const found = fstatSync(fd);
   return found.isFIFO() || found.isSocket() || process.stdout.isTTY;
 }
 
-function createStreamWriter(stream: NodeJS.WriteStream): WriteLine {
+function createStreamWriter(stream: NodeJS.WriteStream & Blocking): WriteLine {
+  // Node makes terminals wait: one that is halted (Ctrl-S, a container engine that stands still) would halt the service.
+  if (stream.isTTY) stream._handle?.setBlocking?.(false);
   // Node ends the process for an error that nobody listens to.
   if (!stream.listeners("error").includes(ignore)) stream.on("error", ignore);
   return (line, onFailed) => {
@@ -60,6 +62,11 @@ function createStreamWriter(stream: NodeJS.WriteStream): WriteLine {
 }
 
 function ignore(): void {}
+
+/** What Node has for it; no documented way leads there. */
+interface Blocking {
+  _handle?: { setBlocking?(isBlocking: boolean): void } | null;
+}
 
 /** Not `process.stdout`, which is closed for good by its first error: a disk that was full may have room again. */
 function createFileWriter(fd: number): WriteLine {

@@ -137,6 +137,18 @@ t.test("every command is ended by Ctrl-C, also one that waits for a silent datab
   await endsWithin(t, process, 130, "nor does what is open keep the process");
 });
 
+t.test("simulate is ended while the service says nothing", async (t) => {
+  const silent = await startSilentServer(t);
+  const { directory, env } = await createScene(t);
+  const ca = ["--ca", join(directory, "tls/server.crt")];
+  const args = ["simulate", "--agents", "1", "--address", `localhost:${silent.port}`, ...ca, "--token", "x"];
+  const connection = silent.connection();
+  const process = startProcess(t, args, { env });
+  await connection;
+  process.kill("SIGINT");
+  await endsWithin(t, process, 1, "no agent could enrol");
+});
+
 t.test("Ctrl-C twice within 100 ms leaves no PostgreSQL behind, whenever it is pressed", async (t) => {
   const directory = await makeDirectory(t);
   const env = { INGEST_GRPC_PORT: "0", INGEST_HTTP_PORT: "0" };

@@ -73,6 +73,30 @@ t.test("a reader that stands still holds nothing up; what it missed is counted",
   t.equal(report.dropped + lines.length - 2, 20_000, "each line was written or counted");
 });
 
+/** A terminal that nobody reads, as Ctrl-S makes one; prints what the script writes to standard error. */
+const HALTED_TERMINAL = `
+import os, subprocess, sys
+_, terminal = os.openpty()
+sys.exit(subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=terminal, timeout=60).returncode)
+`;
+
+t.test("a terminal that is halted holds nothing up", async (t) => {
+  const source = `import { createLogger } from ${JSON.stringify(LOGGER)}; const log = createLogger("info");
+    for (let i = 0; i < 10_000; i++) log.info("x".repeat(200));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.stderr.write("still here");
+    process.kill(process.pid, "SIGKILL");`;
+  const script = spawn("python3", ["-c", HALTED_TERMINAL, process.execPath, "--input-type=module", "-e", source]);
+  t.teardown(() => script.kill("SIGKILL"));
+  const [written] = await Promise.race([
+    once(script.stderr, "data"),
+    new Promise<string[]>((resolve) => script.once("error", ({ message }) => resolve([message]))),
+  ]);
+  if (String(written).includes("ENOENT"))
+    return void t.pass("no python3", { skip: "there is none to make a terminal with" });
+  t.match(String(written), "still here");
+});
+
 t.test("a reader that went away ends nothing", async (t) => {
   const script = runScript(
     t,
