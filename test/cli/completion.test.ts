@@ -11,7 +11,10 @@ const run = promisify(execFile);
 /** What a shell is to offer: the words before the cursor, the last one unfinished, and the candidates. */
 const CASES: [words: string[], candidates: string[]][] = [
   [["to"], ["token"]],
-  [["agent", "re"], ["revoke"]],
+  [
+    ["agent", "re"],
+    ["reject", "revoke"],
+  ],
   [
     ["agent", "list", "--"],
     ["--help", "--json", "--status"],

@@ -65,7 +65,10 @@ export class Enroller {
       return this.#refuse(found.problem, registration, connection);
     }
     const key = { registration, token: found.token, connection, goneId };
-    return decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
+    const decision = decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
+    // What matches may be what another request with the same key has just made.
+    if (decision.kind === "refuse") await this.#requireUnchanged(database.db, registration, goneId);
+    return decision;
   }
 
   /**
