@@ -1,7 +1,10 @@
+import { IngestError } from "../errors.js";
 import { describeDatabaseError } from "../store/connection/database-refusal.js";
 
 /** What to tell a person: one line that says what is so and, of the database, what to do. */
 export function describeError(error: unknown): string {
+  // Ours say it all; of a database that is away the cause says more.
+  if (error instanceof IngestError && error.code !== "database_unavailable") return error.message;
   const ofDatabase = describeDatabaseError(error);
   if (ofDatabase !== undefined) return ofDatabase;
   if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0]);

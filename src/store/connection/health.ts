@@ -72,6 +72,7 @@ export class DatabaseHealth {
   }
 
   async #isReadOnly(): Promise<boolean> {
+    if (this.#connection?.brokenBy !== undefined) this.#connection = undefined;
     this.#connection ??= await openConnection(this.options.url, {
       ...POLICY,
       signal: this.#stopping.signal,
