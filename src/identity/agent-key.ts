@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { IngestError } from "../errors.js";
+import { isWeakPoint } from "./ed25519-point.js";
 
 const RAW_LENGTH = 32;
 /** The DER that precedes the raw key in an Ed25519 SubjectPublicKeyInfo (RFC 8410). */
@@ -29,6 +30,12 @@ export function parseAgentPublicKey(pem: string): AgentPublicKey {
       "public_key: expected a PEM block PUBLIC KEY with an Ed25519 key (32 raw bytes, or SPKI)",
     );
   }
+  if (isWeakPoint(raw)) {
+    throw new IngestError(
+      "invalid_field",
+      "public_key: not a key that anybody could prove to have (a point of small order, or not in its one form); make another",
+    );
+  }
   return toAgentPublicKey(raw);
 }
 
@@ -41,10 +48,10 @@ export function isStoredKey(pem: string, key: AgentPublicKey): boolean {
   }
 }
 
-/** The agent key in an SPKI structure; undefined when that is not an Ed25519 key. */
+/** The agent key in an SPKI structure; undefined when that is not an Ed25519 key, or one that proves nothing. */
 export function agentPublicKeyFromSpki(spki: Uint8Array): AgentPublicKey | undefined {
   const raw = rawFromSpki(Buffer.from(spki));
-  return raw && toAgentPublicKey(raw);
+  return raw === undefined || isWeakPoint(raw) ? undefined : toAgentPublicKey(raw);
 }
 
 /** The key in the form that {@link agentPublicKeyFromSpki} reads. */

@@ -3,11 +3,14 @@ import { promisify } from "node:util";
 import { IngestError } from "../errors.js";
 import { contentOf, DER_TAG, readElements } from "../lib/der.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki } from "./agent-key.js";
+import { isWeakPoint } from "./ed25519-point.js";
 
 /** A request of one Ed25519 key is about 200 bytes. */
 const MAX_CSR_BYTES = 8 * 1024;
 /** The DER of the AlgorithmIdentifier of Ed25519, which has no parameters (RFC 8410). */
 const ED25519 = Buffer.from("300506032b6570", "hex");
+
+const POINT_BYTES = 32;
 
 const verifyInBackground = promisify(verify);
 
@@ -34,6 +37,8 @@ async function findProblem(csrDer: Uint8Array, key: AgentPublicKey): Promise<str
   if (agentPublicKeyFromSpki(csr.spki)?.pem !== key.pem) return "carries another key than the agent's";
   const isSigned =
     csr.algorithm.equals(ED25519) &&
+    // The first half of such a signature would give the private key away: everybody could compute it.
+    !isWeakPoint(csr.signature.subarray(0, POINT_BYTES)) &&
     (await verifyInBackground(null, csr.signed, { key: csr.spki, format: "der", type: "spki" }, csr.signature));
   return isSigned ? undefined : "is not signed by the key it carries";
 }

@@ -13,6 +13,13 @@ export const DER_TAG = {
   set: 0x31,
 };
 
+const TAG_NUMBER = 0x1f;
+const CONSTRUCTED = 0x20;
+const MAX_DEPTH = 16;
+const MAX_UNUSED_BITS = 7;
+/** Those in use have up to 36; node:crypto crashes at what needs more than 256 characters to be written. */
+const MAX_IDENTIFIER_BYTES = 64;
+
 /** An element of DER. */
 export interface DerElement {
   tag: number;
@@ -44,6 +51,40 @@ export function readElements(der: Buffer): DerElement[] {
     rest = rest.subarray(end);
   }
   return found;
+}
+
+/**
+ * Walks elements to the bottom of each. What passes has no surprise left for a reader that trusts its input.
+ *
+ * @throws Error when one is malformed, nested deeper than certificates are, or has an object identifier longer than any
+ * that is in use
+ */
+export function walkElements(der: Buffer, depth = 0): void {
+  if (depth > MAX_DEPTH) throw new Error("elements nested too deep");
+  for (const { tag, content } of readElements(der)) {
+    if ((tag & TAG_NUMBER) === TAG_NUMBER) throw new Error("a tag of several bytes");
+    if ((tag & CONSTRUCTED) !== 0) walkElements(content, depth + 1);
+    else if (!isPlain(tag, content)) throw new Error(`a malformed element ${tag}`);
+  }
+}
+
+/** Whether the content of an element that holds no others is what its tag promises. */
+function isPlain(tag: number, content: Buffer): boolean {
+  switch (tag) {
+    case DER_TAG.boolean:
+      return content.length === 1;
+    case DER_TAG.integer:
+      return content.length > 0;
+    case DER_TAG.bitString:
+      return (content[0] ?? MAX_UNUSED_BITS + 1) <= MAX_UNUSED_BITS;
+    case DER_TAG.null:
+      return content.length === 0;
+    case DER_TAG.objectIdentifier:
+      // The last byte of each number of it, and so of all, has the high bit clear.
+      return content.length > 0 && content.length <= MAX_IDENTIFIER_BYTES && (content.at(-1) ?? 0) < 0x80;
+    default:
+      return true;
+  }
 }
 
 /**

@@ -1,11 +1,12 @@
-import { createPublicKey, webcrypto } from "node:crypto";
+import { createPublicKey, sign, webcrypto } from "node:crypto";
 import "reflect-metadata";
 import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
 import { requirePossession } from "../../dist/identity/csr.js";
-import { createTestCsr, createTestKey } from "../support/field-agent.js";
+import { forgeSignature, isGood, SMALL_ORDER_POINTS, signGivingAway } from "../support/ed25519.js";
+import { assembleCsr, createTestCsr, createTestKey } from "../support/field-agent.js";
 
 const key = createTestKey();
 const publicKey = parseAgentPublicKey(key.rawPem);
@@ -65,4 +66,43 @@ t.test("nor one that another key has signed, or that carries another", async (t)
   ] as const) {
     await t.rejects(requirePossession(csr, publicKey), { code: "invalid_field", message });
   }
+});
+
+t.test("a key that nobody has proves nothing, though OpenSSL takes the proof", async (t) => {
+  t.equal(SMALL_ORDER_POINTS.length, 14);
+  for (const raw of SMALL_ORDER_POINTS) {
+    // Finds a signature that OpenSSL takes, or throws.
+    const csr = assembleCsr(raw, (signed) => forgeSignature(raw, signed));
+    const pem = `-----BEGIN PUBLIC KEY-----\n${raw.toString("base64")}\n-----END PUBLIC KEY-----\n`;
+    t.throws(() => parseAgentPublicKey(pem), { code: "invalid_field", message: /point of small order/ });
+    await t.rejects(requirePossession(csr, { raw, pem }), { message: /carries another key/ }, "nor by its CSR alone");
+  }
+  // Not of small order, and one key more for the same point: only nobody knows a key of any of them.
+  for (const y of [3n, 18n]) {
+    const raw = Buffer.from((2n ** 255n - 19n + y).toString(16), "hex").reverse();
+    t.throws(() => parseAgentPublicKey(key.rawPem.replace(key.raw.toString("base64"), raw.toString("base64"))), {
+      code: "invalid_field",
+    });
+  }
+  for (let i = 0; i < 100; i++) t.ok(parseAgentPublicKey(createTestKey().rawPem));
+});
+
+t.test("nor does a signature that gives its key away, or is another one's in other bytes", async (t) => {
+  const givingAway = (signed: Buffer) => signGivingAway(key, signed);
+  let isTaken = false;
+  const csr = assembleCsr(key.raw, (signed) => {
+    const signature = givingAway(signed);
+    isTaken = isGood(key.raw, signed, signature);
+    return signature;
+  });
+  t.ok(isTaken, "OpenSSL takes it");
+  await t.rejects(requirePossession(csr, publicKey), { message: /is not signed by the key it carries/ });
+  const malleable = assembleCsr(key.raw, (signed) => {
+    const signature = sign(null, signed, key.privateKey);
+    const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+    const scalar = BigInt(`0x${Buffer.from(signature.subarray(32)).reverse().toString("hex")}`) + order;
+    const encoded = Buffer.from(scalar.toString(16).padStart(64, "0"), "hex").reverse();
+    return Buffer.concat([signature.subarray(0, 32), encoded]);
+  });
+  await t.rejects(requirePossession(malleable, publicKey), { message: /is not signed by the key it carries/ });
 });

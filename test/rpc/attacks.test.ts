@@ -29,7 +29,9 @@ import {
   victimRows,
 } from "../support/attack-scene.js";
 import { createForeignCaKey, Extension, KeyUsageFlags } from "../support/certificates.js";
+import { forgeSignature, IDENTITY_POINT } from "../support/ed25519.js";
 import {
+  assembleCsr,
   createTestCsr,
   createTestKey,
   heartbeat,
@@ -83,6 +85,11 @@ const CERTIFICATES: Attack[] = [
   ),
   certificate("a key that may not sign", () => ({ keyUsage: KeyUsageFlags.keyEncipherment }), NOT_A_LEAF),
   certificate("for servers only", () => ({ extendedKeyUsage: ["1.3.6.1.5.5.7.3.1"] }), NOT_A_LEAF),
+  certificate(
+    "for a usage that has 600 bytes",
+    () => ({ extendedKeyUsage: [`1.2.${Array(600).fill("1").join(".")}`] }),
+    /cannot be read/,
+  ),
   certificate("for any usage", () => ({ extendedKeyUsage: ["2.5.29.37.0"] }), NOT_A_LEAF),
   certificate(
     "a critical extension that nobody knows",
@@ -258,6 +265,17 @@ const IMPERSONATIONS: Attack[] = [
       answerToCall(register(service, { ...(await registration(victim.key, "")), csrDer: Buffer.alloc(0) })),
     code: Code.INVALID_ARGUMENT,
     details: /csr_der: missing/,
+  },
+  {
+    name: "a key that nobody has, with a proof that OpenSSL takes",
+    attempt: async ({ service }) => {
+      const publicKey = `-----BEGIN PUBLIC KEY-----\n${IDENTITY_POINT.toString("base64")}\n-----END PUBLIC KEY-----\n`;
+      const csrDer = assembleCsr(IDENTITY_POINT, (signed) => forgeSignature(IDENTITY_POINT, signed));
+      const request = await registration(createTestKey(), await service.createToken({ organisationSlug: "test" }));
+      return answerToCall(register(service, { ...request, publicKey, csrDer }));
+    },
+    code: Code.INVALID_ARGUMENT,
+    details: /public_key: .*point of small order/,
   },
   {
     name: "a renewal in the victim's name",

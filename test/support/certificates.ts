@@ -12,12 +12,25 @@ import {
 } from "@peculiar/x509";
 import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { type CaCertificate, readCaCertificate } from "../../dist/identity/x509/ca-certificate.js";
+import {
+  EXTENDED_KEY_USAGE,
+  encodeBasicConstraints,
+  encodeExtendedKeyUsage,
+  encodeKeyUsage,
+  encodeSubjectAltName,
+  KEY_USAGE,
+  NAME_TAG,
+} from "../../dist/identity/x509/certificate-extensions.js";
+import { readCertificateSigner, signWith } from "../../dist/identity/x509/certificate-signer.js";
+import { encodeName } from "../../dist/identity/x509/write-certificate.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/der.js";
 import type { TestKey } from "./field-agent.js";
 import { ENCRYPTION_SECRET, type TestService } from "./service.js";
 
 /** What forgeries are made of; from here, since the library needs the import above to come first. */
 export { Extension, KeyUsageFlags, SubjectAlternativeNameExtension };
 
+const SPKI_HEAD = Buffer.from("302a300506032b6570032100", "hex");
 const ISSUER = "O=ct-ops, CN=ct-ops Agent CA";
 
 /** The private key of the service's agent CA. */
@@ -125,4 +138,48 @@ export async function forgeCertificate(caKey: KeyObject, forgery: Forgery): Prom
     ],
   });
   return certificate.toString("pem");
+}
+
+/** The parts of a certificate, each in DER; those that are left out are as the service issues them. */
+export interface CertificateParts {
+  version?: Buffer;
+  serial?: Buffer;
+  validity?: Buffer;
+  publicKey?: Buffer;
+  extensions?: Buffer;
+  /** After the extensions. */
+  rest?: Buffer;
+}
+
+/** A certificate of parts that no library would write. */
+export async function assembleCertificate(
+  ca: { key: KeyObject; certificate: CaCertificate },
+  parts: CertificateParts & { key: TestKey; uri: string },
+): Promise<Buffer> {
+  const signer = readCertificateSigner(ca.key.export({ format: "pem", type: "pkcs8" }).toString(), "a test's CA");
+  const time = (date: Date) =>
+    encodeElement(DER_TAG.utcTime, Buffer.from(`${date.toISOString().replace(/\D/g, "").slice(2, 14)}Z`));
+  const day = 24 * 60 * 60 * 1000;
+  const toBeSigned = encodeSequence(
+    parts.version ?? Buffer.from("a003020102", "hex"),
+    parts.serial ?? Buffer.from("020101", "hex"),
+    signer.algorithm,
+    ca.certificate.name,
+    parts.validity ?? encodeSequence(time(new Date(Date.now() - day)), time(new Date(Date.now() + day))),
+    encodeName({ commonName: "forged" }),
+    parts.publicKey ?? Buffer.concat([SPKI_HEAD, parts.key.raw]),
+    encodeElement(
+      0xa3,
+      parts.extensions ??
+        encodeSequence(
+          encodeBasicConstraints({ isCa: false }),
+          encodeKeyUsage(KEY_USAGE.digitalSignature),
+          encodeExtendedKeyUsage(EXTENDED_KEY_USAGE.clientAuthentication),
+          encodeSubjectAltName([{ tag: NAME_TAG.uri, value: Buffer.from(parts.uri) }]),
+        ),
+    ),
+    parts.rest ?? Buffer.alloc(0),
+  );
+  const signature = await signWith(signer, toBeSigned);
+  return encodeSequence(toBeSigned, signer.algorithm, encodeElement(DER_TAG.bitString, Buffer.of(0), signature));
 }

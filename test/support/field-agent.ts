@@ -47,8 +47,13 @@ const NO_ATTRIBUTES = Buffer.from("a000", "hex");
 
 /** A CSR that carries one key and is signed by it, or by another one. */
 export function createTestCsr(key: TestKey, signedBy: TestKey = key): Buffer {
-  const signed = Buffer.concat([CSR_HEAD, SPKI_HEAD, key.raw, NO_ATTRIBUTES]);
-  const signature = sign(null, signed, signedBy.privateKey);
+  return assembleCsr(key.raw, (signed) => sign(null, signed, signedBy.privateKey));
+}
+
+/** A CSR that carries these 32 bytes for a key, and any signature. */
+export function assembleCsr(raw: Buffer, makeSignature: (signed: Buffer) => Buffer): Buffer {
+  const signed = Buffer.concat([CSR_HEAD, SPKI_HEAD, raw, NO_ATTRIBUTES]);
+  const signature = makeSignature(signed);
   return Buffer.concat([
     Buffer.from("308196", "hex"),
     signed,

@@ -49,11 +49,12 @@ export function verifyClientCertificate(
   trusted: readonly CaCertificate[],
   now = Date.now(),
 ): CertificateIdentity {
-  const { fields, parsed, usage } = readable(() => {
+  const { fields, usage, issuer } = readable(() => {
     const fields = readCertificate(der);
-    return { fields, parsed: new X509Certificate(der), usage: readUsage(fields) };
+    const usage = readUsage(fields);
+    const parsed = new X509Certificate(der);
+    return { fields, usage, issuer: trusted.find((ca) => isInDate(ca, now) && isIssuedBy(parsed, ca)) };
   });
-  const issuer = trusted.find((ca) => isInDate(ca, now) && isIssuedBy(parsed, ca));
   if (issuer === undefined) {
     throw new IngestError(
       "client_certificate_invalid",
@@ -77,7 +78,7 @@ export function verifyClientCertificate(
   if (usage.hasUnknownCritical) throw refusal("carries a critical extension that is not understood", agentId);
 
   const publicKey = agentPublicKeyFromSpki(fields.publicKey);
-  if (publicKey === undefined) throw refusal("does not carry an Ed25519 key", agentId);
+  if (publicKey === undefined) throw refusal("does not carry an Ed25519 key that proves anything", agentId);
   return {
     ...identity,
     publicKey,

@@ -1,4 +1,5 @@
 import { createHash, type KeyObject, X509Certificate } from "node:crypto";
+import { agentPublicKeyFromSpki } from "../agent-key.js";
 import { EXTENSION_ID, readIsCa, readKeyUsage, readSubjectKeyIdentifier } from "./certificate-extensions.js";
 import { describeSubject, readCertificate, toPem } from "./read-certificate.js";
 
@@ -29,18 +30,22 @@ export interface CaCertificate {
  * @throws Error when it cannot be read, or has a key that cannot be used
  */
 export function readCaCertificate(der: Uint8Array): CaCertificate {
-  const { subject: name, notBefore, notAfter, extensions } = readCertificate(der);
+  const { subject: name, notBefore, notAfter, extensions, publicKey: spki } = readCertificate(der);
   const basicConstraints = extensions.get(EXTENSION_ID.basicConstraints);
   const keyUsage = extensions.get(EXTENSION_ID.keyUsage);
   const keyIdentifier = extensions.get(EXTENSION_ID.subjectKeyIdentifier);
   const certificate = new X509Certificate(der);
+  const { publicKey } = certificate;
+  if (publicKey.asymmetricKeyType === "ed25519" && agentPublicKeyFromSpki(spki) === undefined) {
+    throw new Error("a key for which anybody can sign");
+  }
   return {
     certificatePem: toPem(der),
     fingerprintSha256: createHash("sha256").update(der).digest("hex"),
     subject: describeSubject(certificate),
     name,
     keyIdentifier: keyIdentifier && readSubjectKeyIdentifier(keyIdentifier.value),
-    publicKey: certificate.publicKey,
+    publicKey,
     notBefore,
     notAfter,
     maySign:

@@ -136,8 +136,13 @@ export function encodeAuthorityKeyIdentifier(identifier: Uint8Array): Buffer {
   return encodeExtension(EXTENSION_ID.authorityKeyIdentifier, value);
 }
 
-function onlyElement(der: Buffer): DerElement | undefined {
-  const [element, ...others] = readElements(der);
-  if (others.length > 0) throw new Error("more than one element in an extension");
+/**
+ * The one element that the value of an extension is.
+ *
+ * @throws Error
+ */
+export function onlyElement(value: Buffer): DerElement {
+  const [element, ...others] = readElements(value);
+  if (element === undefined || others.length > 0) throw new Error("an extension that is not one element");
   return element;
 }

@@ -1,10 +1,15 @@
 import type { X509Certificate } from "node:crypto";
-import { contentOf, DER_TAG, type DerElement, readElements } from "../../lib/der.js";
-import { type CertificateExtension, readExtensions } from "./certificate-extensions.js";
+import { contentOf, DER_TAG, type DerElement, readElements, walkElements } from "../../lib/der.js";
+import { type CertificateExtension, onlyElement, readExtensions } from "./certificate-extensions.js";
 
 const VERSION_TAG = 0xa0;
 const EXTENSIONS_TAG = 0xa3;
 const PEM_BLOCK = /-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END \1?CERTIFICATE-----/g;
+
+/** Ours have about 600 bytes, and those of a CA with the largest keys in use not ten times that. */
+const MAX_BYTES = 16 * 1024;
+/** Where the extensions are numbered that libraries look into: RFC 5280's, the IETF's, Netscape's. */
+const KNOWN_EXTENSIONS = /^(551d|2b060105050701|6086480186f84201)/;
 
 /** What a certificate says. */
 export interface CertificateFields {
@@ -22,11 +27,14 @@ export interface CertificateFields {
 }
 
 /**
- * Reads a certificate (RFC 5280, section 4.1), without a look at its signature.
+ * Reads a certificate (RFC 5280, section 4.1), without a look at its signature. Every byte that libraries look into is
+ * walked: no certificate is given to node:crypto that did not pass here.
  *
  * @throws Error when it is malformed: not DER, an impossible time, two extensions with one identifier
  */
 export function readCertificate(der: Uint8Array): CertificateFields {
+  if (der.length > MAX_BYTES) throw new Error(`longer than ${MAX_BYTES} bytes`);
+  walkElements(Buffer.from(der));
   const [certificate, ...trailing] = readElements(Buffer.from(der));
   const [toBeSigned, algorithm, signature, ...others] = readElements(contentOf(certificate, DER_TAG.sequence));
   contentOf(algorithm, DER_TAG.sequence);
@@ -37,7 +45,6 @@ export function readCertificate(der: Uint8Array): CertificateFields {
     fields[0]?.tag === VERSION_TAG ? 1 : 0,
   );
   const [notBefore, notAfter] = readElements(contentOf(validity, DER_TAG.sequence));
-  const extensions = optional.find(({ tag }) => tag === EXTENSIONS_TAG);
   return {
     serial: toSerial(contentOf(serial, DER_TAG.integer)),
     issuer: encodedSequence(issuer),
@@ -45,8 +52,16 @@ export function readCertificate(der: Uint8Array): CertificateFields {
     notBefore: readTime(notBefore),
     notAfter: readTime(notAfter),
     publicKey: encodedSequence(publicKey),
-    extensions: extensions === undefined ? new Map() : readExtensions(readElements(extensions.content)[0]),
+    extensions: walkExtensions(optional.find(({ tag }) => tag === EXTENSIONS_TAG)),
   };
+}
+
+function walkExtensions(wrapper: DerElement | undefined): ReadonlyMap<string, CertificateExtension> {
+  if (wrapper === undefined) return new Map();
+  const extensions = readExtensions(readElements(wrapper.content)[0]);
+  // What private ones hold need not be DER, and nobody looks into it.
+  for (const [id, { value }] of extensions) if (KNOWN_EXTENSIONS.test(id)) walkElements(onlyElement(value).encoded);
+  return extensions;
 }
 
 /** A serial as every one in the database is written: lower-case hex without leading zeros. */
