@@ -8,6 +8,7 @@ import {
 import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import { Connections } from "./connections.js";
+import { endWithAnswer } from "./end-with-answer.js";
 import { listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
@@ -69,7 +70,10 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   } as const;
   const server = createServer(
     { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
-    guardRequests(handler, logger),
+    guardRequests((request, response) => {
+      endWithAnswer(request, response);
+      return handler(request, response);
+    }, logger),
   );
   const connections = new Connections(server);
   const sessions = new Set<ServerHttp2Session>();
