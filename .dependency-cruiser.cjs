@@ -33,6 +33,7 @@ const innerRooms = {
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
+  rpc: [["screening"]],
   cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion", "work"]],
 };
 

@@ -1,16 +1,11 @@
+import type { ContextValues } from "@connectrpc/connect";
 import {
-  type ConnectRouter,
-  type ConnectRouterOptions,
-  type ContextValues,
-  createConnectRouter,
-} from "@connectrpc/connect";
-import {
-  compressionBrotli,
-  compressionGzip,
   type connectNodeAdapter,
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+
+import { createScreenedHandlers, type ScreenedHandlersOptions } from "./screening/screened-handlers.js";
 
 type NodeHandlerParameters = Parameters<ReturnType<typeof connectNodeAdapter>>;
 
@@ -21,8 +16,7 @@ export type NodeRequest = NodeHandlerParameters[0];
 export type NodeHandler = (...parameters: NodeHandlerParameters) => Promise<void>;
 
 /** What is served, and how. */
-export interface NodeHandlerOptions extends ConnectRouterOptions {
-  routes: (router: ConnectRouter) => void;
+export interface NodeHandlerOptions extends ScreenedHandlersOptions {
   contextValues: (request: NodeRequest) => ContextValues;
 }
 
@@ -33,10 +27,8 @@ const AUTHORITY = "ct-ops-ingest";
  * Serves Connect on Node's HTTP servers. connect-node's own adapter throws out of the request listener on an authority
  * that is no host of a URL (`web.1:9443`, `localhost:99999`, none at all), and reports what fails to the console alone.
  */
-export function createNodeHandler({ routes, contextValues, ...options }: NodeHandlerOptions): NodeHandler {
-  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
-  routes(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+export function createNodeHandler({ contextValues, ...options }: NodeHandlerOptions): NodeHandler {
+  const handlers = createScreenedHandlers(options);
   return async (request, response) => {
     const handle = handlers.get(request.url?.split("?", 1)[0] ?? "");
     if (handle === undefined) {

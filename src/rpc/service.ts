@@ -14,17 +14,14 @@ import { createAccessInterceptor } from "./access.js";
 import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
+import { MESSAGE_LIMITS } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
 import { createNodeHandler, type NodeHandler, type NodeRequest } from "./node-handler.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 import { toRawInventoryChunks } from "./work-messages.js";
 
-/** What gRPC in Go, and so every installed agent, takes for the largest message. */
-const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 /** Answers are a few kilobytes at most: compressing one costs more than sending it, also where a client accepts it. */
 const COMPRESS_MIN_BYTES = 64 * 1024;
-/** The longest that Node can wait: a longer deadline would be over after a millisecond. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** What the service is made of. */
 export interface ServiceOptions {
@@ -86,9 +83,8 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     // The first one sees the errors of those after it.
     interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(callers)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
-    readMaxBytes: MAX_MESSAGE_BYTES,
+    limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,
-    maxTimeoutMs: MAX_TIMEOUT_MS,
   });
 }
 

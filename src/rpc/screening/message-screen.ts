@@ -1,0 +1,118 @@
+import { createGunzip } from "node:zlib";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { ByteAccount } from "../../lib/byte-budget.js";
+import { walkJson } from "../../lib/json-walk.js";
+import { type WireShape, walkWire } from "../../lib/wire-walk.js";
+import { GrowingBuffer } from "./growing-buffer.js";
+import type { RequestType } from "./request-type.js";
+
+/** How large the messages of a method may be. Nothing that an honest agent sends comes near. */
+export interface MessageLimits {
+  /** Of one message, before it was compressed and as it comes. */
+  maxBytes: number;
+  /** Fields and values of one message, known or not, and of the messages in it. */
+  maxElements: number;
+  /** Whether messages may come compressed, with gzip. */
+  acceptsGzip: boolean;
+}
+
+/** What an element takes in memory once it is decoded. */
+const ELEMENT_BYTES = 256;
+
+/** Looks at the messages of one call before they are decoded. */
+export class MessageScreen {
+  readonly #encoding: string;
+
+  /**
+   * @param shape of the messages
+   * @param account holds the bytes of the message that is being looked at
+   * @param encoding how the messages are compressed, as the call says
+   */
+  constructor(
+    private readonly options: { limits: MessageLimits; shape: WireShape; account: ByteAccount; type: RequestType },
+    encoding: string | null,
+  ) {
+    this.#encoding = encoding ?? "identity";
+  }
+
+  /** Whether the call says that its messages may be compressed. */
+  get isCompressed(): boolean {
+    return this.#encoding !== "identity";
+  }
+
+  /** @throws ConnectError UNIMPLEMENTED for a compression that the method does not take */
+  requireEncoding(): void {
+    const { limits, type } = this.options;
+    const accepted = limits.acceptsGzip ? ["gzip"] : [];
+    if (["identity", ...accepted].includes(this.#encoding)) return;
+    throw new ConnectError(
+      `this method takes no messages that are compressed with ${this.#encoding}`,
+      Code.Unimplemented,
+      { [type.acceptEncodingHeader]: accepted.join() || "identity" },
+    );
+  }
+
+  /** Holds bytes before they are kept. */
+  readonly hold = (bytes: number): void => {
+    if (!this.options.account.hold(bytes)) throw busy();
+  };
+
+  /**
+   * Looks at a message that has arrived, and returns it as it was before it was compressed.
+   *
+   * @throws ConnectError INVALID_ARGUMENT, RESOURCE_EXHAUSTED
+   */
+  async admit(data: Uint8Array, isCompressed: boolean): Promise<Uint8Array> {
+    const { limits, shape, account, type } = this.options;
+    account.settle();
+    const message = isCompressed ? await this.#decompress(data) : data;
+    const walk = type.format === "json" ? walkJson(message, limits) : walkWire(message, shape, limits);
+    if ("problem" in walk) {
+      throw walk.problem === "malformed"
+        ? new ConnectError(`malformed request: ${walk.detail}`, Code.InvalidArgument)
+        : new ConnectError(`the message has ${walk.detail}, which this method does not take`, Code.ResourceExhausted);
+    }
+    this.hold(walk.elements * ELEMENT_BYTES);
+    return message;
+  }
+
+  async #decompress(data: Uint8Array): Promise<Uint8Array> {
+    // As the specification of gRPC wants it.
+    if (!this.isCompressed) {
+      throw new ConnectError("a message is compressed, and the call does not say how", Code.Internal);
+    }
+    const { maxBytes } = this.options.limits;
+    const message = new GrowingBuffer(this.hold);
+    // Nothing is compressed to nothing.
+    if (data.length === 0) return data;
+    const gunzip = createGunzip();
+    gunzip.end(data);
+    try {
+      for await (const piece of gunzip as AsyncIterable<Uint8Array>) {
+        if (message.length + piece.length > maxBytes) throw tooLarge(maxBytes);
+        message.append(piece, maxBytes);
+      }
+    } catch (cause) {
+      if (cause instanceof ConnectError) throw cause;
+      throw new ConnectError(
+        "malformed request: a message is not gzip",
+        Code.InvalidArgument,
+        undefined,
+        undefined,
+        cause,
+      );
+    }
+    return message.take();
+  }
+}
+
+/** What the sender of too large a message is told. */
+export function tooLarge(maxBytes: number): ConnectError {
+  const message = `the message is larger than the ${maxBytes} bytes that this method takes`;
+  return new ConnectError(message, Code.ResourceExhausted);
+}
+
+/** What a caller is told whose message there is no room for, or who was too slow to send all of it. */
+export function busy(): ConnectError {
+  return new ConnectError("too many large requests at once; try again later", Code.Unavailable);
+}

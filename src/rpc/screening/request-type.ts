@@ -1,0 +1,43 @@
+/** How the body of a request is written. */
+export interface RequestType {
+  format: "protobuf" | "json";
+  /** Messages in envelopes of five bytes each, or one message that is the whole body. */
+  hasEnvelopes: boolean;
+  /** The header that names how messages are compressed, and the one that says what would be understood. */
+  encodingHeader: string;
+  acceptEncodingHeader: string;
+}
+
+const GRPC = {
+  hasEnvelopes: true,
+  encodingHeader: "grpc-encoding",
+  acceptEncodingHeader: "grpc-accept-encoding",
+};
+const CONNECT_STREAM = {
+  hasEnvelopes: true,
+  encodingHeader: "connect-content-encoding",
+  acceptEncodingHeader: "connect-accept-encoding",
+};
+const CONNECT_UNARY = {
+  hasEnvelopes: false,
+  encodingHeader: "content-encoding",
+  acceptEncodingHeader: "accept-encoding",
+};
+
+const TYPES: ReadonlyMap<string, RequestType> = new Map<string, RequestType>([
+  ["application/grpc", { ...GRPC, format: "protobuf" }],
+  ["application/grpc+proto", { ...GRPC, format: "protobuf" }],
+  ["application/grpc+json", { ...GRPC, format: "json" }],
+  ["application/grpc-web", { ...GRPC, format: "protobuf" }],
+  ["application/grpc-web+proto", { ...GRPC, format: "protobuf" }],
+  ["application/grpc-web+json", { ...GRPC, format: "json" }],
+  ["application/connect+proto", { ...CONNECT_STREAM, format: "protobuf" }],
+  ["application/connect+json", { ...CONNECT_STREAM, format: "json" }],
+  ["application/proto", { ...CONNECT_UNARY, format: "protobuf" }],
+  ["application/json", { ...CONNECT_UNARY, format: "json" }],
+]);
+
+/** What a `content-type` says of the body; undefined for one that none of the three protocols has. */
+export function parseRequestType(contentType: string | null): RequestType | undefined {
+  return TYPES.get((contentType ?? "").toLowerCase().replace(/; ?charset=utf-?8$/, ""));
+}

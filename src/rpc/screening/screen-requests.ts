@@ -1,0 +1,85 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
+import type { ByteBudget } from "../../lib/byte-budget.js";
+
+import { EnvelopeAssembler } from "./envelope-assembler.js";
+import { GrowingBuffer } from "./growing-buffer.js";
+import { busy, type MessageLimits, MessageScreen, tooLarge } from "./message-screen.js";
+import { shapeOf } from "./message-shape.js";
+import { RequestPieces } from "./request-pieces.js";
+import { parseRequestType } from "./request-type.js";
+import { clampTimeout } from "./timeout-header.js";
+
+/**
+ * Puts a screen before a handler of Connect. What reaches that is not compressed, well-formed and within the limits, so
+ * that decoding it costs little; what does not pass is answered by it, with the error that the body ends in.
+ *
+ * @param budget holds each message from its first byte on: until a unary call is answered, or a stream asks for the
+ * next one
+ */
+export function screenRequests(
+  handler: UniversalHandler,
+  { limits, budget }: { limits: MessageLimits; budget: ByteBudget },
+): UniversalHandlerFn {
+  const shape = shapeOf(handler.method.input);
+  const isUnary = handler.method.methodKind === "unary";
+  return async (request) => {
+    const header = new Headers(request.header);
+    clampTimeout(header);
+    const type = parseRequestType(header.get("content-type"));
+    // It is answered without a look at its body.
+    if (type === undefined) return handler({ ...request, header, body: noPieces() });
+    const pieces = new RequestPieces(request.body as AsyncIterable<Uint8Array>);
+    const account = budget.open(() => pieces.end(busy()));
+    request.signal.addEventListener("abort", account.close, { once: true });
+    const screen = new MessageScreen({ limits, shape, account, type }, header.get(type.encodingHeader));
+    header.delete(type.encodingHeader);
+    header.delete("content-length");
+    const body = type.hasEnvelopes
+      ? screenEnvelopes(pieces, screen, limits, isUnary ? () => {} : account.release)
+      : screenWhole(pieces, screen, limits);
+    try {
+      return await handler({ ...request, header, body });
+    } finally {
+      if (isUnary) account.close();
+    }
+  };
+}
+
+async function* noPieces(): AsyncGenerator<Uint8Array> {}
+
+/** @param onNext is called when the message before is done with */
+async function* screenEnvelopes(
+  pieces: RequestPieces,
+  screen: MessageScreen,
+  { maxBytes }: MessageLimits,
+  onNext: () => void,
+): AsyncGenerator<Uint8Array> {
+  screen.requireEncoding();
+  const assembler = new EnvelopeAssembler(maxBytes, screen.hold);
+  for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
+    assembler.push(piece.value);
+    for (let envelope = assembler.take(); envelope !== undefined; envelope = assembler.take()) {
+      yield encodeEnvelope(0, await screen.admit(envelope.data, envelope.isCompressed));
+      onNext();
+    }
+  }
+  if (assembler.isMidway) {
+    throw new ConnectError("malformed request: it breaks off in the middle of a message", Code.InvalidArgument);
+  }
+}
+
+/** A body that is one message. */
+async function* screenWhole(
+  pieces: RequestPieces,
+  screen: MessageScreen,
+  { maxBytes }: MessageLimits,
+): AsyncGenerator<Uint8Array> {
+  screen.requireEncoding();
+  const body = new GrowingBuffer(screen.hold);
+  for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
+    if (body.length + piece.value.length > maxBytes) throw tooLarge(maxBytes);
+    body.append(piece.value, maxBytes);
+  }
+  yield await screen.admit(body.take(), screen.isCompressed);
+}
