@@ -200,6 +200,7 @@ const TOKENS: Attack[] = [
   token("not a token", () => "hello", /cannot be read/),
   token("the agent's id", ({ victim }) => victim.agentId, /cannot be read/),
   token("nothing", () => "", /is missing/),
+  token("a million dots", () => ".".repeat(1_000_000), /is longer than any/),
 ];
 
 async function thumbprintOf(rawKey: Buffer): Promise<string> {

@@ -7,6 +7,8 @@ import type { SigningKeyRing } from "./signing-key-ring.js";
 const ISSUER = "ct-ops-ingest";
 const LIFETIME = "24h";
 const CLOCK_TOLERANCE_S = 60;
+/** One is 700 characters long, most of it the signature. */
+const MAX_LENGTH = 8 * 1024;
 
 /** What an access token says. */
 export interface AccessTokenClaims extends SpiffeIdentity {
@@ -56,6 +58,7 @@ async function verifySignature(keys: SigningKeyRing, token: string, mayBeExpired
     throw invalid(
       "is missing; a heartbeat stream carries it in agent_id of its first message, other calls in `authorization: Bearer`",
     );
+  if (token.length > MAX_LENGTH) throw invalid("is longer than any that was issued");
   let failure: unknown = new errors.JWKSNoMatchingKey();
   for (const { publicKey } of await keys.verificationKeys(readKid(token))) {
     try {
