@@ -36,7 +36,7 @@ async function hostIdOf({ database }: TestService, agentId: string): Promise<str
 async function countWaiting({ database }: TestService): Promise<number> {
   const [row] = await database.query(
     `select count(*)::int from pg_stat_activity
-     where datname = current_database() and wait_event_type = 'Lock' and application_name = 'ct-ops-ingest'`,
+     where datname = current_database() and wait_event_type = 'Lock' and application_name like 'ct-ops-ingest%'`,
   );
   return row?.count;
 }
@@ -177,7 +177,7 @@ t.test("nothing the service writes of an agent makes its deletion fail, or outli
   await witnessStream.ended;
 });
 
-t.test("an agent that is deleted at this very moment is told to come back, and then that it is gone", async (t) => {
+t.test("an agent that is deleted at this very moment is told so when the deletion has ended", async (t) => {
   const { service, token, app } = await startBesideWebApp(t);
   for (const first of [true, false]) {
     const agent = await enrol(service, token, { agentInfo: { hostname: `agent-${first}` } });
@@ -200,13 +200,14 @@ t.test("an agent that is deleted at this very moment is told to come back, and t
         registered.catch(() => {});
         await eventually(
           () => countWaiting(service),
-          (waiting) => waiting === 2,
+          // The registration; the new stream passes over what somebody holds.
+          (waiting) => waiting === 1,
         );
       },
     });
     const answer = await registered?.catch((error) => error);
     t.ok(answer.code === Code.UNAVAILABLE || (answer.status === "active" && answer.agentId !== agent.agentId));
-    t.match(await stream.ended, { code: Code.UNAVAILABLE });
+    t.match(await stream.ended, { code: Code.NOT_FOUND }, "its opening waited for the end of the deletion");
     const again = openStream(service, agent);
     again.send(heartbeat(agent.jwt));
     t.match(await again.ended, { code: Code.NOT_FOUND });

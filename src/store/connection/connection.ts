@@ -19,6 +19,7 @@ export class Connection extends pg.Client {
   #deadline: NodeJS.Timeout | undefined;
   #lastHeardAt = performance.now();
   #brokenBy: ConnectionError | undefined;
+  #hasEnded = false;
   #statementTimeoutMs: number | undefined;
 
   constructor(
@@ -44,7 +45,10 @@ export class Connection extends pg.Client {
       this.#brokenBy ??= error instanceof ConnectionError ? error : new ConnectionError(endpoint, error);
     });
     this.on("drain", () => this.#stopWaiting());
-    this.on("end", () => this.#stopWaiting());
+    this.on("end", () => {
+      this.#hasEnded = true;
+      this.#stopWaiting();
+    });
   }
 
   /** When the server was last heard, as `performance.now()` tells it. */
@@ -120,7 +124,8 @@ export class Connection extends pg.Client {
   }
 
   #waitFor(timeoutMs: number): void {
-    if (this.#deadline !== undefined) return;
+    // On one that has ended a statement fails at once, and nothing would stop the wait.
+    if (this.#deadline !== undefined || this.#hasEnded) return;
     const since = performance.now();
     const deadline = setTimeout(() => {
       // After a stall of this process the answer may be there, unread.
