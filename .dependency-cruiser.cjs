@@ -2,6 +2,7 @@
 
 const DOMAIN = ["enrolment", "heartbeat", "work"];
 const BASE = ["lib", "errors", "observe"];
+const DATA = ["outbox", "store", "broker"];
 
 /** Each room of src/, a directory or a single file, and all it may import besides itself. */
 const rooms = {
@@ -11,17 +12,18 @@ const rooms = {
   config: BASE,
   store: BASE,
   broker: BASE,
-  identity: ["store", ...BASE],
-  enrolment: ["identity", "store", "broker", ...BASE],
-  heartbeat: ["identity", "store", "broker", ...BASE],
-  work: ["identity", "store", "broker", ...BASE],
-  rpc: [...DOMAIN, "identity", "store", "broker", ...BASE, "gen"],
+  outbox: ["store", "broker", ...BASE],
+  identity: [...DATA, ...BASE],
+  enrolment: ["identity", ...DATA, ...BASE],
+  heartbeat: ["identity", ...DATA, ...BASE],
+  work: ["identity", ...DATA, ...BASE],
+  rpc: [...DOMAIN, "identity", ...DATA, ...BASE, "gen"],
   server: ["lib", "observe"],
   agent: ["gen", "lib"],
-  app: ["rpc", "server", ...DOMAIN, "identity", "store", "broker", "config", ...BASE, "gen"],
-  cli: ["app", "config", "agent", "server", "enrolment", "heartbeat", "identity", "store", ...BASE],
+  app: ["rpc", "server", ...DOMAIN, "identity", ...DATA, "config", ...BASE, "gen"],
+  cli: ["app", "config", "agent", "server", "enrolment", "heartbeat", "identity", ...DATA, ...BASE],
   main: ["cli", "config", "errors"],
-  index: ["app", "agent", "rpc", "server", ...DOMAIN, "identity", "store", "broker", "config", ...BASE, "gen"],
+  index: ["app", "agent", "rpc", "server", ...DOMAIN, "identity", ...DATA, "config", ...BASE, "gen"],
 };
 
 /**
@@ -29,7 +31,7 @@ const rooms = {
  * Rooms in one list do not know each other.
  */
 const innerRooms = {
-  store: [["schema", "connection"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
+  store: [["schema", "connection"], ["outbox"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],

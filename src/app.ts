@@ -1,4 +1,6 @@
-import type { Config } from "./config.js";
+import { BrokerEvents } from "./broker/events.js";
+import { RabbitMqPublisher, type RabbitMqPublisherOptions } from "./broker/rabbitmq/rabbitmq-publisher.js";
+import type { BrokerConfig, Config } from "./config.js";
 import { CertificateUpkeep } from "./enrolment/certificate-upkeep.js";
 import { BRIDGE_NETWORKS } from "./enrolment/duplicates/bridge-networks.js";
 import { IdentifyingAddresses } from "./enrolment/duplicates/identifying-addresses.js";
@@ -30,6 +32,9 @@ import { createId } from "./lib/ids.js";
 import { type CloseStep, Lifetime } from "./lib/lifetime.js";
 import type { Logger } from "./observe/logger.js";
 import { VERSION } from "./observe/version.js";
+import { findAbandonedMessages } from "./outbox/abandoned-messages.js";
+import { createClosedOutbox, type Outbox } from "./outbox/outbox.js";
+import { openQueue, type QueueTiming } from "./outbox/queue.js";
 import { RefusalRecorder } from "./rpc/refusal-recorder.js";
 import { createServiceHandler } from "./rpc/service.js";
 import { peerOf } from "./server/peer.js";
@@ -38,7 +43,7 @@ import { startRpcListener } from "./server/rpc-listener.js";
 import type { SessionLivenessTiming } from "./server/session-liveness.js";
 import type { ConnectionPolicy } from "./store/connection/connection-policy.js";
 import { DatabaseHealth, type DatabaseHealthTiming } from "./store/connection/health.js";
-import { openDatabase } from "./store/database.js";
+import { openDatabase, type Queryable } from "./store/database.js";
 import { Listener } from "./store/listener.js";
 import { migrateIngest } from "./store/migrate.js";
 import { WorkEvents } from "./work/events.js";
@@ -46,6 +51,10 @@ import { openWork, type WorkTiming } from "./work/open-work.js";
 
 /** How long agents may take to be told to reconnect and be marked offline. */
 const DRAIN_TIMEOUT_MS = 15_000;
+/** For what is left over, settling what was published, and looking after the outbox. */
+const QUEUE_CONNECTIONS = 3;
+/** Confirms that are still to come are waited for, and what became of them is written. */
+const QUEUE_CLOSE_TIMEOUT_MS = 8_000;
 /** Of the database connections, how many are for streams alone. */
 const STREAMS_SHARE = 1 / 3;
 /** One statement of streams holds up the heartbeats of all agents. */
@@ -78,6 +87,8 @@ export interface AppTiming {
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
   sessionLiveness?: Partial<SessionLivenessTiming>;
+  publisher?: RabbitMqPublisherOptions["timing"];
+  queue?: QueueTiming;
 }
 
 /** A lifetime whose steps are logged. */
@@ -132,6 +143,12 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
 
+  const instanceId = createId();
+  const outbox =
+    config.broker === undefined
+      ? await openClosedOutbox({ db: database.db, logger, lifetime })
+      : await openQueueTo(config.broker, { config, logger, timing, lifetime, instanceId, onIdleError });
+
   const keyEvents = new KeyEvents(logger);
   const signingKeys = await lifetime.open(
     "signing keys",
@@ -176,9 +193,9 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
   const events = new HeartbeatEvents(logger);
   const sessions = new Sessions({
-    opener: new SessionOpener({ database: streamDatabase, events, instanceId: createId() }),
-    writer: new HeartbeatWriter({ database: streamDatabase, events }),
-    offlineWriter: new OfflineWriter({ database: streamDatabase, events }),
+    opener: new SessionOpener({ database: streamDatabase, events, instanceId }),
+    writer: new HeartbeatWriter({ database: streamDatabase, outbox, events }),
+    offlineWriter: new OfflineWriter({ database: streamDatabase, outbox, events }),
     events,
   });
 
@@ -286,4 +303,61 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
   logger.info(ports, "ready");
   return { ...ports, close: async () => void (await lifetime.stop()) };
+}
+
+/** An outbox for an instance that publishes nothing. */
+async function openClosedOutbox({
+  db,
+  logger,
+  lifetime,
+}: {
+  db: Queryable;
+  logger: Logger;
+  lifetime: Lifetime;
+}): Promise<Outbox> {
+  const messages = await lifetime.open("outbox", () => findAbandonedMessages(db));
+  if (messages > 0) logger.warn({ messages }, "messages wait in the outbox, and no broker is configured");
+  logger.info("no broker is configured, nothing leaves this process (INGEST_AMQP_URL)");
+  return createClosedOutbox();
+}
+
+/** An outbox whose messages go to a broker, which need not be there yet. */
+async function openQueueTo(
+  broker: BrokerConfig,
+  {
+    config,
+    logger,
+    timing,
+    lifetime,
+    instanceId,
+    onIdleError,
+  }: {
+    config: Config;
+    logger: Logger;
+    timing: AppTiming;
+    lifetime: Lifetime;
+    instanceId: string;
+    onIdleError: (error: Error) => void;
+  },
+): Promise<Outbox> {
+  const database = openDatabase({ url: config.databaseUrl, maxConnections: QUEUE_CONNECTIONS, onIdleError });
+  lifetime.register("database of the queue", () => database.close());
+  const events = new BrokerEvents(logger);
+  const createPublisher = (onReady: () => void) =>
+    new RabbitMqPublisher({ ...broker, instanceId, events, onReady, timing: timing.publisher });
+  const queue = await lifetime.open(
+    "queue",
+    () =>
+      openQueue({
+        database,
+        createPublisher,
+        instanceId,
+        maxRows: config.outboxMaxRows,
+        logger,
+        timing: timing.queue,
+      }),
+    (opened) => opened.close(),
+    { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS },
+  );
+  return queue.outbox;
 }

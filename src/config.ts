@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type AmqpAddress, parseAmqpUrl } from "./lib/amqp-url.js";
 import { parseCidr } from "./lib/cidr.js";
 import { parseDurationMs } from "./lib/duration.js";
 import { isServiceLink } from "./lib/kubernetes.js";
@@ -16,6 +17,9 @@ const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
 const LARGEST_POOL = 1_000;
 const LARGEST_STOP_TIMEOUT_S = 3_600;
+const LARGEST_QUEUE = 1_000_000_000;
+const SMALLEST_OUTBOX = 1_000;
+const LARGEST_OUTBOX = 100_000_000;
 
 /** Digits alone: what else JavaScript takes for a number (`1e3`, `0x10`) is more likely a mistake. */
 function wholeNumber(min: number, max: number, expected: string) {
@@ -40,6 +44,20 @@ const postgresUrl = z.string({ error: "a postgres:// URL" }).superRefine((text, 
   const result = parsePostgresUrl(text);
   for (const problem of "problems" in result ? result.problems : []) context.addIssue(problem);
 });
+
+/** Nodes of one broker, separated by commas. */
+const amqpUrls = z.string().transform((text, context) =>
+  text.split(",").flatMap((url): AmqpAddress[] => {
+    try {
+      return [parseAmqpUrl(url.trim())];
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+      return [];
+    }
+  }),
+);
+
+const trueOrFalse = z.enum(["true", "false"], { error: "true or false" });
 
 const variables = z.object({
   DATABASE_URL: postgresUrl,
@@ -70,19 +88,32 @@ const variables = z.object({
       error: "ranges in CIDR notation, separated by commas",
     })
     .optional(),
-  INGEST_ADOPT_AUTO_APPROVE: z
-    .enum(["true", "false"], { error: "true or false" })
-    .default("false")
-    .transform((value) => value === "true"),
+  INGEST_ADOPT_AUTO_APPROVE: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_WORK_MAX_AGE: duration(MINUTE_MS, YEAR_MS, "a duration from 1m to 365d").default(DAY_MS),
   INGEST_LATEST_AGENT_VERSION: z.string().optional(),
   INGEST_RELEASE_MANIFEST_PATH: z.string().optional(),
   INGEST_UPDATE_CONCURRENCY: wholeNumber(1, LARGEST_LIMIT, `a whole number from 1 to ${LARGEST_LIMIT}`).default(50),
   INGEST_WEB_SERVER_CERT: z.string().optional(),
-  INGEST_ACCEPT_ID_WITHOUT_JWT: z
-    .enum(["true", "false"], { error: "true or false" })
-    .default("false")
-    .transform((value) => value === "true"),
+  INGEST_ACCEPT_ID_WITHOUT_JWT: trueOrFalse.default("false").transform((value) => value === "true"),
+  INGEST_AMQP_URL: amqpUrls.optional(),
+  INGEST_AMQP_EXCHANGE: z
+    .string()
+    .regex(/^(?!amq\.)[\w.:-]{1,200}$/, {
+      error: "up to 200 letters, digits and the characters - _ . : (not amq. in front)",
+    })
+    .default("ct-ops"),
+  INGEST_AMQP_DECLARE: trueOrFalse.default("true").transform((value) => value === "true"),
+  INGEST_AMQP_QUEUE_TYPE: z.enum(["quorum", "classic"], { error: "quorum or classic" }).optional(),
+  INGEST_AMQP_QUEUE_MAX_LENGTH: wholeNumber(0, LARGEST_QUEUE, `a number of messages (0 = no limit)`).default(1_000_000),
+  INGEST_AMQP_QUEUE_MAX_BYTES: wholeNumber(0, Number.MAX_SAFE_INTEGER, `a number of bytes (0 = no limit)`).default(0),
+  INGEST_AMQP_CA: z.string().optional(),
+  INGEST_AMQP_CERT: z.string().optional(),
+  INGEST_AMQP_KEY: z.string().optional(),
+  INGEST_OUTBOX_MAX_ROWS: wholeNumber(
+    SMALLEST_OUTBOX,
+    LARGEST_OUTBOX,
+    `a number of rows from ${SMALLEST_OUTBOX} to ${LARGEST_OUTBOX}`,
+  ).default(500_000),
   LDAP_ENCRYPTION_KEY: z.string().optional(),
   BETTER_AUTH_SECRET: z.string().optional(),
   INGEST_STOP_TIMEOUT_SECONDS: wholeNumber(
@@ -91,6 +122,18 @@ const variables = z.object({
     `a number of seconds from 1 to ${LARGEST_STOP_TIMEOUT_S}`,
   ).default(20),
   INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
+});
+
+const brokerVariables = variables.pick({
+  INGEST_AMQP_URL: true,
+  INGEST_AMQP_EXCHANGE: true,
+  INGEST_AMQP_DECLARE: true,
+  INGEST_AMQP_QUEUE_TYPE: true,
+  INGEST_AMQP_QUEUE_MAX_LENGTH: true,
+  INGEST_AMQP_QUEUE_MAX_BYTES: true,
+  INGEST_AMQP_CA: true,
+  INGEST_AMQP_CERT: true,
+  INGEST_AMQP_KEY: true,
 });
 
 /** The variables as they are read. */
@@ -133,9 +176,27 @@ export interface Config {
     /** Whether a token that approves by itself also approves that a new key takes a host over. */
     adoptAutoApprove: boolean;
   };
+  /** Where messages are published; undefined: nowhere. */
+  broker?: BrokerConfig;
+  /** Most rows of messages that wait for the broker. */
+  outboxMaxRows: number;
   /** All that stopping may take, in milliseconds. */
   stopTimeoutMs: number;
   logLevel: z.infer<typeof variables>["INGEST_LOG_LEVEL"];
+}
+
+/** The broker that messages are published to. */
+export interface BrokerConfig {
+  /** Nodes of it. */
+  addresses: readonly AmqpAddress[];
+  tls: { caFile?: string; client?: { certFile: string; keyFile: string } };
+  topology: {
+    exchange: string;
+    declare: boolean;
+    queueType?: "quorum" | "classic";
+    maxLength: number;
+    maxBytes: number;
+  };
 }
 
 /** A configuration, or every problem it has, one line each; and what looks like a mistake. */
@@ -174,11 +235,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
 
   const parsed = variables.safeParse(env);
   const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, environment, env));
-  problems.push(...agentCaProblems(env));
+  problems.push(...agentCaProblems(env), ...brokerProblems(env));
   if (!parsed.success || problems.length > 0) return { warnings, problems };
 
   const v = parsed.data;
   const encryptionSecret = encryptionSecretIn(v);
+  const broker = toBroker(v);
   return {
     warnings,
     config: {
@@ -213,8 +275,43 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         }),
         adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
       },
+      ...(broker && { broker }),
+      outboxMaxRows: v.INGEST_OUTBOX_MAX_ROWS,
       stopTimeoutMs: v.INGEST_STOP_TIMEOUT_SECONDS * 1000,
       logLevel: v.INGEST_LOG_LEVEL,
+    },
+  };
+}
+
+/**
+ * The broker that an environment names, if it does, whatever is wrong with other variables.
+ *
+ * @throws Error with every problem, one line each
+ */
+export function brokerIn(environment: Readonly<Record<string, string | undefined>>): BrokerConfig | undefined {
+  const env = namedVariables(environment);
+  const parsed = brokerVariables.safeParse(env);
+  const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describe(issue, environment, env));
+  problems.push(...brokerProblems(env));
+  if (!parsed.success || problems.length > 0) throw new Error(problems.join("\n"));
+  return toBroker(parsed.data);
+}
+
+function toBroker(v: z.infer<typeof brokerVariables>): BrokerConfig | undefined {
+  if (v.INGEST_AMQP_URL === undefined) return undefined;
+  const { INGEST_AMQP_CA: caFile, INGEST_AMQP_CERT: certFile, INGEST_AMQP_KEY: keyFile } = v;
+  return {
+    addresses: v.INGEST_AMQP_URL,
+    tls: {
+      ...(caFile !== undefined && { caFile }),
+      ...(certFile !== undefined && keyFile !== undefined && { client: { certFile, keyFile } }),
+    },
+    topology: {
+      exchange: v.INGEST_AMQP_EXCHANGE,
+      declare: v.INGEST_AMQP_DECLARE,
+      ...(v.INGEST_AMQP_QUEUE_TYPE !== undefined && { queueType: v.INGEST_AMQP_QUEUE_TYPE }),
+      maxLength: v.INGEST_AMQP_QUEUE_MAX_LENGTH,
+      maxBytes: v.INGEST_AMQP_QUEUE_MAX_BYTES,
     },
   };
 }
@@ -284,16 +381,25 @@ function describe(
   if (value === undefined) return `${name} is not set; expected ${issue.message}`;
   // What is wrong with the URL is named, and the URL not shown: it may hold a password.
   if (name === "DATABASE_URL") return `${databaseUrlName(environment)} is not valid: ${issue.message}`;
+  if (name === "INGEST_AMQP_URL") return `${name} is not valid: ${issue.message}`;
   return `${name}=${value} is not valid; expected ${issue.message}`;
 }
 
+/** Of a certificate and its key either both are set or neither. */
+function pairProblems(env: Record<string, string | undefined>, one: Variable, other: Variable): string[] {
+  if ((env[one] === undefined) === (env[other] === undefined)) return [];
+  const [set, unset] = env[one] === undefined ? [other, one] : [one, other];
+  return [`${unset} is not set; expected both or neither, since ${set} is`];
+}
+
+function brokerProblems(env: Record<string, string | undefined>): string[] {
+  return pairProblems(env, "INGEST_AMQP_CERT", "INGEST_AMQP_KEY");
+}
+
 function agentCaProblems(env: Record<string, string | undefined>): string[] {
-  const { INGEST_AGENT_CA_CERT: cert, INGEST_AGENT_CA_KEY: key } = env;
-  if ((cert === undefined) !== (key === undefined)) {
-    const [set, unset] = cert === undefined ? ["KEY", "CERT"] : ["CERT", "KEY"];
-    return [`INGEST_AGENT_CA_${unset} is not set; expected both or neither, since INGEST_AGENT_CA_${set} is`];
-  }
-  if (cert === undefined && encryptionSecretIn(env) === undefined) {
+  const problems = pairProblems(env, "INGEST_AGENT_CA_CERT", "INGEST_AGENT_CA_KEY");
+  if (problems.length > 0) return problems;
+  if (env.INGEST_AGENT_CA_CERT === undefined && encryptionSecretIn(env) === undefined) {
     return [
       "LDAP_ENCRYPTION_KEY is not set; expected a secret there or in BETTER_AUTH_SECRET (it encrypts the agent CA's " +
         "key), or an agent CA of your own in INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY",

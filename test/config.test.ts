@@ -1,5 +1,5 @@
 import t from "tap";
-import { databaseUrlIn, parseConfig, readValidVariables } from "../dist/config.js";
+import { brokerIn, databaseUrlIn, parseConfig, readValidVariables } from "../dist/config.js";
 
 const ENV = {
   DATABASE_URL: "postgres://ingest:secret@db/ingest",
@@ -37,6 +37,12 @@ const NUMBERS = {
     most: 1000,
     unset: 15,
     of: (env: Record<string, string>) => configOf(env).databasePoolSize,
+  },
+  INGEST_OUTBOX_MAX_ROWS: {
+    least: 1_000,
+    most: 100_000_000,
+    unset: 500_000,
+    of: (env: Record<string, string>) => configOf(env).outboxMaxRows,
   },
   INGEST_REGISTER_REFUSALS_PER_MINUTE: {
     least: 0,
@@ -155,4 +161,39 @@ t.test("what Kubernetes sets for a Service of the same name is no setting, and t
     "somebody's mistake",
   );
   t.match(problemsOf({ INGEST_GRPC_PORT: "http://10.43.0.8:9443" }), [/INGEST_GRPC_PORT=.* a port number/]);
+});
+
+t.test("the broker", async (t) => {
+  t.equal(configOf({}).broker, undefined);
+  t.equal(configOf({ INGEST_AMQP_EXCHANGE: "x" }).broker, undefined);
+  t.match(configOf({ INGEST_AMQP_URL: "amqp://a, amqps://u:p@b/v" }).broker, {
+    addresses: [{ hostname: "a" }, { hostname: "b", vhost: "v", username: "u" }],
+    tls: {},
+    topology: { exchange: "ct-ops", declare: true, maxLength: 1_000_000, maxBytes: 0 },
+  });
+  const all = {
+    INGEST_AMQP_URL: "amqps://b",
+    INGEST_AMQP_EXCHANGE: "other",
+    INGEST_AMQP_DECLARE: "false",
+    INGEST_AMQP_QUEUE_TYPE: "classic",
+    INGEST_AMQP_QUEUE_MAX_LENGTH: "0",
+    INGEST_AMQP_QUEUE_MAX_BYTES: "1000",
+    INGEST_AMQP_CA: "ca.crt",
+    INGEST_AMQP_CERT: "client.crt",
+    INGEST_AMQP_KEY: "client.key",
+  };
+  t.match(configOf(all).broker, {
+    tls: { caFile: "ca.crt", client: { certFile: "client.crt", keyFile: "client.key" } },
+    topology: { exchange: "other", declare: false, queueType: "classic", maxLength: 0, maxBytes: 1_000 },
+  });
+  t.same(brokerIn(all), configOf(all).broker, "also when nothing else is set");
+
+  const problem = "INGEST_AMQP_URL is not valid: a % in it is not followed by two hexadecimal digits";
+  const wrong = { INGEST_AMQP_URL: "amqp://u:secret%@b" };
+  t.match(problemsOf(wrong), [new RegExp(`^${problem}`)], "never with the password");
+  t.throws(() => brokerIn(wrong), { message: new RegExp(`^${problem}`) });
+  t.match(problemsOf({ ...all, INGEST_AMQP_KEY: "" }), [/^INGEST_AMQP_KEY is not set; expected both or neither/]);
+  for (const exchange of ["amq.topic", "a b", "x".repeat(201)]) {
+    t.match(problemsOf({ INGEST_AMQP_EXCHANGE: exchange }), [/^INGEST_AMQP_EXCHANGE=/]);
+  }
 });

@@ -25,6 +25,7 @@ export interface RawHeartbeatReport {
   memoryPercent: number;
   diskPercent: number;
   uptimeSeconds: bigint;
+  timestampUnix: bigint;
   agentVersion: string;
   os: string;
   osVersion: string;
@@ -76,6 +77,7 @@ export function clampHeartbeatReport(raw: RawHeartbeatReport): HeartbeatReport {
     memoryPercent: clampPercent(raw.memoryPercent),
     diskPercent: clampPercent(raw.diskPercent),
     uptimeSeconds: clampInteger(raw.uptimeSeconds, MAX_UPTIME_S),
+    takenAtUnix: clampInteger(raw.timestampUnix, Number.MAX_SAFE_INTEGER),
     agentVersion: clampText(raw.agentVersion) || null,
     os: clampText(raw.os) || null,
     osVersion: clampText(raw.osVersion) || null,

@@ -1,6 +1,7 @@
 import { agentNotAllowed, agentNotFound } from "../errors.js";
+import { recordStatusChanges } from "../identity/status-changes.js";
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { insertStatusHistory } from "../store/agents/agents.js";
+import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import { mayCall } from "../store/agents/calling-statuses.js";
 import type { Database } from "../store/database.js";
 import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
@@ -9,6 +10,7 @@ import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/s
 import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
+import { toMetricsMessage } from "./metrics-message.js";
 import { findNetworkIds } from "./network-membership.js";
 
 const MAX_BATCH_ROWS = 200;
@@ -20,10 +22,10 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 export class HeartbeatWriter {
   readonly #batcher: Batcher<HeartbeatRow, Written>;
 
-  constructor(options: { database: Database; events: HeartbeatEvents }) {
-    const { database, events } = options;
+  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents }) {
+    const { database, outbox, events } = options;
     const writer = new SetWriter<HeartbeatRow, Written>({
-      write: (rows) => database.transaction((tx) => writeBatch(tx, rows)),
+      write: (rows) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, rows)),
       onRetry: (retry) => events.writeRetried(retry),
     });
     this.#batcher = new Batcher({
@@ -64,18 +66,24 @@ function isCameBack(outcome: BatchOutcome<Written> | undefined): boolean {
   return outcome !== undefined && "done" in outcome && outcome.done.cameBack;
 }
 
-async function writeBatch(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<BatchOutcome<Written>[]> {
+async function writeBatch(
+  tx: Transaction,
+  outgoing: Outgoing,
+  rows: readonly HeartbeatRow[],
+): Promise<BatchOutcome<Written>[]> {
   const found = await lockHostsAndAgents(tx, rows);
   const outcomes = rows.map((row) => outcomeOf(row, found.get(row.agentId)));
   const writable = rows.filter((_, index) => "done" in (outcomes[index] ?? {}));
   if (writable.length > 0) {
-    await writeHeartbeats(tx, writable);
+    const stored = await writeHeartbeats(tx, writable);
+    outgoing.publish("metrics.raw", () => stored.map(toMetricsMessage));
     await assignNetworks(tx, writable, found);
     const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
     const offline = [...new Map(cameBack.map((row) => [row.agentId, row])).values()];
-    await insertStatusHistory(
+    await recordStatusChanges(
       tx,
-      offline.map(({ agentId, organisationId }) => ({ agentId, organisationId, status: "active", reason: CAME_BACK })),
+      outgoing,
+      offline.map((row) => ({ ...row, from: "offline", to: "active", reason: CAME_BACK })),
     );
   }
   return outcomes;

@@ -1,5 +1,6 @@
+import { recordStatusChanges } from "../identity/status-changes.js";
 import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { insertStatusHistory } from "../store/agents/agents.js";
+import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
 import { lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { markSessionsOffline, type SessionKey } from "../store/sessions/agent-sessions.js";
@@ -15,10 +16,10 @@ const STREAM_ENDED = "heartbeat stream ended";
 export class OfflineWriter {
   readonly #batcher: Batcher<SessionKey, Ended>;
 
-  constructor(options: { database: Database; events: HeartbeatEvents }) {
-    const { database, events } = options;
+  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents }) {
+    const { database, outbox, events } = options;
     const writer = new SetWriter<SessionKey, Ended>({
-      write: (sessions) => database.transaction((tx) => writeBatch(tx, sessions)),
+      write: (sessions) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, sessions)),
       onRetry: (retry) => events.writeRetried(retry),
     });
     this.#batcher = new Batcher({
@@ -50,15 +51,20 @@ interface Ended {
   wentOffline: boolean;
 }
 
-async function writeBatch(tx: Transaction, sessions: readonly SessionKey[]): Promise<BatchOutcome<Ended>[]> {
+async function writeBatch(
+  tx: Transaction,
+  outgoing: Outgoing,
+  sessions: readonly SessionKey[],
+): Promise<BatchOutcome<Ended>[]> {
   const found = await lockHostsAndAgents(tx, sessions);
   const locked = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
   const offline = new Set(await markSessionsOffline(tx, locked));
-  await insertStatusHistory(
+  await recordStatusChanges(
     tx,
+    outgoing,
     [...new Map(locked.map((session) => [session.agentId, session])).values()]
       .filter(({ agentId }) => offline.has(agentId))
-      .map(({ agentId, organisationId }) => ({ agentId, organisationId, status: "offline", reason: STREAM_ENDED })),
+      .map((session) => ({ ...session, from: "active", to: "offline", reason: STREAM_ENDED })),
   );
   return sessions.map(({ agentId }) =>
     found.get(agentId)?.state === "busy" ? { busy: true } : { done: { wentOffline: offline.has(agentId) } },

@@ -64,6 +64,7 @@ export function toRawHeartbeatReport(request: HeartbeatRequest): RawHeartbeatRep
     memoryPercent: request.memoryPercent,
     diskPercent: request.diskPercent,
     uptimeSeconds: request.uptimeSeconds,
+    timestampUnix: request.timestampUnix,
     agentVersion: request.agentVersion,
     os: request.os,
     osVersion: request.osVersion,

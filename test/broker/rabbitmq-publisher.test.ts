@@ -3,10 +3,10 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { BrokerEvents } from "../../dist/broker/events.js";
 import type { OutgoingMessage } from "../../dist/broker/publisher.js";
-import { parseBrokerAddress } from "../../dist/broker/rabbitmq/broker-address.js";
 import { RabbitMqPublisher, type RabbitMqPublisherOptions } from "../../dist/broker/rabbitmq/rabbitmq-publisher.js";
 import type { TopologyOptions } from "../../dist/broker/rabbitmq/topology.js";
 import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
+import { parseAmqpUrl } from "../../dist/lib/amqp-url.js";
 import { createTestCa, forgeCertificate } from "../support/certificates.js";
 import { eventually } from "../support/eventually.js";
 import { createTestKey } from "../support/field-agent.js";
@@ -50,7 +50,7 @@ function startPublisher(t: Test, { url, tls = {}, topology, timing }: Options) {
   const { logger, lines } = createTestLog();
   const exchange = topology?.exchange ?? uniqueExchange();
   const publisher = new RabbitMqPublisher({
-    addresses: url.split(",").map(parseBrokerAddress),
+    addresses: url.split(",").map(parseAmqpUrl),
     tls,
     topology: { exchange, declare: true, maxLength: 0, maxBytes: 0, ...topology },
     instanceId: "test",

@@ -2,6 +2,7 @@ import t, { type Test } from "tap";
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
 import { createId } from "../../dist/lib/ids.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import type { HeartbeatRow } from "../../dist/store/sessions/heartbeats.js";
 import { type AgentRows, insertAgentRows } from "../support/agent-rows.js";
@@ -14,7 +15,7 @@ async function setUp(t: Test, agents: number) {
   const database = openDatabase({ url: test.url, maxConnections: 2 });
   t.teardown(() => database.close());
   const { logger, lines } = createTestLog();
-  const writer = new HeartbeatWriter({ database, events: new HeartbeatEvents(logger) });
+  const writer = new HeartbeatWriter({ database, outbox: createClosedOutbox(), events: new HeartbeatEvents(logger) });
   let batches = 0;
   const transaction = database.transaction;
   database.transaction = (work) => {
@@ -35,6 +36,7 @@ function row(agent: AgentRows | undefined, fields: Partial<HeartbeatRow> = {}): 
     memoryPercent: 2,
     diskPercent: 3,
     uptimeSeconds: 4,
+    takenAtUnix: 5,
     agentVersion: null,
     os: null,
     osVersion: null,

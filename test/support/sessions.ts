@@ -6,6 +6,7 @@ import { SessionOpener } from "../../dist/heartbeat/session-opener.js";
 import type { SessionStream } from "../../dist/heartbeat/session-stream.js";
 import { Sessions } from "../../dist/heartbeat/sessions.js";
 import type { Caller } from "../../dist/identity/caller.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { Database } from "../../dist/store/database.js";
 import type { AgentRows } from "./agent-rows.js";
 import { createTestLog, type LogLine } from "./log.js";
@@ -29,10 +30,11 @@ export function createTestSessions(
 ): TestSessions {
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
+  const outbox = createClosedOutbox();
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, events }),
-    offlineWriter: new OfflineWriter({ database, events }),
+    writer: new HeartbeatWriter({ database, outbox, events }),
+    offlineWriter: new OfflineWriter({ database, outbox, events }),
     events,
     ...(now && { now }),
   });
@@ -68,6 +70,7 @@ export function rawReport(fields: Partial<RawHeartbeatReport> = {}): RawHeartbea
     memoryPercent: 2,
     diskPercent: 3,
     uptimeSeconds: 4n,
+    timestampUnix: 5n,
     agentVersion: "v1",
     os: "",
     osVersion: "",

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type ChannelModel, connect, credentials, type SocketOptions } from "amqplib";
-import { type BrokerAddress, describeBrokerAddress } from "./broker-address.js";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 30_000;
@@ -21,7 +21,7 @@ export interface BrokerTlsFiles {
  * and keeps the socket.
  */
 export async function openBrokerConnection(
-  address: BrokerAddress,
+  address: AmqpAddress,
   tls: BrokerTlsFiles,
   name: string,
   signal: AbortSignal,
@@ -45,7 +45,7 @@ export async function openBrokerConnection(
     connection.on("error", () => {});
     return connection;
   } catch (cause) {
-    throw new Error(`cannot connect to ${describeBrokerAddress(address)}: ${messageOf(cause)}`, { cause });
+    throw new Error(`cannot connect to ${describeAmqpAddress(address)}: ${messageOf(cause)}`, { cause });
   }
 }
 

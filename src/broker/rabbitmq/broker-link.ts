@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ChannelModel, ConfirmChannel } from "amqplib";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
 import type { BrokerEvents } from "../events.js";
 import type { Topic } from "../messages/topics.js";
 import type { OutgoingMessage, PublishOutcome } from "../publisher.js";
-import { type BrokerAddress, describeBrokerAddress } from "./broker-address.js";
 import { type BrokerTlsFiles, openBrokerConnection } from "./broker-connection.js";
 import { PublishBatch } from "./publish-batch.js";
 import { prepareTopology, type TopologyOptions } from "./topology.js";
@@ -13,7 +13,7 @@ const GOODBYE_TIMEOUT_MS = 1_000;
 
 /** What {@link openBrokerLink} needs. */
 export interface BrokerLinkOptions {
-  address: BrokerAddress;
+  address: AmqpAddress;
   tls: BrokerTlsFiles;
   topology: TopologyOptions;
   /** Names this instance to the broker. */
@@ -38,7 +38,7 @@ export async function openBrokerLink(options: BrokerLinkOptions, signal: AbortSi
     const channel = await connection.createConfirmChannel();
     const link = new BrokerLink(connection, channel, cut, options);
     const { version } = connection.connection.serverProperties;
-    events.connected({ broker: describeBrokerAddress(address), version });
+    events.connected({ broker: describeAmqpAddress(address), version });
     return link;
   } catch (error) {
     cut.abort();
@@ -87,7 +87,7 @@ export class BrokerLink {
     });
     connection.on("close", (error) => this.#breakWith(reason ?? error ?? new Error("the connection closed")));
     channel.on("return", ({ properties }) => this.#returned.add(properties.messageId));
-    const broker = describeBrokerAddress(options.address);
+    const broker = describeAmqpAddress(options.address);
     connection.on("blocked", (why) => {
       this.#blocked = why;
       options.events.blocked({ broker, reason: why });

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
 import { type BackoffOptions, backoffDelayMs } from "../../lib/backoff.js";
 import type { BrokerEvents } from "../events.js";
 import type { Topic } from "../messages/topics.js";
 import type { OutgoingMessage, Publisher, PublisherState, PublishOutcome } from "../publisher.js";
-import { type BrokerAddress, describeBrokerAddress } from "./broker-address.js";
 import type { BrokerTlsFiles } from "./broker-connection.js";
 import { type BrokerLink, openBrokerLink } from "./broker-link.js";
 import type { TopologyOptions } from "./topology.js";
@@ -29,7 +29,7 @@ const TIMING: PublisherTiming = {
 /** What a {@link RabbitMqPublisher} needs. */
 export interface RabbitMqPublisherOptions {
   /** Nodes of one broker; they are tried in turn. */
-  addresses: readonly BrokerAddress[];
+  addresses: readonly AmqpAddress[];
   tls: BrokerTlsFiles;
   topology: TopologyOptions;
   /** Names this instance to the broker. */
@@ -67,7 +67,7 @@ export class RabbitMqPublisher implements Publisher {
 
   get state(): PublisherState {
     return {
-      broker: describeBrokerAddress(this.#address),
+      broker: describeAmqpAddress(this.#address),
       connected: this.#link !== undefined,
       blocked: this.#link?.blocked,
       inFlight: this.#link?.inFlight ?? 0,
@@ -88,7 +88,7 @@ export class RabbitMqPublisher implements Publisher {
     await this.#ended;
   }
 
-  get #address(): BrokerAddress {
+  get #address(): AmqpAddress {
     const { addresses } = this.options;
     const address = addresses[this.#attempts % addresses.length];
     if (address === undefined) throw new Error("a publisher needs the address of a broker");
@@ -105,7 +105,7 @@ export class RabbitMqPublisher implements Publisher {
       const wasGood = performance.now() - startedAt >= this.#timing.goodConnectionMs;
       failures = wasGood ? 1 : failures + 1;
       this.#lastError = { message: error instanceof Error ? error.message : String(error), at: new Date() };
-      const broker = describeBrokerAddress(this.#address);
+      const broker = describeAmqpAddress(this.#address);
       this.options.events.disconnected({ broker, attempt: failures, error });
       this.#attempts += 1;
       await delay(backoffDelayMs(failures, this.#timing.reconnect), undefined, { signal, ref: false }).catch(() => {});

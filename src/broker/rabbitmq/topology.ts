@@ -7,7 +7,7 @@ export interface TopologyOptions {
   /** Otherwise exchange and queues are the operator's, and it is only looked whether the exchange is there. */
   declare: boolean;
   /** Undefined: quorum where the broker has it. */
-  queueType?: "quorum" | "classic" | undefined;
+  queueType?: "quorum" | "classic";
   /** Most messages in a queue; 0 for no limit. A queue that is full refuses messages, it drops none. */
   maxLength: number;
   /** Most bytes in a queue; 0 for no limit. */

@@ -142,10 +142,21 @@ export interface StatusChange {
   reason: string;
 }
 
-/** Appends to the history of agents. */
-export async function insertStatusHistory(tx: Transaction, changes: readonly StatusChange[]): Promise<void> {
-  if (changes.length === 0) return;
-  await tx.insert(agentStatusHistory).values(changes.map((change) => ({ id: createId(), ...change })));
+/**
+ * Appends to the history of agents. The times are the database's at this moment, not the transaction's: those of one agent
+ * are in the order in which its row was locked.
+ *
+ * @returns id and time of each line, in their order
+ */
+export async function insertStatusHistory(
+  tx: Transaction,
+  changes: readonly StatusChange[],
+): Promise<{ id: string; createdAt: Date }[]> {
+  if (changes.length === 0) return [];
+  return tx
+    .insert(agentStatusHistory)
+    .values(changes.map((change) => ({ id: createId(), createdAt: sql`clock_timestamp()`, ...change })))
+    .returning({ id: agentStatusHistory.id, createdAt: agentStatusHistory.createdAt });
 }
 
 /** Moves an agent from one of some states to another; undefined when it is in none of them. */

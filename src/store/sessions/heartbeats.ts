@@ -15,6 +15,8 @@ export interface Vitals {
   os: string | null;
   osVersion: string | null;
   arch: string | null;
+  /** When the agent took them, by its own clock: Unix seconds; 0 when it does not say. */
+  takenAtUnix: number;
 }
 
 /** One heartbeat as it is written. Its id and time are fixed before the first try, so that a retry adds nothing. */
@@ -49,8 +51,10 @@ export function newestOfEachHost(rows: readonly HeartbeatRow[]): HeartbeatRow[] 
 /**
  * Writes heartbeats whose hosts and agents are locked: vitals of the hosts, liveness of the agents, one row of the
  * time series each. In `hosts` stands the newest one of each.
+ *
+ * @returns those that the time series did not have yet: not what an earlier try stored that seemed to fail
  */
-export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<void> {
+export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<HeartbeatRow[]> {
   const newest = newestOfEachHost(rows);
   const column = <T>(of: (row: HeartbeatRow) => T, from: readonly HeartbeatRow[] = newest) => sql.param(from.map(of));
   const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
@@ -86,7 +90,7 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
         updated_at = now()
     from unnest(${column((r) => r.agentId)}::text[], ${column((r) => r.agentVersion)}::text[]) as v(agent_id, version)
     where a.id = v.agent_id and ${isCallingStatus(sql`a.status`)}`);
-  await tx.execute(sql`
+  const { rows: stored } = await tx.execute<{ id: string }>(sql`
     insert into host_metrics
       (id, organisation_id, host_id, recorded_at, cpu_percent, memory_percent, disk_percent, uptime_seconds)
     select * from unnest(
@@ -94,5 +98,8 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
       ${column((r) => r.hostId, rows)}::text[], ${column((r) => r.receivedAt, rows)}::timestamptz[],
       ${column((r) => r.cpuPercent, rows)}::real[], ${column((r) => r.memoryPercent, rows)}::real[],
       ${column((r) => r.diskPercent, rows)}::real[], ${column((r) => r.uptimeSeconds, rows)}::int[])
-    on conflict do nothing`);
+    on conflict do nothing
+    returning id`);
+  const ids = new Set(stored.map(({ id }) => id));
+  return rows.filter(({ metricId }) => ids.has(metricId));
 }

@@ -1,9 +1,9 @@
 import t from "tap";
-import { describeBrokerAddress, parseBrokerAddress } from "../../dist/broker/rabbitmq/broker-address.js";
 import { hasQuorumQueues } from "../../dist/broker/rabbitmq/topology.js";
+import { describeAmqpAddress, parseAmqpUrl } from "../../dist/lib/amqp-url.js";
 
 t.test("what an AMQP URL says", async (t) => {
-  t.same(parseBrokerAddress("amqp://broker"), {
+  t.same(parseAmqpUrl("amqp://broker"), {
     protocol: "amqp",
     hostname: "broker",
     port: 5672,
@@ -13,7 +13,7 @@ t.test("what an AMQP URL says", async (t) => {
     hasCredentials: false,
     heartbeatS: 20,
   });
-  t.match(parseBrokerAddress("amqps://ing%40est:p%C3%A4%2F%23@[::1]:5000/%2Fct?heartbeat=5"), {
+  t.match(parseAmqpUrl("amqps://ing%40est:p%C3%A4%2F%23@[::1]:5000/%2Fct?heartbeat=5"), {
     protocol: "amqps",
     hostname: "::1",
     port: 5000,
@@ -23,8 +23,8 @@ t.test("what an AMQP URL says", async (t) => {
     hasCredentials: true,
     heartbeatS: 5,
   });
-  t.match(parseBrokerAddress("amqps://broker/"), { port: 5671, vhost: "/" });
-  t.match(parseBrokerAddress("amqp://broker/%2F"), { vhost: "/" });
+  t.match(parseAmqpUrl("amqps://broker/"), { port: 5671, vhost: "/" });
+  t.match(parseAmqpUrl("amqp://broker/%2F"), { vhost: "/" });
 });
 
 t.test("what is not understood is named, and no credential with it", async (t) => {
@@ -38,13 +38,13 @@ t.test("what is not understood is named, and no credential with it", async (t) =
     ["amqp://u:secret@broker?heartbeat=0", /from 1/],
     ["amqp://u:secret%@broker", /%25/],
   ] as const) {
-    t.throws(() => parseBrokerAddress(url), { message: reason }, url);
-    t.throws(() => parseBrokerAddress(url), { message: /^(?!.*secret)/ }, url);
+    t.throws(() => parseAmqpUrl(url), { message: reason }, url);
+    t.throws(() => parseAmqpUrl(url), { message: /^(?!.*secret)/ }, url);
   }
 });
 
 t.test("an address is shown without credentials", async (t) => {
-  t.equal(describeBrokerAddress(parseBrokerAddress("amqp://u:secret@[::1]/a%2Fb")), "amqp://[::1]:5672/a%2Fb");
+  t.equal(describeAmqpAddress(parseAmqpUrl("amqp://u:secret@[::1]/a%2Fb")), "amqp://[::1]:5672/a%2Fb");
 });
 
 t.test("quorum queues", async (t) => {

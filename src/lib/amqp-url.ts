@@ -1,5 +1,5 @@
 /** Where a RabbitMQ broker is, and who asks. */
-export interface BrokerAddress {
+export interface AmqpAddress {
   protocol: "amqp" | "amqps";
   hostname: string;
   port: number;
@@ -19,7 +19,7 @@ const DEFAULT_HEARTBEAT_S = 20;
  *
  * @throws Error whose message says what is wrong, without the credentials
  */
-export function parseBrokerAddress(text: string): BrokerAddress {
+export function parseAmqpUrl(text: string): AmqpAddress {
   if (!URL.canParse(text)) throw new Error("it is no URL; percent-encode special characters of the password");
   const url = new URL(text);
   const protocol = url.protocol.slice(0, -1);
@@ -48,7 +48,7 @@ export function parseBrokerAddress(text: string): BrokerAddress {
 }
 
 /** The address as it may be shown: without credentials. */
-export function describeBrokerAddress({ protocol, hostname, port, vhost }: BrokerAddress): string {
+export function describeAmqpAddress({ protocol, hostname, port, vhost }: AmqpAddress): string {
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   return `${protocol}://${host}:${port}/${vhost === "/" ? "" : encodeURIComponent(vhost)}`;
 }
