@@ -5,6 +5,7 @@ import { connect as connectTls } from "node:tls";
 import t, { type Test } from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
+import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
 import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
 import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/http2-frames.js";
@@ -104,4 +105,34 @@ t.test("a session that Node stopped reading is cut, one that is idle is not", as
   t.ok(readFrames(received).some(({ type }) => type === FrameType.goaway));
   while (pings < 3) await once(honest, "ping");
   t.notOk(honest.destroyed);
+});
+
+t.test("what is under way when the listener stops accepting is finished, and nothing else begins", async (t) => {
+  const { logger } = createTestLog();
+  let answer = () => {};
+  const begun = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  let finish = () => {};
+  const handler: RequestHandler = (_request, response) => {
+    finish = () => void response.end("finished");
+    answer();
+  };
+  const listener = await startRpcListener({ port: 0, cert, key, logger, handler });
+  t.teardown(() => listener.close());
+  const session = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
+  t.teardown(() => session.destroy());
+  const call = session.request();
+  await begun;
+
+  const toldToGo = once(session, "goaway");
+  listener.stopAccepting();
+  await toldToGo;
+  const late = connectTcp(listener.port);
+  t.match((await once(late, "error"))[0], { code: "ECONNREFUSED" });
+  finish();
+  let body = "";
+  for await (const chunk of call) body += chunk;
+  t.equal(body, "finished");
+  await listener.close();
 });
