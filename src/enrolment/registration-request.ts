@@ -1,8 +1,10 @@
 import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
 import { requirePossession } from "../identity/csr.js";
+import { boundText, isClean } from "../lib/bounded-text.js";
 import type { Tag } from "../store/hosts/tags.js";
 import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
+import { trimEnrolmentToken } from "./tokens/enrolment-token.js";
 
 /** A registration as it came over the wire, before anything was looked at. */
 export interface RawRegistration {
@@ -18,77 +20,85 @@ export interface RawRegistration {
   tags: readonly Tag[];
 }
 
-/** A registration whose fields are well-formed, and whose key is proven. The proof is not kept. */
-export interface Registration extends Omit<RawRegistration, "publicKey" | "csrDer"> {
+/** A registration whose key is proven, and whose values are within bounds. The proof is not kept. */
+export interface Registration extends Omit<RawRegistration, "publicKey" | "csrDer" | "ipAddresses"> {
   publicKey: AgentPublicKey;
   /** Those of its addresses that tell it from other machines. */
   identifyingAddresses: string[];
+  /** Why it is refused as that of a new machine; an agent that is known is never refused for its form. */
+  problem: IngestError | undefined;
 }
 
-/** Longest accepted values, in UTF-16 code units, and longest lists. README.md documents them. */
+/** Longest values, in UTF-16 code units, and longest lists. README.md documents them. */
 const MAX_LENGTH = {
-  org_token: 512,
-  public_key: 1_024,
-  "agent_info.hostname": 255,
-  "agent_info.version": 128,
-  "platform_info.os": 128,
-  "platform_info.os_version": 256,
-  "platform_info.arch": 64,
-  "platform_info.ip_addresses": 64,
-  tag_key: 128,
-  tag_value: 256,
+  orgToken: 512,
+  publicKey: 1_024,
+  hostname: 255,
+  version: 128,
+  os: 128,
+  osVersion: 256,
+  arch: 64,
+  tagKey: 128,
+  tagValue: 256,
 };
-const MAX_IP_ADDRESSES = 512;
 const MAX_TAGS = 64;
 /** What an agent says that cannot read its hostname. */
 const UNKNOWN_HOSTNAME = "unknown";
 
 /**
- * Checks the form of a registration (lengths, NUL characters, which PostgreSQL does not store, the public key), and
- * demands the proof of possession.
+ * Reads a registration: its key has to be proven, everything else is brought within bounds, as heartbeats are.
  *
- * @throws IngestError `invalid_field`, naming the field
+ * @throws IngestError `invalid_field`, naming the field, for the key and its proof
  */
 export async function proveRegistration(
-  { csrDer, ...raw }: RawRegistration,
+  raw: RawRegistration,
   identifying: IdentifyingAddresses,
 ): Promise<Registration> {
-  checkText("org_token", raw.orgToken, MAX_LENGTH.org_token);
   if (raw.publicKey === "") throw invalid("public_key", "missing; expected an Ed25519 public key in PEM");
-  checkText("public_key", raw.publicKey, MAX_LENGTH.public_key);
-  checkText("agent_info.hostname", raw.hostname, MAX_LENGTH["agent_info.hostname"]);
-  checkText("agent_info.version", raw.version, MAX_LENGTH["agent_info.version"]);
-  checkText("platform_info.os", raw.os, MAX_LENGTH["platform_info.os"]);
-  checkText("platform_info.os_version", raw.osVersion, MAX_LENGTH["platform_info.os_version"]);
-  checkText("platform_info.arch", raw.arch, MAX_LENGTH["platform_info.arch"]);
-  checkCount("platform_info.ip_addresses", raw.ipAddresses.length, MAX_IP_ADDRESSES);
-  for (const address of raw.ipAddresses) {
-    checkText("platform_info.ip_addresses", address, MAX_LENGTH["platform_info.ip_addresses"]);
-  }
-  checkCount("tags", raw.tags.length, MAX_TAGS);
-  raw.tags.forEach(({ key, value }, index) => {
-    if (key.trim() === "") throw invalid(`tags[${index}].key`, "missing");
-    checkText(`tags[${index}].key`, key, MAX_LENGTH.tag_key);
-    checkText(`tags[${index}].value`, value, MAX_LENGTH.tag_value);
-  });
+  if (raw.publicKey.length > MAX_LENGTH.publicKey) throw tooLong("public_key", MAX_LENGTH.publicKey);
   const publicKey = parseAgentPublicKey(raw.publicKey);
-  await requirePossession(csrDer, publicKey);
+  await requirePossession(raw.csrDer, publicKey);
+  const orgToken = trimEnrolmentToken(raw.orgToken);
   return {
-    ...raw,
-    hostname: raw.hostname || UNKNOWN_HOSTNAME,
     publicKey,
+    // One that is too long is none of ours: it is not to be looked for.
+    orgToken: orgToken.length > MAX_LENGTH.orgToken ? "" : orgToken,
+    hostname: boundText(raw.hostname, MAX_LENGTH.hostname) || UNKNOWN_HOSTNAME,
+    version: boundText(raw.version, MAX_LENGTH.version),
+    os: boundText(raw.os, MAX_LENGTH.os),
+    osVersion: boundText(raw.osVersion, MAX_LENGTH.osVersion),
+    arch: boundText(raw.arch, MAX_LENGTH.arch),
+    tags: raw.tags
+      .slice(0, MAX_TAGS)
+      .map(({ key, value }) => ({
+        key: boundText(key, MAX_LENGTH.tagKey).trim(),
+        value: boundText(value, MAX_LENGTH.tagValue),
+      }))
+      .filter(({ key }) => key !== ""),
     identifyingAddresses: identifying.pick(raw.ipAddresses),
+    problem: findProblem(raw, orgToken),
   };
 }
 
-function checkText(field: string, value: string, maxLength: number): void {
-  if (value.length > maxLength) throw invalid(field, `longer than ${maxLength} characters`);
-  if (value.includes("\0")) throw invalid(field, "contains a NUL character");
-  if (!value.isWellFormed()) throw invalid(field, "is not well-formed Unicode");
+/** What would make another machine of it when it is cut or cleaned, and what nobody means. */
+function findProblem({ hostname, version, tags }: RawRegistration, orgToken: string): IngestError | undefined {
+  if (orgToken === "") return invalid("org_token", "missing; expected an enrolment token");
+  if (orgToken.length > MAX_LENGTH.orgToken) return tooLong("org_token", MAX_LENGTH.orgToken);
+  if (hostname.length > MAX_LENGTH.hostname) return tooLong("agent_info.hostname", MAX_LENGTH.hostname);
+  const texts: [string, string][] = [
+    ["agent_info.hostname", hostname],
+    ["agent_info.version", version],
+    ...tags.slice(0, MAX_TAGS).flatMap(({ key, value }, index): [string, string][] => [
+      [`tags[${index}].key`, key],
+      [`tags[${index}].value`, value],
+    ]),
+  ];
+  const unclean = texts.find(([, text]) => !isClean(text));
+  return unclean && invalid(unclean[0], "contains a control character, or is not well-formed Unicode");
 }
 
-function checkCount(field: string, count: number, max: number): void {
-  if (count > max) throw invalid(field, `more than ${max} entries`);
+function tooLong(field: string, maxLength: number): IngestError {
+  return invalid(field, `longer than ${maxLength} characters`);
 }
 
 function invalid(field: string, why: string): IngestError {

@@ -1,3 +1,5 @@
+import { boundText } from "../lib/bounded-text.js";
+import { canonicalAddress } from "../lib/cidr.js";
 import type { Vitals } from "../store/sessions/heartbeats.js";
 
 /** A disk as the platform stores it in `hosts.metadata.disks`. */
@@ -42,7 +44,7 @@ export interface RawHeartbeatReport {
 export interface HostInventory {
   disks: Disk[];
   networkInterfaces: NetworkInterface[];
-  /** The addresses of all interfaces, each once. */
+  /** The addresses of all interfaces, each once, in the form in which they are compared. */
   ipAddresses: string[];
 }
 
@@ -93,7 +95,7 @@ export function clampHeartbeatReport(raw: RawHeartbeatReport): HeartbeatReport {
         percent_used: clampPercent(disk.percent_used) ?? 0,
       })),
       networkInterfaces,
-      ipAddresses: [...new Set(networkInterfaces.flatMap(({ ip_addresses }) => ip_addresses))],
+      ipAddresses: [...new Set(networkInterfaces.flatMap(({ ip_addresses }) => ip_addresses.map(canonicalAddress)))],
     },
   };
 }
@@ -107,7 +109,6 @@ function clampInteger(value: bigint, max: number): number {
   return value > BigInt(max) ? max : Number(value);
 }
 
-/** PostgreSQL stores no NUL, and its jsonb no lone surrogate. */
 function clampText(value: string, maxLength = MAX_TEXT): string {
-  return value.replaceAll("\0", "").slice(0, maxLength).toWellFormed();
+  return boundText(value, maxLength);
 }

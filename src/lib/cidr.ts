@@ -17,6 +17,11 @@ export function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefine
   return isAddress ? ipaddr.process(address) : undefined;
 }
 
+/** The one form of an address (RFC 5952); text that is none, or has a zone, as it is. */
+export function canonicalAddress(text: string): string {
+  return text.includes("%") ? text : (parseAddress(text)?.toString() ?? text);
+}
+
 /** A range in CIDR notation, or a single address; undefined when it is neither. */
 export function parseCidr(text: string): Cidr | undefined {
   const [address = "", prefix, ...rest] = text.split("/");

@@ -1,4 +1,5 @@
 import { parseAgentPublicKey } from "../identity/agent-key.js";
+import { boundText } from "../lib/bounded-text.js";
 import { createId } from "../lib/ids.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
@@ -105,9 +106,9 @@ function toRow({ method, reason, message, agentId, claim, remoteAddress }: Refus
   };
 }
 
-/** What callers sent: bounded, and such that PostgreSQL can store it. */
+/** What callers sent is not trusted to be storable. */
 function toStorable(text: string): string {
-  return text.slice(0, MAX_TEXT_LENGTH).replaceAll("\0", "").toWellFormed();
+  return boundText(text, MAX_TEXT_LENGTH);
 }
 
 /** The form in which keys are stored and looked up; null for what is no key. */

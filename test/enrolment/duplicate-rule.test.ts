@@ -1,6 +1,7 @@
 import t from "tap";
 import { duplicateRefusal } from "../../dist/enrolment/duplicates/duplicate-refusal.js";
-import { decideDuplicate, identifyingHostname } from "../../dist/enrolment/duplicates/duplicate-rule.js";
+import { decideDuplicate } from "../../dist/enrolment/duplicates/duplicate-rule.js";
+import { identifyingHostname } from "../../dist/enrolment/duplicates/identifying-hostname.js";
 import type { MatchingAgent, MatchingHost } from "../../dist/store/enrolment/matching-hosts.js";
 
 const silent: MatchingAgent = {
@@ -74,10 +75,30 @@ function summarise(decision: ReturnType<typeof decideDuplicate>): string {
 }
 
 t.test("hostnames of machines that have none never match", async (t) => {
-  for (const name of ["", "unknown", "Unknown", "localhost", "LOCALHOST", "localhost.localdomain"]) {
-    t.equal(identifyingHostname(name), undefined, name);
+  const nameless = [
+    "",
+    "unknown",
+    "Unknown",
+    "(none)",
+    "Amnesiac",
+    "ip6-localhost",
+    "localhost.local",
+    "localhost.(none)",
+  ];
+  const loopback = ["localhost", "localhost4", "localhost6"].flatMap((name) => [
+    name,
+    name.toUpperCase(),
+    `${name}.`,
+    `${name}.localdomain`,
+    `${name}.localdomain.`,
+    `${name}.LocalDomain4`,
+    `${name}.localdomain6`,
+  ]);
+  for (const name of [...nameless, ...loopback]) t.equal(identifyingHostname(name), undefined, name);
+  for (const name of ["web-01", "localhost.example.com", "unknown-01", "localhost7", "localhost4.corp"]) {
+    t.equal(identifyingHostname(name), name);
   }
-  for (const name of ["web-01", "localhost.example.com", "unknown-01"]) t.equal(identifyingHostname(name), name);
+  t.equal(identifyingHostname("web-01.example.com."), "web-01.example.com", "a dot at the end is the same name");
 });
 
 t.test("a refusal names the host, what matched, why, and what to do", async (t) => {

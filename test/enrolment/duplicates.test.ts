@@ -191,7 +191,7 @@ t.test("fifty keys of one machine at once on two instances end with one host", a
     hostname: () => machine("web-01"),
     address: (index: number) => machine(`db-${index}`, "192.0.2.10", `198.51.100.${index}`),
     "very many addresses": (index: number) =>
-      machine(`app-${index}`, ...Array.from({ length: 40 }, (_, n) => `10.1.${index}.${n}`), "192.0.2.11"),
+      machine(`app-${index}`, "192.0.2.11", ...Array.from({ length: 40 }, (_, n) => `10.1.${index}.${n}`)),
   })) {
     const settled = await Promise.allSettled(
       Array.from({ length: 50 }, (_, index) => registerMachine(index % 2 ? service : second, token, of(index))),

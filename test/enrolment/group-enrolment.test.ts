@@ -107,7 +107,7 @@ t.test("what cannot be written fails alone", async (t) => {
   t.ok(lines.some(({ level, msg }) => level === "warn" && /could not be written together/.test(msg)));
 });
 
-t.test("machines with very many addresses, and those that share one of them, are not both new", async (t) => {
+t.test("machines with very many addresses, and those that share one that counts, are not both new", async (t) => {
   const service = await startTestService(t);
   const token = await service.createToken();
   const machine = (hostname: string, ipAddresses: string[]) =>

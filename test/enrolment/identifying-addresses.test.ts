@@ -35,6 +35,18 @@ t.test("addresses that tell one machine from another, in one form", async (t) =>
     "10.42.0.1": [],
     "10.244.0.0": [],
     "10.42.1.1": ["10.42.1.1"],
+    "192.168.49.1": [],
+    "192.168.39.1": [],
+    "192.168.59.1": [],
+    "192.168.63.254": [],
+    "192.168.99.1": [],
+    "192.168.137.1": [],
+    "192.168.64.1": [],
+    "192.168.2.1": [],
+    "192.168.2.2": ["192.168.2.2"],
+    "FC00:F853:0CCD:E793::1": [],
+    "fc00:f853:ccd:e794::1": ["fc00:f853:ccd:e794::1"],
+    "192.168.48.1": ["192.168.48.1"],
     "": [],
     "not an address": [],
     "10.1": [],
@@ -57,4 +69,14 @@ t.test("the ignored ranges can be set, instead of the service's own", async (t) 
   }
   const identifying = new IdentifyingAddresses(["10.9.0.0/16", "2001:db8::/32", "192.0.2.1"]);
   t.same(identifying.pick(["10.9.1.1", "2001:db8::1", "192.0.2.1", "172.17.0.1"]), ["172.17.0.1"]);
+});
+
+t.test("no more than 32 addresses of a machine count", async (t) => {
+  const identifying = new IdentifyingAddresses(BRIDGE_NETWORKS);
+  const many = Array.from({ length: 40 }, (_, n) => `192.0.2.${n}`);
+  t.same(identifying.pick(["127.0.0.1", ...many]), many.slice(0, 32));
+  t.same(identifying.pick([`${"0".repeat(100)}:1`, "192.0.2.1"]), ["192.0.2.1"]);
+  const startedAt = performance.now();
+  identifying.pick(Array.from({ length: 200_000 }, () => "172.17.0.1"));
+  t.ok(performance.now() - startedAt < 200, "very many cost no more");
 });

@@ -151,21 +151,21 @@ t.test("what is wrong is refused by code and field, and changes nothing", async 
       Code.INVALID_ARGUMENT,
       /agent_info\.hostname: longer/,
     ],
-    ["NUL", { agentInfo: { hostname: "a\0b" } }, Code.INVALID_ARGUMENT, /agent_info\.hostname: contains a NUL/],
-    ["long version", { agentInfo: { version: "x".repeat(129) } }, Code.INVALID_ARGUMENT, /agent_info\.version/],
-    ["no tag key", { tags: [{ key: "", value: "x" }] }, Code.INVALID_ARGUMENT, /tags\[0\]\.key/],
-    [
-      "too many tags",
-      { tags: Array.from({ length: 65 }, (_, i) => ({ key: `k${i}`, value: "" })) },
+    ["long token", { orgToken: "x".repeat(513) }, Code.INVALID_ARGUMENT, /org_token: longer/],
+    ...["\0", "\x1b[31m", "\x7f", "\x85", "\x9b", "\n"].map((control): [string, object, number, RegExp] => [
+      `hostname with ${JSON.stringify(control)}`,
+      { agentInfo: { hostname: `a${control}b` } },
       Code.INVALID_ARGUMENT,
-      /tags/,
-    ],
+      /agent_info\.hostname: contains a control character/,
+    ]),
     [
-      "too many addresses",
-      { platformInfo: { ipAddresses: Array.from({ length: 513 }, () => "192.0.2.1") } },
+      "version",
+      { agentInfo: { version: "v1\x1b]0;" } },
       Code.INVALID_ARGUMENT,
-      /platform_info\.ip_addresses/,
+      /agent_info\.version: contains a control/,
     ],
+    ["tag key", { tags: [{ key: "a\x07", value: "x" }] }, Code.INVALID_ARGUMENT, /tags\[0\]\.key: contains a control/],
+    ["tag", { tags: [{ key: "a", value: "\x9bx" }] }, Code.INVALID_ARGUMENT, /tags\[0\]\.value: contains a control/],
   ];
   for (const [name, fields, code, details] of cases) {
     await t.rejects(register(service, { ...good, ...fields }), { code, details }, name);
@@ -185,6 +185,80 @@ t.test("what is wrong is refused by code and field, and changes nothing", async 
   }
   t.same(await service.database.query("select from agents"), []);
   t.same(await service.database.query("select from hosts"), []);
+});
+
+/** Too much of everything, and what no terminal should see. */
+function unruly(hostname: string) {
+  return {
+    agentInfo: { hostname, version: "v".repeat(200) },
+    platformInfo: {
+      os: "o".repeat(200),
+      osVersion: "x".repeat(300),
+      arch: "a\x1bb".repeat(50),
+      ipAddresses: Array.from({ length: 600 }, (_, n) => `10.3.${n >> 8}.${n & 255}`),
+    },
+    tags: [
+      { key: " ", value: "x" },
+      ...Array.from({ length: 70 }, (_, n) => ({ key: `k${n}`, value: "v".repeat(300) })),
+    ],
+  };
+}
+
+t.test("a new machine is brought within bounds, as heartbeats are", async (t) => {
+  const service = await startTestService(t);
+  const { query } = service.database;
+  const request = await registration(createTestKey(), await service.createToken(), unruly("web-01"));
+  t.match(await register(service, request), { status: "active" });
+  t.match(await query("select version, os, arch from agents"), [
+    { version: "v".repeat(128), os: "o".repeat(128), arch: "ab".repeat(32) },
+  ]);
+  t.match(await query("select os_version from hosts"), [{ os_version: "x".repeat(256) }]);
+  t.match(await query("select count(*)::int, max(length(value)) as longest from tags"), [{ count: 63, longest: 256 }]);
+  const [{ identifying_addresses: addresses } = { identifying_addresses: [] }] = await query(
+    "select identifying_addresses from ingest.agent_registrations",
+  );
+  t.equal(addresses.length, 32);
+});
+
+t.test("an agent whose key is known is never refused for its form", async (t) => {
+  const service = await startTestService(t);
+  const key = createTestKey();
+  const { agentId } = await register(service, await registration(key, await service.createToken()));
+  const forms: Record<string, object> = {
+    "too much of everything": unruly("web-01"),
+    "a long hostname": { agentInfo: { hostname: "x".repeat(3_000) } },
+    "control characters": {
+      agentInfo: { hostname: "a\0\x1b[2J", version: "\x9b" },
+      tags: [{ key: "\0", value: "\0" }],
+    },
+    "a token that is too long": { orgToken: "x".repeat(5_000) },
+    "addresses that are none": { platformInfo: { ipAddresses: ["x".repeat(10_000), "10.1", ""] } },
+  };
+  for (const status of ["active", "pending", "offline", "revoked"]) {
+    await service.database.query("update agents set status = $1", [status]);
+    for (const [name, fields] of Object.entries(forms)) {
+      const reply = await register(service, await registration(key, "", fields));
+      t.match(reply, { agentId, status: status === "offline" ? "active" : status }, `${status}: ${name}`);
+    }
+  }
+  await service.database.query("delete from hosts");
+  await service.database.query("update agents set status = 'active'");
+  await register(service, await registration(key, "", { agentInfo: { hostname: "h\x07".repeat(300) } }));
+  t.match(await service.database.query("select hostname from hosts"), [{ hostname: "h".repeat(255) }], "its host too");
+});
+
+t.test("a token may be pasted with what surrounds it", async (t) => {
+  const service = await startTestService(t);
+  const token = await service.createToken();
+  for (const pasted of [` ${token}`, `${token}\r\n`, `\uFEFF${token}`, `\t\u200B${token}\u00A0`]) {
+    const own = { agentInfo: { hostname: JSON.stringify(pasted).slice(0, 40) }, platformInfo: { ipAddresses: [] } };
+    const request = await registration(createTestKey(), pasted, own);
+    t.match(await register(service, request), { status: "active" }, JSON.stringify(pasted));
+  }
+  await t.rejects(register(service, await registration(createTestKey(), " \n")), {
+    code: Code.INVALID_ARGUMENT,
+    details: /org_token: missing/,
+  });
 });
 
 t.test("max_uses holds under concurrency", async (t) => {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
+import { trimEnrolmentToken } from "../../enrolment/tokens/enrolment-token.js";
 import type { CommandContext } from "../context.js";
 import { findDevInstance } from "../dev/dev-instance.js";
 import { readDurationMs } from "../terminal/duration.js";
@@ -24,7 +25,7 @@ export function simulateCommand(context: CommandContext): Command {
     .requiredOption("--agents <n>", "how many", parseCount)
     .option("--address <host:port>", "the service (default: the dev instance of this directory)")
     .option("--ca <file>", "CA file for its certificate (default: the dev instance's)")
-    .option("--token <token>", "enrolment token (default: the dev instance's)")
+    .option("--token <token>", "enrolment token (default: the dev instance's)", (text) => trimEnrolmentToken(text))
     .option("--interval <duration>", "between the heartbeats of one agent", readDurationMs, 30_000)
     .option("--duration <duration>", "how long; without it until Ctrl-C", readDurationMs)
     .option("--json", "print the summary as JSON only")

@@ -1,13 +1,5 @@
 import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
 
-/** Hostnames that machines have which were never given one. */
-const NAMELESS: ReadonlySet<string> = new Set(["", "unknown", "localhost", "localhost.localdomain"]);
-
-/** The hostname, unless it is one that tells nothing of which machine it is. */
-export function identifyingHostname(hostname: string): string | undefined {
-  return NAMELESS.has(hostname.toLowerCase()) ? undefined : hostname;
-}
-
 /** Why a host cannot be taken over by a new key. */
 export type HostTaken = "revoked" | "online" | "streaming" | "registered" | "adopted";
 

@@ -9,6 +9,15 @@ const NEVER_IDENTIFYING: ReadonlySet<string> = new Set([
   "broadcast",
 ]);
 
+/**
+ * Of a machine's addresses no more than this count: whoever reports very many has something to do with very many other
+ * machines.
+ */
+const MAX_IDENTIFYING = 32;
+/** What is looked at to find them. */
+const MAX_ADDRESSES = 512;
+const MAX_ADDRESS_LENGTH = 64;
+
 /** Picks, of the addresses of a machine, those that tell it from others. */
 export class IdentifyingAddresses {
   readonly #ignored: readonly Cidr[];
@@ -18,13 +27,16 @@ export class IdentifyingAddresses {
     this.#ignored = ignored.flatMap((range) => parseCidr(range) ?? []);
   }
 
-  /** The identifying ones in their canonical form, each once, in their order; what is not an address is left out. */
+  /** The first 32 identifying ones, in their canonical form, each once; what is not an address is left out. */
   pick(addresses: readonly string[]): string[] {
-    const identifying = addresses.flatMap((text) => {
+    const picked = new Set<string>();
+    for (const text of addresses.slice(0, MAX_ADDRESSES)) {
+      if (picked.size === MAX_IDENTIFYING) break;
+      if (text.length > MAX_ADDRESS_LENGTH) continue;
       const address = parseAddress(text);
-      if (address === undefined || NEVER_IDENTIFYING.has(address.range())) return [];
-      return this.#ignored.some((range) => contains(range, address)) ? [] : [address.toString()];
-    });
-    return [...new Set(identifying)];
+      if (address === undefined || NEVER_IDENTIFYING.has(address.range())) continue;
+      if (!this.#ignored.some((range) => contains(range, address))) picked.add(address.toString());
+    }
+    return [...picked];
   }
 }

@@ -52,16 +52,11 @@ export class Enroller {
     goneId: string | undefined,
   ): Promise<EnrolDecision | Refusal> {
     const { database, tokenCheck, policy } = this.options;
-    if (registration.orgToken === "") {
-      return {
-        kind: "refuse",
-        error: new IngestError("invalid_field", "org_token: missing; expected an enrolment token"),
-      };
-    }
+    if (registration.problem !== undefined) return { kind: "refuse", error: registration.problem };
     const found = await tokenCheck.find(registration.orgToken);
     if ("problem" in found) {
       // Another request with the same key may have been faster, and have taken the token's last use.
-      if (found.problem === "exhausted") await this.#requireUnchanged(database.db, registration, goneId);
+      if (found.problem !== "unknown") await this.#requireUnchanged(database.db, registration, goneId);
       return this.#refuse(found.problem, registration, connection);
     }
     const key = { registration, token: found.token, connection, goneId };

@@ -6,7 +6,7 @@ import type { MachineDescription } from "../../store/enrolment/matching-hosts.js
 import type { NewHost } from "../../store/hosts/hosts.js";
 import type { Tag } from "../../store/hosts/tags.js";
 import type { NewKey } from "../decision.js";
-import { identifyingHostname } from "../duplicates/duplicate-rule.js";
+import { identifyingHostname } from "../duplicates/identifying-hostname.js";
 import { mergeTags, readTags } from "../tags.js";
 
 /** The machine of a new key, as it is compared with others. */

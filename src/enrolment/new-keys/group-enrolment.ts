@@ -1,12 +1,7 @@
 import { Batcher, type BatchOutcome } from "../../lib/batcher.js";
 import type { Database } from "../../store/database.js";
 import { findMatchingHosts, type MachineDescription } from "../../store/enrolment/matching-hosts.js";
-import {
-  excludeOrganisation,
-  type RegistrationLock,
-  registrationLocks,
-  tryRegistrationLocks,
-} from "../../store/enrolment/registration-locks.js";
+import { registrationLocks, tryRegistrationLocks } from "../../store/enrolment/registration-locks.js";
 import { limitLockWaits, type Transaction } from "../../store/transaction.js";
 import type { EnrolmentEvents } from "../events.js";
 import { LookAgain } from "../look-again.js";
@@ -67,7 +62,7 @@ export class GroupEnrolment {
 interface NewMachine {
   enrolment: Enrolment;
   machine: MachineDescription;
-  locks: readonly RegistrationLock[];
+  locks: readonly string[];
 }
 
 /** @returns those that were written; the others are being decided about elsewhere, match a host, or are known */
@@ -77,7 +72,7 @@ async function writeTogether(tx: Transaction, machines: readonly NewMachine[]): 
     tx,
     machines.flatMap(({ locks }) => locks),
   );
-  const locked = machines.filter(({ locks }) => !locks.some(({ name }) => held.has(name)));
+  const locked = machines.filter(({ locks }) => !locks.some((name) => held.has(name)));
   const matching = await findMatchingHosts(
     tx,
     locked.map(({ machine }) => machine),
@@ -90,9 +85,8 @@ async function writeTogether(tx: Transaction, machines: readonly NewMachine[]): 
 function pickIndependent(machines: readonly NewMachine[]): NewMachine[] {
   const taken = new Set<string>();
   return machines.filter(({ locks }) => {
-    const names = locks.filter(({ mode }) => mode === "exclusive").map(({ name }) => name);
-    if (excludeOrganisation(locks) || names.some((name) => taken.has(name))) return false;
-    for (const name of names) taken.add(name);
+    if (locks.some((name) => taken.has(name))) return false;
+    for (const name of locks) taken.add(name);
     return true;
   });
 }
