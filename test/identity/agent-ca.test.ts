@@ -197,6 +197,16 @@ t.test("a CA that cannot sign is tried again, without a word, since its day may 
   );
 });
 
+t.test("a CA that cannot sign is replaced by a rotation, without force", async (t) => {
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const unfit = await createCa({ extensions: UNFIT_CA_EXTENSIONS });
+  await upload(service, { ...unfit, sealedKey: await sealKey(unfit.keyPem, ENCRYPTION_SECRET) });
+  await service.close();
+  const { fingerprintSha256 } = await rotateAgentCa(service.store, { secret: ENCRYPTION_SECRET, force: false });
+  const restarted = await startTestService(t, { on: service.database });
+  t.equal(await signs(restarted, await enrol(restarted, await restarted.createToken())), fingerprintSha256);
+});
+
 t.test("a service does not start with own CA files that cannot sign", async (t) => {
   const directory = await makeDirectory(t);
   const files = { certFile: join(directory, "ca.crt"), keyFile: join(directory, "ca.key") };

@@ -77,6 +77,7 @@ const CERTIFICATES: Attack[] = [
     }),
     UNTRUSTED,
   ),
+  certificate("an issuer without a name", () => ({ issuer: "" }), UNTRUSTED),
   certificate("a CA certificate used as a leaf", () => ({ isCa: true }), NOT_A_LEAF),
   certificate(
     "a leaf that may sign certificates",

@@ -4,7 +4,7 @@ import type { Database } from "../../store/database.js";
 import { findSigningAgentCa, retireAgentCaRow } from "../../store/identity/certificate-authorities.js";
 import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
-import { activateNewCa, readDatabaseCa } from "./database-ca.js";
+import { activateNewCa, openDatabaseKey } from "./database-ca.js";
 
 /**
  * Makes a new agent CA that signs from now on; the one that did stays trusted.
@@ -19,7 +19,8 @@ export async function rotateAgentCa(
 ): Promise<SigningCa> {
   const signing = await findSigningAgentCa(database.db);
   if (signing !== undefined && !force) {
-    await readDatabaseCa(database.db, signing, secret).catch((cause: unknown) => {
+    // Whether that CA is fit to sign does not matter: this is how to get rid of one that is not.
+    await openDatabaseKey(database.db, signing, secret).catch((cause: unknown) => {
       if (!(cause instanceof IngestError)) throw cause;
       throw new IngestError(
         "operation_refused",

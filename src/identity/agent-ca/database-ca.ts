@@ -80,11 +80,26 @@ export async function openDatabaseCa(options: {
  *
  * @throws IngestError `unusable_configuration`
  */
-export async function readDatabaseCa(db: Queryable, row: TrustedAgentCa, secret: string): Promise<SigningCa> {
-  const source = `the agent CA ${row.id} in the database`;
-  const sealed = (await findAgentCaKey(db, row.id)) ?? "";
-  if (sealed === "") throw new IngestError("unusable_configuration", `${source} has no key stored`);
-  return readSigningCa(row.certPem, await unsealKey(sealed, secret), source);
+async function readDatabaseCa(db: Queryable, row: TrustedAgentCa, secret: string): Promise<SigningCa> {
+  const keyPem = await openDatabaseKey(db, row, secret);
+  return readSigningCa(row.certPem, keyPem, `the agent CA ${row.id} in the database`);
+}
+
+/**
+ * Decrypts the private key of a stored CA.
+ *
+ * @throws IngestError `unusable_configuration` when there is none, or the secret does not open it
+ */
+export async function openDatabaseKey(
+  db: Queryable,
+  { id }: Pick<TrustedAgentCa, "id">,
+  secret: string,
+): Promise<string> {
+  const sealed = (await findAgentCaKey(db, id)) ?? "";
+  if (sealed === "") {
+    throw new IngestError("unusable_configuration", `the agent CA ${id} in the database has no key stored`);
+  }
+  return unsealKey(sealed, secret);
 }
 
 /**
