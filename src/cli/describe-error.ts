@@ -1,12 +1,12 @@
 import { IngestError } from "../errors.js";
-import { describeDatabaseError } from "../store/connection/database-refusal.js";
+import { findDatabaseRefusal } from "../store/connection/database-refusal.js";
 
 /** What to tell a person: one line that says what is so and, of the database, what to do. */
 export function describeError(error: unknown): string {
   // Ours say it all; of a database that is away the cause says more.
   if (error instanceof IngestError && error.code !== "database_unavailable") return error.message;
-  const ofDatabase = describeDatabaseError(error);
-  if (ofDatabase !== undefined) return ofDatabase;
+  const refusal = findDatabaseRefusal(error);
+  if (refusal !== undefined) return refusal.remedy === undefined ? refusal.what : `${refusal.what}; ${refusal.remedy}`;
   if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0]);
   return error instanceof Error ? error.message : String(error);
 }

@@ -23,6 +23,14 @@ export async function readServerVersion(db: Queryable): Promise<string> {
   return rows[0]?.version ?? "";
 }
 
+/** Whether it can only be read: a standby, or made so. */
+export async function readIsReadOnly(db: Queryable): Promise<boolean> {
+  const { rows } = await db.execute<{ yes: boolean }>(
+    sql`select current_setting('transaction_read_only')::bool as yes`,
+  );
+  return rows[0]?.yes === true;
+}
+
 /** The time it is in the database. */
 export async function readDatabaseClock(db: Queryable): Promise<Date> {
   const { rows } = await db.execute<{ ms: number }>(

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { type SQL, sql } from "drizzle-orm";
 import t, { type Test } from "tap";
+import { describeError } from "../../dist/cli/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
-import { describeDatabaseError } from "../../dist/store/connection/database-refusal.js";
 import { type Database, type DatabaseOptions, isTransient, openDatabase } from "../../dist/store/database.js";
 import type { Transaction } from "../../dist/store/transaction.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
@@ -51,7 +51,7 @@ async function failsSoon(t: Test, work: Promise<unknown>, what: string | RegExp)
   );
   t.ok(performance.now() - startedAt < SOON_MS, "soon");
   t.ok(isTransient(error), "and it is worth another try");
-  t.match(describeDatabaseError(error), what);
+  t.match(describeError(error), what);
 }
 
 t.test("a statement that nobody answers fails, and all connections of before are replaced", async (t) => {
@@ -60,10 +60,12 @@ t.test("a statement that nobody answers fails, and all connections of before are
   t.equal(proxy.open, 4);
   proxy.losePower();
   await failsSoon(t, answers(database), /no answer for \d+ s; look at the database's host, and at the network/);
+  const failedAt = performance.now();
   await eventually(
     async () => proxy.open,
     (open) => open === 0,
   );
+  t.ok(performance.now() - failedAt < SOON_MS, "those that are idle are cut with it");
   proxy.resume();
   t.ok(await answers(database), "nobody else waits for a connection that is dead");
 });
@@ -129,6 +131,25 @@ t.test("a transaction may be given more time, on both sides", async (t) => {
   );
 });
 
+t.test("a stall of this process is not taken for one of the database", async (t) => {
+  const database = openDatabase({ url: shared.url, ...SHORT, maxConnections: 1 });
+  t.teardown(() => database.close());
+  t.ok(await answers(database));
+  const answer = answers(database);
+  await new Promise((resolve) => setImmediate(resolve));
+  // Longer than the deadline, and the answer comes meanwhile.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500);
+  t.ok(await answer);
+});
+
+t.test("whatever a database refuses a connection for is passing: it may be gone with the next attempt", async (t) => {
+  const { port } = new URL(shared.url);
+  for (const url of [`postgres://nobody:wrong@127.0.0.1:${port}/x`, shared.url.replace(/[^/]+$/, "nothing")]) {
+    const refusal = await openConnection(url, SHORT).catch((error: unknown) => error);
+    t.ok(isTransient(refusal), describeError(refusal));
+  }
+});
+
 t.test("a network that is only slow changes nothing; one that cuts costs the statement", async (t) => {
   const { proxy, database } = await openThroughProxy(t, { statementTimeoutMs: 30_000, maxConnections: 1 });
   t.ok(await answers(database));
@@ -181,6 +202,7 @@ t.test("sessions are as the statements expect, whatever database, role, environm
     statement_timeout: "0",
     lock_timeout: "0",
     idle_in_transaction_session_timeout: "0",
+    idle_session_timeout: "5s",
   };
   for (const [setting, value] of Object.entries(settings)) {
     await odd.query(`alter database ${name} set ${setting} = '${value}'`);
@@ -210,6 +232,7 @@ t.test("sessions are as the statements expect, whatever database, role, environm
     statement_timeout: "30s",
     lock_timeout: "5s",
     idle_in_transaction_session_timeout: "10s",
+    idle_session_timeout: "0",
     work_mem: "5MB",
     application_name: "mine test",
     geqo: "on",

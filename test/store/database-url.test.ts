@@ -5,8 +5,8 @@ import "reflect-metadata";
 import { ExtendedKeyUsage, ExtendedKeyUsageExtension, PemConverter, X509CertificateGenerator } from "@peculiar/x509";
 import { sql } from "drizzle-orm";
 import t from "tap";
+import { describeError } from "../../dist/cli/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
-import { describeDatabaseError } from "../../dist/store/connection/database-refusal.js";
 import { isTransient, openDatabase } from "../../dist/store/database.js";
 import { runCommand } from "../support/cli.js";
 import { fixtureFile } from "../support/fixtures.js";
@@ -39,7 +39,7 @@ async function connectBy(url: string) {
 async function refusalOf(url: string): Promise<string | undefined> {
   return connectBy(url).then(
     () => "none",
-    (error: unknown) => describeDatabaseError(error) ?? String(error),
+    (error: unknown) => describeError(error),
   );
 }
 
@@ -238,7 +238,7 @@ t.test("of several servers the one that can be written to is used, also after a 
   );
   t.ok(isTransient(refused));
   t.match(
-    describeDatabaseError(refused),
+    describeError(refused),
     /cannot execute CREATE TABLE in a read-only transaction; name a server .*target_session_attrs/,
   );
 

@@ -6,7 +6,7 @@ import { delimiter, join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { sql } from "drizzle-orm";
 import t, { type Test } from "tap";
-import { describeDatabaseError } from "../../dist/store/connection/database-refusal.js";
+import { describeError } from "../../dist/cli/describe-error.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { createTestDatabase, TEMPLATES } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
@@ -43,7 +43,7 @@ t.test("PgBouncer in session mode", { skip: pgbouncer === undefined && NOT_INSTA
   t.teardown(() => unknown.close());
   const refusal = await unknown.db.execute(sql`select 1`).then(
     () => t.fail("it succeeded"),
-    (error: unknown) => describeDatabaseError(error),
+    (error: unknown) => describeError(error),
   );
   t.match(refusal, /unsupported startup parameter: options; look into the log of the pooler/);
 });

@@ -33,6 +33,8 @@ const FIXED = {
   standard_conforming_strings: "on",
   default_transaction_isolation: "read committed",
   search_path: "public",
+  // Listening is waiting.
+  idle_session_timeout: "0",
   // A client whose power failed keeps no lock for two hours, and no place among the connections.
   tcp_keepalives_idle: "10",
   tcp_keepalives_interval: "5",

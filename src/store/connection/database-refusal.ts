@@ -45,10 +45,16 @@ const BY_WORDS: readonly (readonly [words: RegExp, remedy: string])[] = [
   [/password must be a string|no password/i, "put the password into DATABASE_URL"],
 ];
 
-/**
- * What became of a connection or a statement, and what to do, on one line; undefined when it is not the database's doing.
- */
-export function describeDatabaseError(error: unknown): string | undefined {
+/** What a database, or what is before it, did not do. */
+export interface DatabaseRefusal {
+  /** What was said; one line. */
+  what: string;
+  /** What to do about it, where that is known. */
+  remedy: string | undefined;
+}
+
+/** What became of a connection or a statement, and what to do; undefined when it is not the database's doing. */
+export function findDatabaseRefusal(error: unknown): DatabaseRefusal | undefined {
   const causes = causesOf(error);
   const state = sqlStateOf(error);
   const isConnection = causes.some((e) => e instanceof ConnectionError);
@@ -60,5 +66,5 @@ export function describeDatabaseError(error: unknown): string | undefined {
       ? BY_WORDS.find(([words]) => words.test(said))
       : BY_STATE.find(([code]) => state.startsWith(code))) ?? [];
   const subject = isConnection ? "" : `the database ${state === undefined ? "gave no answer" : "refuses"}: `;
-  return `${subject}${reasonOf(error)}${remedy === undefined ? "" : `; ${remedy}`}`;
+  return { what: `${subject}${reasonOf(error)}`, remedy };
 }

@@ -1,4 +1,5 @@
-import { readServerVersion } from "../../../store/inspection.js";
+import { findDatabaseRefusal } from "../../../store/connection/database-refusal.js";
+import { readIsReadOnly, readServerVersion } from "../../../store/inspection.js";
 import { describeError } from "../../describe-error.js";
 import { type Check, error, ok } from "../check.js";
 
@@ -10,12 +11,16 @@ export function databaseReachableCheck(problem: unknown): Check {
     name: "database",
     run: async ({ db }) => {
       if (db === undefined) {
-        return [error(describeError(problem), "start PostgreSQL, or correct DATABASE_URL; the rest is checked then")];
+        const { what, remedy } = findDatabaseRefusal(problem) ?? { what: describeError(problem) };
+        return [error(what, `${remedy ?? "correct DATABASE_URL"}; the rest is checked then`)];
       }
       const version = await readServerVersion(db);
-      return Number.parseInt(version, 10) >= OLDEST_SUPPORTED
-        ? [ok(`PostgreSQL ${version} answers`)]
-        : [error(`PostgreSQL ${version} is too old`, `upgrade it to ${OLDEST_SUPPORTED} or later`)];
+      if (Number.parseInt(version, 10) < OLDEST_SUPPORTED) {
+        return [error(`PostgreSQL ${version} is too old`, `upgrade it to ${OLDEST_SUPPORTED} or later`)];
+      }
+      return (await readIsReadOnly(db))
+        ? [error(`PostgreSQL ${version} answers, but can only be read`, "name a server that can be written to")]
+        : [ok(`PostgreSQL ${version} answers`)];
     },
   };
 }
