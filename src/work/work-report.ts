@@ -1,5 +1,6 @@
+import { groupBy } from "../lib/group-by.js";
 import { createId } from "../lib/ids.js";
-import type { CheckResultRow } from "../store/work/checks.js";
+import { type CheckResultRow, KEPT_RESULTS } from "../store/work/checks.js";
 import type { QueryAnswer } from "../store/work/queries.js";
 import type { TaskProgress } from "../store/work/task-output.js";
 import type { TaskOutcome } from "../store/work/task-results.js";
@@ -38,6 +39,9 @@ export interface WorkReport {
 /** Most bytes of a check's output and of an error. */
 export const MAX_OUTPUT_BYTES = 64 * 1024;
 
+/** Most results of checks that are taken of one message. */
+const MAX_CHECK_RESULTS = 5_000;
+
 /** Whether a message brings anything back; most do not. */
 export function bringsWork({ checkResults, queryResults, taskProgress, taskResults }: RawWorkReport): boolean {
   return checkResults.length + queryResults.length + taskProgress.length + taskResults.length > 0;
@@ -50,18 +54,16 @@ export function bringsWork({ checkResults, queryResults, taskProgress, taskResul
 export function clampWorkReport(raw: RawWorkReport, host: WorkHost, receivedAt: Date): WorkReport {
   const { hostId, organisationId } = host;
   return {
-    checkResults: raw.checkResults
-      .filter(({ checkId }) => checkId !== NO_CHECKS.checkId)
-      .map((result) => ({
-        id: createId(),
-        hostId,
-        organisationId,
-        checkId: cleanText(result.checkId),
-        ranAt: clampTime(result.ranAtUnix, receivedAt),
-        status: result.status === "pass" || result.status === "fail" ? result.status : "error",
-        output: cutText(cleanText(result.output), MAX_OUTPUT_BYTES),
-        durationMs: Math.max(0, result.durationMs),
-      })),
+    checkResults: newestResults(raw.checkResults).map((result) => ({
+      id: createId(),
+      hostId,
+      organisationId,
+      checkId: cleanText(result.checkId),
+      ranAt: clampTime(result.ranAtUnix, receivedAt),
+      status: result.status === "pass" || result.status === "fail" ? result.status : "error",
+      output: cutText(cleanText(result.output), MAX_OUTPUT_BYTES),
+      durationMs: Math.max(0, result.durationMs),
+    })),
     queryAnswers: raw.queryResults.map((result) => ({
       hostId,
       organisationId,
@@ -88,6 +90,20 @@ export function clampWorkReport(raw: RawWorkReport, host: WorkHost, receivedAt: 
       error: cutText(cleanText(error), MAX_OUTPUT_BYTES),
     })),
   };
+}
+
+/**
+ * Of each check no more than are kept in any case, and of all of them no more than can be written without holding up
+ * others: without a stream results pile up at the agent, and come in its first message.
+ */
+function newestResults(results: RawWorkReport["checkResults"]): RawWorkReport["checkResults"] {
+  const wanted = results.filter(({ checkId }) => checkId !== "" && checkId !== NO_CHECKS.checkId);
+  if (wanted.length <= KEPT_RESULTS) return wanted;
+  const byTime = (a: { ranAtUnix: bigint }, b: { ranAtUnix: bigint }) => Number(b.ranAtUnix - a.ranAtUnix);
+  const newest = [...groupBy(wanted, ({ checkId }) => checkId).values()].map((own) =>
+    own.length <= KEPT_RESULTS ? own : own.sort(byTime).slice(0, KEPT_RESULTS),
+  );
+  return newest.flat().slice(0, MAX_CHECK_RESULTS);
 }
 
 /** By the agent's clock, which may be anything; never after the time of receipt. */

@@ -4,7 +4,7 @@ import type { Transaction } from "../transaction.js";
 import { hostsOf, type WorkHost } from "./work-host.js";
 
 /** How many results of a check are kept: what the web app shows. */
-const KEPT_RESULTS = 100;
+export const KEPT_RESULTS = 100;
 
 /** One check as it is in the table. */
 export interface StoredCheck {
