@@ -86,3 +86,14 @@ t.test(
     t.match(JSON.parse(output), [{ state: "verifies" }, { state: "announced" }]);
   },
 );
+
+t.test("a kid that begins with a dash is a kid", async (t) => {
+  const service = await startTestService(t);
+  const kid = `-D${"x".repeat(41)}`;
+  for (const args of [[kid], [kid, "--force"], ["--force", kid]]) {
+    const { exitCode, errors } = await runCommand(service.env, ["keys", "retire", ...args]);
+    t.equal(exitCode, 1, args.join(" "));
+    t.match(errors, kid);
+    t.notMatch(errors, /unknown option/);
+  }
+});

@@ -70,12 +70,16 @@ function rotateCommand(context: CommandContext): Command {
 }
 
 function retireCommand(context: CommandContext): Command {
-  return new Command("retire")
-    .description("refuse the tokens that a key signed; their agents register again by themselves")
-    .argument("<kid>", "kid of the key")
-    .option("--force", "also when it signed lately")
-    .action(async (kid: string, { force = false }: { force?: boolean }) => {
-      await changeDatabase(context, ({ db }, { jwtKeyFile: path }) => retireSigningKey(db, kid, { path, force }));
-      context.print(`retired ${kid}; every instance refuses its tokens within half a minute`);
-    });
+  return (
+    new Command("retire")
+      .description("refuse the tokens that a key signed; their agents register again by themselves")
+      .argument("<kid>", "kid of the key")
+      // One kid of sixty-four begins with a dash.
+      .allowUnknownOption()
+      .option("--force", "also when it signed lately")
+      .action(async (kid: string, { force = false }: { force?: boolean }) => {
+        await changeDatabase(context, ({ db }, { jwtKeyFile: path }) => retireSigningKey(db, kid, { path, force }));
+        context.print(`retired ${kid}; every instance refuses its tokens within half a minute`);
+      })
+  );
 }
