@@ -32,7 +32,7 @@ try {
   });
   try {
     const env = { ...process.env, ...(await makeFixtures(join(directory, "fixtures"), postgres.url)) };
-    const totals = await runFiles(files, { jobs: availableParallelism(), env, signal: interruption.signal });
+    const totals = await runFiles(files, { jobs: availableParallelism() + 1, env, signal: interruption.signal });
     const { passed, failed, skipped } = totals;
     console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
     process.exitCode = failed === 0 ? 0 : 1;
