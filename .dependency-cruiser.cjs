@@ -36,7 +36,7 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   rpc: [["screening"]],
-  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion", "work"]],
+  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue", "work"]],
 };
 
 /** Each foreign technology and the only files that may import it. */

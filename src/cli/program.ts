@@ -12,6 +12,7 @@ import { doctorCommand } from "./doctor/doctor.js";
 import { caCommand } from "./keys/ca.js";
 import { keysCommand } from "./keys/keys.js";
 import { migrateCommand } from "./migrate.js";
+import { queueCommand } from "./queue/queue.js";
 import { serveCommand } from "./serve.js";
 import { simulateCommand } from "./simulate/simulate.js";
 import { orgCommand } from "./tokens/org.js";
@@ -42,6 +43,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(agentCommand(context))
     .addCommand(workCommand(context))
     .addCommand(orgCommand(context))
+    .addCommand(queueCommand(context))
     .addCommand(caCommand(context))
     .addCommand(keysCommand(context))
     .addCommand(doctorCommand(context))
