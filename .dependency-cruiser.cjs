@@ -31,12 +31,27 @@ const rooms = {
  * Rooms in one list do not know each other.
  */
 const innerRooms = {
-  store: [["schema", "connection"], ["outbox"], ["agents", "hosts"], ["identity"], ["enrolment"], ["sessions", "work"]],
+  store: [
+    ["schema", "connection"],
+    ["migrations"],
+    ["outbox"],
+    ["agents", "hosts"],
+    ["identity"],
+    ["enrolment"],
+    ["sessions", "work"],
+  ],
   identity: [["x509"], ["signing-keys", "server-certificate", "client-certificates"], ["agent-ca"]],
+  lib: [["formats", "async"]],
+  work: [["dispatch", "inventory", "signals"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   rpc: [["screening"]],
-  cli: [["terminal"], ["dev"], ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue", "work"]],
+  cli: [
+    ["terminal"],
+    ["service"],
+    ["dev"],
+    ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue", "work"],
+  ],
 };
 
 /** Each foreign technology and the only files that may import it. */

@@ -22,7 +22,7 @@ import { openSigningKeyRing } from "../dist/identity/signing-keys/signing-key-ri
 import { createLogger } from "../dist/observe/logger.js";
 import { openDatabase } from "../dist/store/database.js";
 import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
-import { migrateStandalone } from "../dist/store/migrate.js";
+import { migrateStandalone } from "../dist/store/migrations/migrate.js";
 import { startService } from "./support/service-process.js";
 
 const { values } = parseArgs({

@@ -21,7 +21,7 @@ import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
 import { issueEnrolmentToken } from "../dist/enrolment/tokens/token-issue.js";
 import { openDatabase } from "../dist/store/database.js";
 import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
-import { migrateStandalone } from "../dist/store/migrate.js";
+import { migrateStandalone } from "../dist/store/migrations/migrate.js";
 import { startService } from "./support/service-process.js";
 
 const { values } = parseArgs({ options: { agents: { type: "string", default: "1000" } } });

@@ -1,10 +1,10 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { startApp } from "../dist/app.js";
-import { parseConfig } from "../dist/config.js";
+import { startApp } from "../dist/app/app.js";
+import { parseConfig } from "../dist/config/config.js";
 import { createLogger } from "../dist/observe/logger.js";
-import { migrateIngest, migrateStandalone } from "../dist/store/migrate.js";
+import { migrateIngest, migrateStandalone } from "../dist/store/migrations/migrate.js";
 import { createEmptyDatabase } from "./support/database.js";
 import { startTestService } from "./support/service.js";
 

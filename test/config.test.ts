@@ -1,5 +1,7 @@
 import t from "tap";
-import { brokerIn, databaseUrlIn, parseConfig, readValidVariables } from "../dist/config.js";
+import { brokerIn } from "../dist/config/broker.js";
+import { parseConfig } from "../dist/config/config.js";
+import { databaseUrlIn, readValidVariables } from "../dist/config/environment.js";
 
 const ENV = {
   DATABASE_URL: "postgres://ingest:secret@db/ingest",

@@ -2,8 +2,8 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { parseConfig } from "../dist/config.js";
-import { migrateIngest } from "../dist/store/migrate.js";
+import { parseConfig } from "../dist/config/config.js";
+import { migrateIngest } from "../dist/store/migrations/migrate.js";
 import { runCommand } from "./support/cli.js";
 import { createPlatformDatabase, dumpCatalogue } from "./support/platform-database.js";
 

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { promisify } from "node:util";
-import { DER_TAG, encodeElement, encodeSequence } from "../lib/der.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../lib/formats/der.js";
 
 const RAW_LENGTH = 32;
 const VERSION = encodeElement(DER_TAG.integer, Buffer.of(0));

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeartbeatResponse } from "#gen/agent/v1/heartbeat_pb.js";
-import { backoffDelayMs } from "../lib/backoff.js";
+import { backoffDelayMs } from "../lib/async/backoff.js";
 import type { AgentKey } from "./agent-key.js";
 import type { ClientCredentials, ServiceAddress } from "./connection.js";
 import { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";

@@ -1,11 +1,6 @@
-import {
-  DEFAULT_JWT_KEY_FILE,
-  databaseUrlIn,
-  databaseUrlName,
-  encryptionSecretIn,
-  readValidVariables,
-} from "../config.js";
-import { parsePostgresUrl } from "../lib/postgres-url.js";
+import { databaseUrlIn, databaseUrlName, encryptionSecretIn, readValidVariables } from "../config/environment.js";
+import { DEFAULT_JWT_KEY_FILE } from "../config/variables.js";
+import { parsePostgresUrl } from "../lib/formats/postgres-url.js";
 import { type Database, openDatabase } from "../store/database.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev/dev-instance.js";

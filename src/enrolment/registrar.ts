@@ -1,5 +1,5 @@
 import { IngestError, type IngestErrorCode } from "../errors.js";
-import { groupLookups } from "../lib/group-lookups.js";
+import { groupLookups } from "../lib/async/group-lookups.js";
 import type { Database } from "../store/database.js";
 import { type FoundKey, findKeys, isGone } from "../store/enrolment/known-agents.js";
 import type { Decision } from "./decision.js";

@@ -1,7 +1,7 @@
 import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
 import { requirePossession } from "../identity/csr.js";
-import { boundText, isClean } from "../lib/bounded-text.js";
+import { boundText, isClean } from "../lib/formats/bounded-text.js";
 import type { Tag } from "../store/hosts/tags.js";
 import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
 import { trimEnrolmentToken } from "./tokens/enrolment-token.js";

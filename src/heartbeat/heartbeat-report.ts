@@ -1,5 +1,5 @@
-import { boundText } from "../lib/bounded-text.js";
-import { canonicalAddress } from "../lib/cidr.js";
+import { boundText } from "../lib/formats/bounded-text.js";
+import { canonicalAddress } from "../lib/formats/cidr.js";
 import type { Vitals } from "../store/sessions/heartbeats.js";
 
 /** A disk as the platform stores it in `hosts.metadata.disks`. */

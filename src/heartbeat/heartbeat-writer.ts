@@ -1,6 +1,6 @@
 import { agentNotAllowed, agentNotFound } from "../errors.js";
 import { recordStatusChanges } from "../identity/status-changes.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import { mayCall } from "../store/agents/calling-statuses.js";
 import type { Database } from "../store/database.js";

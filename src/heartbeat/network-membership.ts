@@ -1,4 +1,4 @@
-import { contains, parseAddress, parseCidr } from "../lib/cidr.js";
+import { contains, parseAddress, parseCidr } from "../lib/formats/cidr.js";
 
 /** A CIDR range of an organisation. */
 export interface Network {

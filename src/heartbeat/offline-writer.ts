@@ -1,5 +1,5 @@
 import { recordStatusChanges } from "../identity/status-changes.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
 import { lockHostsAndAgents } from "../store/hosts/row-locks.js";

@@ -1,6 +1,6 @@
 import { agentNotFound } from "../errors.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { groupLookups } from "../lib/group-lookups.js";
+import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
+import { groupLookups } from "../lib/async/group-lookups.js";
 import { type Database, toDatabaseError } from "../store/database.js";
 import { openAgentSessions } from "../store/sessions/agent-sessions.js";
 import {

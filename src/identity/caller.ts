@@ -1,5 +1,5 @@
 import { agentNotFound, IngestError } from "../errors.js";
-import { groupLookups } from "../lib/group-lookups.js";
+import { groupLookups } from "../lib/async/group-lookups.js";
 import { type CallerRecord, findCallerRecords } from "../store/agents/agents.js";
 import type { Queryable } from "../store/database.js";
 import { rememberClientCertificate } from "../store/identity/client-certificates.js";

@@ -1,7 +1,7 @@
 import { verify } from "node:crypto";
 import { promisify } from "node:util";
 import { IngestError } from "../errors.js";
-import { contentOf, DER_TAG, readElements } from "../lib/der.js";
+import { contentOf, DER_TAG, readElements } from "../lib/formats/der.js";
 import { type AgentPublicKey, agentPublicKeyFromSpki } from "./agent-key.js";
 import { isWeakPoint } from "./ed25519-point.js";
 

@@ -1,4 +1,4 @@
-import { abortable } from "./abortable.js";
+import { abortable } from "./async/abortable.js";
 
 /** Where a lifetime is: each state is followed by the next one, `starting` also by `draining`. */
 export type LifetimeState = "starting" | "serving" | "draining" | "stopped";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { Refresher } from "./refresher.js";
+import { Refresher } from "./async/refresher.js";
 
 /** How {@link WatchedFiles} are looked at. */
 export interface WatchedFilesOptions {

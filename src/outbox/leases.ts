@@ -1,4 +1,4 @@
-import { Refresher } from "../lib/refresher.js";
+import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
 import { renewOutboxLeases } from "../store/outbox/outbox-rows.js";
 import type { OutboxEvents } from "./events.js";

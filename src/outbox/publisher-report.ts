@@ -1,5 +1,5 @@
 import type { Publisher } from "../broker/publisher.js";
-import { Refresher } from "../lib/refresher.js";
+import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
 import { forgetSilentPublishers, recordPublisher } from "../store/outbox/publishers.js";
 import type { OutboxEvents } from "./events.js";

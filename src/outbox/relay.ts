@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { TOPICS, type Topic } from "../broker/messages/topics.js";
 import { toOutgoingMessage } from "../broker/outgoing-message.js";
 import type { Publisher } from "../broker/publisher.js";
-import { Refresher } from "../lib/refresher.js";
+import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
 import { findDueTopics, type OutboxRow, takeOutboxRows } from "../store/outbox/outbox-rows.js";
 import type { Deliveries } from "./deliveries.js";

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { joinBodies } from "../broker/outgoing-message.js";
 import type { OutgoingMessage } from "../broker/publisher.js";
-import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
+import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import { type Database, isTransient } from "../store/database.js";
 import { deleteOutboxRows, releaseOutboxRows, rewriteOutboxRow } from "../store/outbox/outbox-rows.js";
 import { setMessagesAside } from "../store/outbox/unroutable-messages.js";

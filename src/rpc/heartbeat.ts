@@ -12,7 +12,7 @@ import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
 import type { Sessions } from "../heartbeat/sessions.js";
 import { type Caller, requireAccessToken } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
-import { Handover } from "../lib/handover.js";
+import { Handover } from "../lib/async/handover.js";
 import type { AgentWork, WorkSession } from "../work/agent-work.js";
 import { peerKey, requireCaller } from "./context.js";
 import { toRawHeartbeatReport } from "./messages.js";

@@ -1,5 +1,5 @@
 import { parseAgentPublicKey } from "../identity/agent-key.js";
-import { boundText } from "../lib/bounded-text.js";
+import { boundText } from "../lib/formats/bounded-text.js";
 import { createId } from "../lib/ids.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";

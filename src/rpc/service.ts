@@ -9,7 +9,7 @@ import { readPresentedCertificate } from "../identity/client-certificates/presen
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
 import type { AgentWork } from "../work/agent-work.js";
-import type { InventoryUploads } from "../work/inventory-uploads.js";
+import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
 import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";

@@ -2,7 +2,7 @@ import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
 import { drizzle, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import { IngestError } from "../errors.js";
-import { type RetryOptions, retry } from "../lib/retry.js";
+import { type RetryOptions, retry } from "../lib/async/retry.js";
 import type { Connection } from "./connection/connection.js";
 import { ConnectionError, causesOf, sqlStateOf } from "./connection/connection-error.js";
 import type { ConnectionPolicy } from "./connection/connection-policy.js";

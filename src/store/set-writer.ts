@@ -1,6 +1,6 @@
 import { IngestError } from "../errors.js";
-import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
-import type { BatchOutcome } from "../lib/batcher.js";
+import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
+import type { BatchOutcome } from "../lib/async/batcher.js";
 import { findUnstorable, isTransient, toDatabaseError } from "./database.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };

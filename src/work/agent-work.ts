@@ -1,8 +1,8 @@
 import type { WorkHost } from "../store/work/work-host.js";
-import type { Dispatcher } from "./dispatcher.js";
+import type { Dispatcher } from "./dispatch/dispatcher.js";
 import type { Send } from "./push.js";
 import type { ReportWriter } from "./report-writer.js";
-import type { Signals } from "./signals.js";
+import type { Signals } from "./signals/signals.js";
 import { bringsWork, clampWorkReport, type RawWorkReport } from "./work-report.js";
 
 /** What one message of an agent says of its work and of itself. */

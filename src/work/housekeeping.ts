@@ -1,4 +1,4 @@
-import { Refresher } from "../lib/refresher.js";
+import { Refresher } from "../lib/async/refresher.js";
 import { tryLockInTransaction } from "../store/advisory-locks.js";
 import type { Database } from "../store/database.js";
 import { endOverdueTasks, findOverdueTasks } from "../store/work/overdue-tasks.js";

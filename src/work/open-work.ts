@@ -1,14 +1,14 @@
 import { WebCertificateWatch } from "../identity/server-certificate/web-certificate.js";
 import type { Database } from "../store/database.js";
 import { AgentWork } from "./agent-work.js";
-import { Dispatcher } from "./dispatcher.js";
+import { Dispatcher } from "./dispatch/dispatcher.js";
 import type { WorkEvents } from "./events.js";
 import { Housekeeping } from "./housekeeping.js";
-import { InventorySweep } from "./inventory-sweep.js";
-import { InventoryUploads } from "./inventory-uploads.js";
-import { type ReleaseSource, Releases } from "./releases.js";
+import { InventorySweep } from "./inventory/inventory-sweep.js";
+import { InventoryUploads } from "./inventory/inventory-uploads.js";
 import { ReportWriter } from "./report-writer.js";
-import { Signals } from "./signals.js";
+import { type ReleaseSource, Releases } from "./signals/releases.js";
+import { Signals } from "./signals/signals.js";
 
 /** What of the configuration concerns work. */
 export interface WorkConfig {

@@ -1,4 +1,4 @@
-import type { CheckDefinition } from "./check-definitions.js";
+import type { CheckDefinition } from "./dispatch/check-definitions.js";
 
 /** What an agent is sent beside its acknowledgements. */
 export type Push =

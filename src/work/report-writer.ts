@@ -1,5 +1,5 @@
 import { IngestError } from "../errors.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
+import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import type { Database } from "../store/database.js";
 import { keepHosts } from "../store/hosts/row-locks.js";
 import { SetWriter } from "../store/set-writer.js";

@@ -5,7 +5,7 @@ import type { QueryAnswer } from "../store/work/queries.js";
 import type { TaskProgress } from "../store/work/task-output.js";
 import type { TaskOutcome } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
-import { NO_CHECKS } from "./check-definitions.js";
+import { NO_CHECKS } from "./dispatch/check-definitions.js";
 import { cleanJson, cleanText, cutText } from "./text.js";
 
 /** What an agent brings back in one message, as it came over the wire. */

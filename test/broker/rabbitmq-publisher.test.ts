@@ -6,7 +6,7 @@ import type { OutgoingMessage } from "../../dist/broker/publisher.js";
 import { RabbitMqPublisher, type RabbitMqPublisherOptions } from "../../dist/broker/rabbitmq/rabbitmq-publisher.js";
 import type { TopologyOptions } from "../../dist/broker/rabbitmq/topology.js";
 import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
-import { parseAmqpUrl } from "../../dist/lib/amqp-url.js";
+import { parseAmqpUrl } from "../../dist/lib/formats/amqp-url.js";
 import { createTestCa, forgeCertificate } from "../support/certificates.js";
 import { eventually } from "../support/eventually.js";
 import { createTestKey } from "../support/field-agent.js";

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { parse, type ScalarTag } from "yaml";
 import { runCli } from "../../dist/cli/program.js";
-import { parseConfig } from "../../dist/config.js";
+import { parseConfig } from "../../dist/config/config.js";
 import { readContainerfile, type Stage, valuesOf } from "../support/containerfile.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

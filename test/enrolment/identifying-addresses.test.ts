@@ -1,8 +1,8 @@
 import t from "tap";
-import { parseConfig } from "../../dist/config.js";
+import { parseConfig } from "../../dist/config/config.js";
 import { BRIDGE_NETWORKS } from "../../dist/enrolment/duplicates/bridge-networks.js";
 import { IdentifyingAddresses } from "../../dist/enrolment/duplicates/identifying-addresses.js";
-import { parseCidr } from "../../dist/lib/cidr.js";
+import { parseCidr } from "../../dist/lib/formats/cidr.js";
 
 t.test("addresses that tell one machine from another, in one form", async (t) => {
   const identifying = new IdentifyingAddresses(BRIDGE_NETWORKS);

@@ -3,7 +3,7 @@ import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { verifyClientCertificate } from "../../dist/identity/client-certificates/certificate-verification.js";
 import { EXTENSION_ID, encodeExtension } from "../../dist/identity/x509/certificate-extensions.js";
-import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/der.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
 import {
   assembleCertificate,
   type CertificateParts,

@@ -18,7 +18,7 @@ import {
 } from "../../dist/identity/x509/certificate-extensions.js";
 import { readCertificate } from "../../dist/identity/x509/read-certificate.js";
 import { encodeName } from "../../dist/identity/x509/write-certificate.js";
-import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/der.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
 import { CA_EXTENSIONS, type CaVariant, createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
 import { createTestKey } from "../support/field-agent.js";
 import { CERT_MANAGER_CA, GO_CA } from "../support/foreign-cas.js";

@@ -1,6 +1,6 @@
 import t from "tap";
 import { hasQuorumQueues } from "../../dist/broker/rabbitmq/topology.js";
-import { describeAmqpAddress, parseAmqpUrl } from "../../dist/lib/amqp-url.js";
+import { describeAmqpAddress, parseAmqpUrl } from "../../dist/lib/formats/amqp-url.js";
 
 t.test("what an AMQP URL says", async (t) => {
   t.same(parseAmqpUrl("amqp://broker"), {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { Batcher, type BatcherOptions } from "../../dist/lib/batcher.js";
+import { Batcher, type BatcherOptions } from "../../dist/lib/async/batcher.js";
 
 /** A batcher of words whose flushes end when the test says so. */
 function createBatcher(options: Partial<BatcherOptions<string, string>> = {}) {

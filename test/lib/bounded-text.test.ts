@@ -1,5 +1,5 @@
 import t from "tap";
-import { boundText, isClean } from "../../dist/lib/bounded-text.js";
+import { boundText, isClean } from "../../dist/lib/formats/bounded-text.js";
 
 t.test("text of others: cleaned, well-formed, and no longer than it may be", async (t) => {
   const cases: [string, number, string][] = [

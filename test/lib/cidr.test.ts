@@ -1,6 +1,6 @@
 import t from "tap";
 import { findNetworkIds } from "../../dist/heartbeat/network-membership.js";
-import { contains, parseAddress, parseCidr } from "../../dist/lib/cidr.js";
+import { contains, parseAddress, parseCidr } from "../../dist/lib/formats/cidr.js";
 
 t.test("what is an address, in one form", async (t) => {
   const forms: Record<string, string | undefined> = {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { groupLookups } from "../../dist/lib/group-lookups.js";
+import { groupLookups } from "../../dist/lib/async/group-lookups.js";
 
 t.test("what is asked for while a lookup is under way is looked up together, in the next one", async (t) => {
   const lookups: { keys: readonly string[]; finish: () => void }[] = [];

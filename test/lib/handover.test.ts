@@ -1,5 +1,5 @@
 import t from "tap";
-import { Handover } from "../../dist/lib/handover.js";
+import { Handover } from "../../dist/lib/async/handover.js";
 
 t.test("a value counts as taken when the next one is asked for", async (t) => {
   const handover = new Handover<string>();

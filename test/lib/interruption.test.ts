@@ -1,5 +1,5 @@
 import t from "tap";
-import { Interruption } from "../../dist/lib/interruption.js";
+import { Interruption } from "../../dist/lib/async/interruption.js";
 
 /** A promise that the test settles. */
 function deferred<T>() {

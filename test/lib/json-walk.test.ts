@@ -1,5 +1,5 @@
 import t from "tap";
-import { walkJson } from "../../dist/lib/json-walk.js";
+import { walkJson } from "../../dist/lib/formats/json-walk.js";
 
 const walk = (text: string) => walkJson(Buffer.from(text), { maxElements: 10 });
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { type PostgresUrl, parsePostgresUrl } from "../../dist/lib/postgres-url.js";
+import { type PostgresUrl, parsePostgresUrl } from "../../dist/lib/formats/postgres-url.js";
 
 function urlOf(text: string): PostgresUrl {
   const result = parsePostgresUrl(text);

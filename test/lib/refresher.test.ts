@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import t from "tap";
-import { Refresher } from "../../dist/lib/refresher.js";
+import { Refresher } from "../../dist/lib/async/refresher.js";
 import { eventually } from "../support/eventually.js";
 
 const HOUR_MS = 60 * 60 * 1000;

@@ -1,5 +1,5 @@
 import t from "tap";
-import { type WireField, type WireShape, walkWire } from "../../dist/lib/wire-walk.js";
+import { type WireField, type WireShape, walkWire } from "../../dist/lib/formats/wire-walk.js";
 
 const field = (name: string, kind: WireField["kind"], isRepeated = false): WireField => ({ name, kind, isRepeated });
 const INNER: WireShape = new Map([[1, field("label", "text")]]);

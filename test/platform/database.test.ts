@@ -1,5 +1,5 @@
 import t from "tap";
-import { migrateIngest, migrateStandalone } from "../../dist/store/migrate.js";
+import { migrateIngest, migrateStandalone } from "../../dist/store/migrations/migrate.js";
 import { createEmptyDatabase, createTestDatabase } from "../support/database.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createPlatformDatabase, dumpCatalogue, dumpRows } from "../support/platform-database.js";

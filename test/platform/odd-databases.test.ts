@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
-import { startApp } from "../../dist/app.js";
-import { parseConfig } from "../../dist/config.js";
+import { startApp } from "../../dist/app/app.js";
+import { parseConfig } from "../../dist/config/config.js";
 import { createLogger } from "../../dist/observe/logger.js";
 import { runCommand } from "../support/cli.js";
 import { createTestDatabase, TEMPLATES, type TestDatabase } from "../support/database.js";

@@ -5,7 +5,7 @@ import { connect } from "node:tls";
 import t from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { readServerCertificate } from "../../dist/identity/server-certificate/server-certificate-files.js";
-import { encodeSequence } from "../../dist/lib/der.js";
+import { encodeSequence } from "../../dist/lib/formats/der.js";
 import { createCa } from "../support/agent-cas.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";

@@ -23,7 +23,7 @@ import {
 } from "../../dist/identity/x509/certificate-extensions.js";
 import { readCertificateSigner, signWith } from "../../dist/identity/x509/certificate-signer.js";
 import { encodeName } from "../../dist/identity/x509/write-certificate.js";
-import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/der.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
 import type { TestKey } from "./field-agent.js";
 import { ENCRYPTION_SECRET, type TestService } from "./service.js";
 

@@ -5,7 +5,7 @@ import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { rotateAgentCa } from "../../dist/identity/agent-ca/agent-ca-rotation.js";
 import { generateSigningKeyPem } from "../../dist/identity/signing-keys/signing-key.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { migrateStandalone } from "../../dist/store/migrate.js";
+import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
 import { TEMPLATES } from "./database.js";
 
 /** Encrypts the key of the agent CA of every test's service. */

@@ -1,5 +1,5 @@
 import t, { type Test } from "tap";
-import { Dispatcher } from "../../dist/work/dispatcher.js";
+import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { InventorySweep, isScanDue } from "../../dist/work/inventory-sweep.js";
+import { InventorySweep, isScanDue } from "../../dist/work/inventory/inventory-sweep.js";
 import { createTestDatabase } from "../support/database.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
 import { insertHosts, insertRun, type TestHost } from "../support/work-rows.js";

@@ -1,7 +1,7 @@
 import t, { type Test } from "tap";
 import { IngestError } from "../../dist/errors.js";
-import type { RawInventoryChunk } from "../../dist/work/inventory-upload.js";
-import { InventoryUploads } from "../../dist/work/inventory-uploads.js";
+import type { RawInventoryChunk } from "../../dist/work/inventory/inventory-upload.js";
+import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
 import { createTestDatabase } from "../support/database.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
 import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/work-rows.js";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type ChannelModel, connect, credentials, type SocketOptions } from "amqplib";
-import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/formats/amqp-url.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 30_000;

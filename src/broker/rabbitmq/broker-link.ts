@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ChannelModel, ConfirmChannel } from "amqplib";
-import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/formats/amqp-url.js";
 import type { BrokerEvents } from "../events.js";
 import type { Topic } from "../messages/topics.js";
 import type { OutgoingMessage, PublishOutcome } from "../publisher.js";

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type AmqpAddress, describeAmqpAddress } from "../../lib/amqp-url.js";
-import { type BackoffOptions, backoffDelayMs } from "../../lib/backoff.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
+import { type AmqpAddress, describeAmqpAddress } from "../../lib/formats/amqp-url.js";
 import type { BrokerEvents } from "../events.js";
 import type { Topic } from "../messages/topics.js";
 import type { OutgoingMessage, Publisher, PublisherState, PublishOutcome } from "../publisher.js";

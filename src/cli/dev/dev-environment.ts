@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encryptionSecretIn, settingsIn } from "../../config.js";
+import { encryptionSecretIn, settingsIn } from "../../config/environment.js";
 import type { CommandContext } from "../context.js";
 import { devTlsFilesIn, writeDevTls } from "./dev-tls.js";
 

@@ -1,4 +1,5 @@
-import type { ConfigResult, Variables } from "../../config.js";
+import type { ConfigResult } from "../../config/config.js";
+import type { Variables } from "../../config/variables.js";
 import type { Queryable } from "../../store/database.js";
 
 /** Ordered from good to bad. */

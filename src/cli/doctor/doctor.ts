@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { parseConfig, readValidVariables } from "../../config.js";
+import { parseConfig } from "../../config/config.js";
+import { readValidVariables } from "../../config/environment.js";
 import { type Database, openDatabase } from "../../store/database.js";
 import { readServerVersion } from "../../store/inspection.js";
 import { findEnvironment } from "../command-database.js";

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { parseDurationMs } from "../../lib/duration.js";
+import { parseDurationMs } from "../../lib/formats/duration.js";
 
 /**
  * Reads a duration given to a command, in milliseconds.

@@ -1,4 +1,4 @@
-import { type Cidr, contains, parseAddress, parseCidr } from "../../lib/cidr.js";
+import { type Cidr, contains, parseAddress, parseCidr } from "../../lib/formats/cidr.js";
 
 /** Ranges that say nothing of which machine it is, whatever is configured. */
 const NEVER_IDENTIFYING: ReadonlySet<string> = new Set([

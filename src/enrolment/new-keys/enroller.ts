@@ -1,7 +1,7 @@
 import { IngestError } from "../../errors.js";
 import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
-import { groupLookups } from "../../lib/group-lookups.js";
+import { groupLookups } from "../../lib/async/group-lookups.js";
 import { createId } from "../../lib/ids.js";
 import { releaseKey } from "../../store/agents/agents.js";
 import type { Database, Queryable } from "../../store/database.js";

@@ -1,4 +1,4 @@
-import { Batcher, type BatchOutcome } from "../../lib/batcher.js";
+import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { Database } from "../../store/database.js";
 import { findMatchingHosts, type MachineDescription } from "../../store/enrolment/matching-hosts.js";
 import { registrationLocks, tryRegistrationLocks } from "../../store/enrolment/registration-locks.js";

@@ -1,5 +1,5 @@
 import { IngestError } from "../../errors.js";
-import { parseAddress } from "../../lib/cidr.js";
+import { parseAddress } from "../../lib/formats/cidr.js";
 
 const WINDOW_MS = 60_000;
 /** Addresses and sites that are remembered, of each kind; the oldest are forgotten. */

@@ -1,4 +1,4 @@
-import { groupLookups } from "../../lib/group-lookups.js";
+import { groupLookups } from "../../lib/async/group-lookups.js";
 import type { Queryable } from "../../store/database.js";
 import { type FoundToken, findEnrolmentTokens, type UsableToken } from "../../store/enrolment/enrolment-tokens.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";

@@ -1,4 +1,4 @@
-import { Refresher } from "../../lib/refresher.js";
+import { Refresher } from "../../lib/async/refresher.js";
 import type { WatchedFiles } from "../../lib/watched-files.js";
 import type { Database } from "../../store/database.js";
 import { listTrustedAgentCas, type TrustedAgentCa } from "../../store/identity/certificate-authorities.js";

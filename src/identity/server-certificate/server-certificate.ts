@@ -1,5 +1,5 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { parseAddress } from "../../lib/cidr.js";
+import { parseAddress } from "../../lib/formats/cidr.js";
 import {
   EXTENDED_KEY_USAGE,
   encodeBasicConstraints,

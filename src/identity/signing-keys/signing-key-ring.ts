@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { Refresher } from "../../lib/refresher.js";
+import { Refresher } from "../../lib/async/refresher.js";
 import { WatchedFiles } from "../../lib/watched-files.js";
 import type { Queryable } from "../../store/database.js";
 import {

@@ -1,4 +1,11 @@
-import { contentOf, DER_TAG, type DerElement, encodeElement, encodeSequence, readElements } from "../../lib/der.js";
+import {
+  contentOf,
+  DER_TAG,
+  type DerElement,
+  encodeElement,
+  encodeSequence,
+  readElements,
+} from "../../lib/formats/der.js";
 
 /** An extension of a certificate. */
 export interface CertificateExtension {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { contentOf, DER_TAG, type DerElement, readElements, walkElements } from "../../lib/der.js";
+import { contentOf, DER_TAG, type DerElement, readElements, walkElements } from "../../lib/formats/der.js";
 import { type CertificateExtension, onlyElement, readExtensions } from "./certificate-extensions.js";
 
 const VERSION_TAG = 0xa0;

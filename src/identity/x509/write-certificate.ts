@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { DER_TAG, encodeElement, encodeSequence } from "../../lib/der.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../lib/formats/der.js";
 import { type CertificateSigner, signWith } from "./certificate-signer.js";
 
 const SERIAL_BYTES = 16;

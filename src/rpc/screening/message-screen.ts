@@ -1,8 +1,8 @@
 import { createGunzip } from "node:zlib";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ByteAccount } from "../../lib/byte-budget.js";
-import { walkJson } from "../../lib/json-walk.js";
-import { type WireShape, walkWire } from "../../lib/wire-walk.js";
+import type { ByteAccount } from "../../lib/async/byte-budget.js";
+import { walkJson } from "../../lib/formats/json-walk.js";
+import { type WireShape, walkWire } from "../../lib/formats/wire-walk.js";
 import { GrowingBuffer } from "./growing-buffer.js";
 import type { RequestType } from "./request-type.js";
 

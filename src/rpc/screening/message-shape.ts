@@ -1,5 +1,5 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
-import type { WireField, WireKind, WireShape } from "../../lib/wire-walk.js";
+import type { WireField, WireKind, WireShape } from "../../lib/formats/wire-walk.js";
 
 /** The shape that messages of a type have on the wire. */
 export function shapeOf(message: DescMessage, known = new Map<string, WireShape>()): WireShape {

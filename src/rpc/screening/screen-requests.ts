@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import type { ByteBudget } from "../../lib/byte-budget.js";
+import type { ByteBudget } from "../../lib/async/byte-budget.js";
 
 import { EnvelopeAssembler } from "./envelope-assembler.js";
 import { GrowingBuffer } from "./growing-buffer.js";

@@ -2,7 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { type ConnectRouter, type ConnectRouterOptions, createConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import { ByteBudget } from "../../lib/byte-budget.js";
+import { ByteBudget } from "../../lib/async/byte-budget.js";
 import type { MessageLimits } from "./message-screen.js";
 import { screenRequests } from "./screen-requests.js";
 

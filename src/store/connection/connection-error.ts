@@ -1,5 +1,5 @@
 import pg from "pg";
-import type { PostgresHost } from "../../lib/postgres-url.js";
+import type { PostgresHost } from "../../lib/formats/postgres-url.js";
 
 /**
  * No connection, or none any more: nobody answers, or whoever does refuses. Whatever the reason, it may be gone with

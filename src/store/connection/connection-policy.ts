@@ -1,4 +1,4 @@
-import type { PostgresUrl } from "../../lib/postgres-url.js";
+import type { PostgresUrl } from "../../lib/formats/postgres-url.js";
 
 /** In what the service's connections to PostgreSQL differ; what they have in common is in {@link Connection}. */
 export interface ConnectionPolicy {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import type pg from "pg";
 import { IngestError } from "../../errors.js";
-import { type PostgresHost, type PostgresUrl, parsePostgresUrl } from "../../lib/postgres-url.js";
+import { type PostgresHost, type PostgresUrl, parsePostgresUrl } from "../../lib/formats/postgres-url.js";
 import { ConnectionError } from "./connection-error.js";
 
 /** One way to the database: a server, with or without TLS. */

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { encryptionSecretIn } from "../../../config.js";
+import { encryptionSecretIn } from "../../../config/environment.js";
 import { unsealKey } from "../../../identity/agent-ca/sealed-key.js";
 import { readSigningCa } from "../../../identity/agent-ca/signing-ca.js";
 import type { Queryable } from "../../../store/database.js";

@@ -1,4 +1,4 @@
-import { readMigrationState } from "../../../store/migration-state.js";
+import { readMigrationState } from "../../../store/migrations/migration-state.js";
 import { databaseCheck, error, type Finding, ok, warning } from "../check.js";
 
 /** The platform's tables, and the service's own schema. */

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { WatchedFiles } from "../lib/watched-files.js";
+import { WatchedFiles } from "../../lib/watched-files.js";
 
 const FILE_WATCH_MS = 30_000;
 

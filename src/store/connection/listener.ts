@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
-import { openConnection } from "./connection/connection.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
+import { openConnection } from "./connection.js";
 
 /** The channel that the triggers of `drizzle/ingest` notify. */
 const CHANNEL = "ct_ops_ingest";

@@ -1,4 +1,4 @@
-import type { CheckSet, StoredCheck } from "../store/work/checks.js";
+import type { CheckSet, StoredCheck } from "../../store/work/checks.js";
 
 /** A check as an agent is told of it. */
 export interface CheckDefinition {

@@ -1,5 +1,5 @@
-import { groupBy } from "../lib/group-by.js";
-import type { Database } from "../store/database.js";
+import { groupBy } from "../../lib/group-by.js";
+import type { Database } from "../../store/database.js";
 import {
   type DueTask,
   listCancelledTasks,
@@ -7,9 +7,9 @@ import {
   listWaitingRuns,
   putTasksBack,
   startTasks,
-} from "../store/work/tasks.js";
-import type { WorkEvents } from "./events.js";
-import type { Seat } from "./seats.js";
+} from "../../store/work/tasks.js";
+import type { WorkEvents } from "../events.js";
+import type { Seat } from "../seats.js";
 
 /** Tasks that a host is given at once; the next ones follow when these were sent. */
 const MAX_TASKS_PER_HOST = 8;

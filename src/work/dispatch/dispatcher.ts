@@ -1,16 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type BackoffOptions, backoffDelayMs } from "../lib/backoff.js";
-import { groupBy } from "../lib/group-by.js";
-import type { Database } from "../store/database.js";
-import { listCheckSets } from "../store/work/checks.js";
-import { findDueHosts } from "../store/work/due-work.js";
-import { listPendingQueries } from "../store/work/queries.js";
-import type { WorkHost } from "../store/work/work-host.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
+import { groupBy } from "../../lib/group-by.js";
+import type { Database } from "../../store/database.js";
+import { listCheckSets } from "../../store/work/checks.js";
+import { findDueHosts } from "../../store/work/due-work.js";
+import { listPendingQueries } from "../../store/work/queries.js";
+import type { WorkHost } from "../../store/work/work-host.js";
+import type { WorkEvents } from "../events.js";
+import type { Send } from "../push.js";
+import { Seat, Seats } from "../seats.js";
 import { toCheckDefinitions } from "./check-definitions.js";
 import { DueWork, type WorkHint } from "./due-work.js";
-import type { WorkEvents } from "./events.js";
-import type { Send } from "./push.js";
-import { Seat, Seats } from "./seats.js";
 import { TaskSender } from "./task-sender.js";
 
 const SCAN_INTERVAL_MS = 30_000;

@@ -1,7 +1,7 @@
-import { type Config, type ConfigResult, parseConfig } from "../config.js";
-import { type Lifetime, StartAborted } from "../lib/lifetime.js";
-import type { Logger } from "../observe/logger.js";
-import type { CommandContext } from "./context.js";
+import { type Config, type ConfigResult, parseConfig } from "../../config/config.js";
+import { type Lifetime, StartAborted } from "../../lib/lifetime.js";
+import type { Logger } from "../../observe/logger.js";
+import type { CommandContext } from "../context.js";
 
 /**
  * The configuration in an environment; warnings are printed.

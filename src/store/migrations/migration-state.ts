@@ -2,8 +2,8 @@ import { fileURLToPath } from "node:url";
 import { getTableName, is, sql } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { PgTable } from "drizzle-orm/pg-core";
-import type { Queryable } from "./database.js";
-import * as platform from "./schema/platform/index.js";
+import type { Queryable } from "../database.js";
+import * as platform from "../schema/platform/index.js";
 
 /** The schema that is the service's own. */
 export const OWN_SCHEMA = "ingest";
@@ -19,7 +19,7 @@ export type MigrationSet = keyof typeof MIGRATION_JOURNALS;
 
 /** Where the migrations of a set are. */
 export function migrationsFolder(set: MigrationSet): string {
-  return fileURLToPath(new URL(`../../drizzle/${set}`, import.meta.url));
+  return fileURLToPath(new URL(`../../../drizzle/${set}`, import.meta.url));
 }
 
 /** What of a set is applied. */

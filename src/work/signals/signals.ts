@@ -1,9 +1,9 @@
-import type { WebSiteCertificate } from "../identity/server-certificate/web-certificate.js";
-import { Refresher } from "../lib/refresher.js";
-import type { Database } from "../store/database.js";
-import { takeUpdateOffers } from "../store/work/update-offers.js";
-import type { WorkEvents } from "./events.js";
-import type { Seat } from "./seats.js";
+import type { WebSiteCertificate } from "../../identity/server-certificate/web-certificate.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import type { Database } from "../../store/database.js";
+import { takeUpdateOffers } from "../../store/work/update-offers.js";
+import type { WorkEvents } from "../events.js";
+import type { Seat } from "../seats.js";
 
 const INTERVAL_MS = 30_000;
 const PACE_MS = 1_000;

@@ -1,7 +1,7 @@
 import { Command } from "commander";
-import { migrateIngest, migrateStandalone } from "../store/migrate.js";
-import { announceDatabase, findTarget } from "./command-database.js";
-import type { CommandContext } from "./context.js";
+import { migrateIngest, migrateStandalone } from "../../store/migrations/migrate.js";
+import { announceDatabase, findTarget } from "../command-database.js";
+import type { CommandContext } from "../context.js";
 
 /** `migrate`: brings the database up to date. */
 export function migrateCommand({ env, print, warn }: CommandContext): Command {

@@ -1,7 +1,7 @@
 import { Command } from "commander";
-import { createLifetime, startApp } from "../app.js";
-import { createLogger } from "../observe/logger.js";
-import type { CommandContext } from "./context.js";
+import { createLifetime, startApp } from "../../app/app.js";
+import { createLogger } from "../../observe/logger.js";
+import type { CommandContext } from "../context.js";
 import { requireConfig, runUntilTold } from "./run-service.js";
 
 /** `serve`: the service, configured by environment variables. */

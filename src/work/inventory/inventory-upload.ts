@@ -1,4 +1,4 @@
-import { IngestError } from "../errors.js";
+import { IngestError } from "../../errors.js";
 import { PackageSet, type RawPackage } from "./software-packages.js";
 
 /** One message of an upload, as it came over the wire. */

@@ -1,9 +1,9 @@
-import { createId } from "../lib/ids.js";
-import { Refresher } from "../lib/refresher.js";
-import { tryLockInTransaction } from "../store/advisory-locks.js";
-import type { Database } from "../store/database.js";
-import { insertScanRuns, listScanCandidates, type ScanCandidate } from "../store/work/inventory-sweep.js";
-import type { WorkEvents } from "./events.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import { createId } from "../../lib/ids.js";
+import { tryLockInTransaction } from "../../store/advisory-locks.js";
+import type { Database } from "../../store/database.js";
+import { insertScanRuns, listScanCandidates, type ScanCandidate } from "../../store/work/inventory-sweep.js";
+import type { WorkEvents } from "../events.js";
 
 const INTERVAL_MS = 60_000;
 const HOUR_MS = 60 * 60 * 1000;

@@ -1,6 +1,6 @@
-import { createId } from "../lib/ids.js";
-import type { PackageRow } from "../store/work/inventory.js";
-import { cleanText } from "./text.js";
+import { createId } from "../../lib/ids.js";
+import type { PackageRow } from "../../store/work/inventory.js";
+import { cleanText } from "../text.js";
 
 /** A package as it came over the wire. */
 export interface RawPackage {

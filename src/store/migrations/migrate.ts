@@ -1,9 +1,9 @@
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate } from "drizzle-orm/node-postgres/migrator";
 import type pg from "pg";
-import { IngestError } from "../errors.js";
-import { openConnection } from "./connection/connection.js";
-import { reasonOf, sqlStateOf } from "./connection/connection-error.js";
+import { IngestError } from "../../errors.js";
+import { openConnection } from "../connection/connection.js";
+import { reasonOf, sqlStateOf } from "../connection/connection-error.js";
 import {
   BASELINE_TABLES,
   MIGRATION_JOURNALS,

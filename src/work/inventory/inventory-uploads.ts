@@ -1,11 +1,11 @@
-import { IngestError } from "../errors.js";
-import { Batcher, type BatchOutcome } from "../lib/batcher.js";
-import { createId } from "../lib/ids.js";
-import { Slots } from "../lib/slots.js";
-import { type Database, toDatabaseError } from "../store/database.js";
-import { keepHosts } from "../store/hosts/row-locks.js";
-import { SetWriter } from "../store/set-writer.js";
-import type { Transaction } from "../store/transaction.js";
+import { IngestError } from "../../errors.js";
+import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
+import { Slots } from "../../lib/async/slots.js";
+import { createId } from "../../lib/ids.js";
+import { type Database, toDatabaseError } from "../../store/database.js";
+import { keepHosts } from "../../store/hosts/row-locks.js";
+import { SetWriter } from "../../store/set-writer.js";
+import type { Transaction } from "../../store/transaction.js";
 import {
   findInventoryTask,
   type InventoryTask,
@@ -13,10 +13,10 @@ import {
   noteSoftwareScan,
   type ScanCounts,
   storeScan,
-} from "../store/work/inventory.js";
-import { type FinishedTasks, finishTasks } from "../store/work/task-results.js";
-import type { WorkHost } from "../store/work/work-host.js";
-import type { WorkEvents } from "./events.js";
+} from "../../store/work/inventory.js";
+import { type FinishedTasks, finishTasks } from "../../store/work/task-results.js";
+import type { WorkHost } from "../../store/work/work-host.js";
+import type { WorkEvents } from "../events.js";
 import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
 
 /** Uploads that are read at a time; each holds 16 MB of text at most. The others wait, unread. */

@@ -1,4 +1,4 @@
-import type { Seat } from "./seats.js";
+import type { Seat } from "../seats.js";
 
 /** Something may be due. */
 export type WorkHint =

@@ -1,0 +1,25 @@
+import type { RabbitMqPublisherOptions } from "../broker/rabbitmq/rabbitmq-publisher.js";
+import type { CertificateMoverTiming } from "../heartbeat/certificate-mover.js";
+import type { AgentCasTiming } from "../identity/agent-ca/agent-cas.js";
+import type { SigningKeyRingTiming } from "../identity/signing-keys/signing-key-ring.js";
+import type { QueueTiming } from "../outbox/queue.js";
+import type { SessionLivenessTiming } from "../server/session-liveness.js";
+import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
+import type { DatabaseHealthTiming } from "../store/connection/health.js";
+import type { WorkTiming } from "../work/open-work.js";
+
+/** How often the service looks at what may change while it runs; what is left out is as production needs it. */
+export interface AppTiming {
+  signingKeys?: Partial<SigningKeyRingTiming>;
+  agentCa?: Partial<AgentCasTiming>;
+  certificateMover?: Partial<CertificateMoverTiming>;
+  work?: WorkTiming;
+  databaseHealth?: Partial<DatabaseHealthTiming>;
+  /** Of the connections of streams. */
+  streamDatabase?: Partial<ConnectionPolicy>;
+  /** Between two looks at the files of the server certificate. */
+  serverCertificateMs?: number;
+  sessionLiveness?: Partial<SessionLivenessTiming>;
+  publisher?: RabbitMqPublisherOptions["timing"];
+  queue?: QueueTiming;
+}

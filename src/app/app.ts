@@ -1,0 +1,231 @@
+import type { Config } from "../config/config.js";
+import { CertificateMover } from "../heartbeat/certificate-mover.js";
+import { HeartbeatEvents } from "../heartbeat/events.js";
+import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
+import { IdentityWatch } from "../heartbeat/identity-watch.js";
+import { OfflineWriter } from "../heartbeat/offline-writer.js";
+import { SessionOpener } from "../heartbeat/session-opener.js";
+import { Sessions } from "../heartbeat/sessions.js";
+import { openAgentCas } from "../identity/agent-ca/agent-cas.js";
+import { Callers } from "../identity/caller.js";
+import { watchExpiry } from "../identity/expiry-watch.js";
+import { KeyEvents } from "../identity/key-events.js";
+import {
+  readServerCertificate,
+  ServerCertificateWatch,
+} from "../identity/server-certificate/server-certificate-files.js";
+import { openSigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
+import { createId } from "../lib/ids.js";
+import { type CloseStep, Lifetime } from "../lib/lifetime.js";
+import type { Logger } from "../observe/logger.js";
+import { VERSION } from "../observe/version.js";
+import { RefusalRecorder } from "../rpc/refusal-recorder.js";
+import { createServiceHandler } from "../rpc/service.js";
+import { peerOf } from "../server/peer.js";
+import { startPlainListener } from "../server/plain-listener.js";
+import { startRpcListener } from "../server/rpc-listener.js";
+import { Listener } from "../store/connection/listener.js";
+import { migrateIngest } from "../store/migrations/migrate.js";
+import { WorkEvents } from "../work/events.js";
+import { openWork } from "../work/open-work.js";
+import type { AppTiming } from "./app-timing.js";
+import { openDatabases } from "./open-databases.js";
+import { openEnrolment } from "./open-enrolment.js";
+import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
+
+/** How long agents may take to be told to reconnect and be marked offline. */
+const DRAIN_TIMEOUT_MS = 15_000;
+/** A running service. */
+export interface App {
+  grpcPort: number;
+  httpPort: number;
+  /** Ends every stream, marks its agent offline, and closes what was opened. A further call waits for the first. */
+  close(): Promise<void>;
+}
+
+/** How an app is started, where not as usual. */
+export interface AppOptions {
+  timing?: AppTiming | undefined;
+  /** What the app is opened with, and closed by; one of its own unless told. */
+  lifetime?: Lifetime;
+}
+
+/** A lifetime whose steps are logged. */
+export function createLifetime(logger: Logger, stopTimeoutMs: number): Lifetime {
+  const onStep = ({ name, durationMs, error }: CloseStep) => {
+    const step = { step: name, durationMs: Math.round(durationMs) };
+    if (error === undefined) logger.debug(step, "closed");
+    else logger.error({ ...step, err: error }, "could not be closed in time");
+  };
+  return new Lifetime({ stopTimeoutMs, onStep });
+}
+
+/**
+ * Opens, wires and starts the service. What was opened is closed again when a later step fails, or when the lifetime is
+ * told to stop meanwhile.
+ *
+ * @throws IngestError `unusable_configuration`, `platform_tables_missing`
+ * @throws StartAborted
+ */
+export async function startApp(config: Config, logger: Logger, options: AppOptions = {}): Promise<App> {
+  const { timing = {}, lifetime = createLifetime(logger, config.stopTimeoutMs) } = options;
+  logger.info({ version: VERSION, nodeVersion: process.version }, "starting");
+  try {
+    return await start(config, logger, timing, lifetime);
+  } catch (error) {
+    await lifetime.stop();
+    throw error;
+  }
+}
+
+async function start(config: Config, logger: Logger, timing: AppTiming, lifetime: Lifetime): Promise<App> {
+  const serverCertificate = await lifetime.open("server certificate", () => readServerCertificate(config.tls));
+  await lifetime.open("migrations", (ending) => migrateIngest(config.databaseUrl, ending));
+  const { database, streamDatabase, health, onIdleError } = openDatabases({ config, logger, timing, lifetime });
+  const refusals = new RefusalRecorder({ db: database.db, logger });
+  lifetime.register("record of refusals", () => refusals.close());
+
+  const instanceId = createId();
+  const outbox =
+    config.broker === undefined
+      ? await openClosedOutbox({ db: database.db, logger, lifetime })
+      : await openQueueTo(config.broker, { config, logger, timing, lifetime, instanceId, onIdleError });
+
+  const keyEvents = new KeyEvents(logger);
+  const signingKeys = await lifetime.open(
+    "signing keys",
+    () =>
+      openSigningKeyRing({
+        db: database.db,
+        path: config.jwtKeyFile,
+        events: keyEvents,
+        timing: timing.signingKeys,
+      }),
+    (opened) => opened.close(),
+  );
+  const agentCa = await lifetime.open(
+    "agent CA",
+    () => openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa }),
+    (opened) => opened.close(),
+  );
+  const { registrar, renewal, certificateUpkeep } = openEnrolment({
+    database,
+    agentCa,
+    signingKeys,
+    policy: config.enrolment,
+    logger,
+  });
+  lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
+  const events = new HeartbeatEvents(logger);
+  const sessions = new Sessions({
+    opener: new SessionOpener({ database: streamDatabase, events, instanceId }),
+    writer: new HeartbeatWriter({ database: streamDatabase, outbox, events }),
+    offlineWriter: new OfflineWriter({ database: streamDatabase, outbox, events }),
+    events,
+  });
+
+  const work = await lifetime.open(
+    "work",
+    () =>
+      openWork({
+        database,
+        streamDatabase,
+        config: config.work,
+        events: new WorkEvents(logger),
+        timing: timing.work,
+      }),
+    (opened) => opened.stop(),
+  );
+
+  const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
+  lifetime.register("identity watch", () => identityWatch.stop());
+  const listener = new Listener({
+    url: config.databaseUrl,
+    onChange: (change) => {
+      if (change.kind === "agent") {
+        identityWatch.checkAgent(change.agentId);
+        certificateUpkeep.checkAgent(change.agentId);
+      } else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
+      else if (change.kind === "agent CA") void agentCa.refresh();
+      else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
+    },
+    onListening: () => {
+      work.dispatcher.hear({ kind: "everything" });
+      identityWatch.checkEverything();
+      certificateUpkeep.checkEverything();
+      // What fails is reported, and tried again by itself.
+      void agentCa.refresh();
+    },
+    onDisconnected: (event) => events.listenerDisconnected(event),
+  });
+  lifetime.register("database listener", () => listener.close());
+
+  const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
+  lifetime.register("certificate mover", () => mover.stop());
+
+  const plainListener = await lifetime.open(
+    "plain listener",
+    () =>
+      startPlainListener({
+        port: config.httpPort,
+        findHealthProblem: () =>
+          lifetime.state === "serving" ? health.findProblem() : `the service is ${lifetime.state}`,
+        jwks: () => signingKeys.jwks,
+        version: VERSION,
+        logger,
+      }),
+    (opened) => opened.close(),
+  );
+  const rpcListener = await lifetime.open(
+    "rpc listener",
+    () =>
+      startRpcListener({
+        port: config.grpcPort,
+        cert: serverCertificate.cert,
+        key: serverCertificate.key,
+        handler: createServiceHandler({
+          callers: new Callers({ db: streamDatabase.db, agentCa }),
+          registrar,
+          renewal,
+          sessions,
+          work: work.agents,
+          inventoryUploads: work.inventoryUploads,
+          acceptIdWithoutJwt: config.acceptIdWithoutJwt,
+          signingKeys,
+          refusals,
+          logger,
+          peerOf,
+        }),
+        logger,
+        timing: timing.sessionLiveness,
+      }),
+    (opened) => opened.close(),
+  );
+  const certificateWatch = new ServerCertificateWatch({
+    paths: config.tls,
+    inUse: serverCertificate,
+    onChange: (pair) => rpcListener.replaceCertificate(pair),
+    events: keyEvents,
+    fileWatchMs: timing.serverCertificateMs,
+  });
+  lifetime.register("server certificate", () => certificateWatch.stop());
+  const stopExpiryWatch = watchExpiry(
+    () => [
+      { name: "server certificate", notAfter: certificateWatch.current.notAfter },
+      { name: "agent CA", notAfter: agentCa.current.notAfter },
+    ],
+    keyEvents,
+  );
+  lifetime.register("expiry watch", stopExpiryWatch);
+  const drain = () => {
+    // Agents that are told to go elsewhere must not come back here.
+    rpcListener.stopAccepting();
+    return sessions.drain();
+  };
+  lifetime.register("heartbeat sessions", drain, { timeoutMs: DRAIN_TIMEOUT_MS });
+
+  lifetime.serve();
+  const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
+  logger.info(ports, "ready");
+  return { ...ports, close: async () => void (await lifetime.stop()) };
+}

@@ -1,0 +1,47 @@
+import type { Config } from "../config/config.js";
+import { CertificateUpkeep } from "../enrolment/certificate-upkeep.js";
+import { BRIDGE_NETWORKS } from "../enrolment/duplicates/bridge-networks.js";
+import { IdentifyingAddresses } from "../enrolment/duplicates/identifying-addresses.js";
+import { EnrolmentEvents } from "../enrolment/events.js";
+import { KnownKeys } from "../enrolment/known-keys/known-keys.js";
+import { CertificateRenewal } from "../enrolment/known-keys/renewal.js";
+import { Enroller } from "../enrolment/new-keys/enroller.js";
+import { Registrar } from "../enrolment/registrar.js";
+import { RefusalLimiter } from "../enrolment/tokens/refusal-limiter.js";
+import { TokenCheck } from "../enrolment/tokens/token-check.js";
+import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
+import { ClientCertificates } from "../identity/client-certificates/client-certificates.js";
+import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
+import type { Logger } from "../observe/logger.js";
+import type { Database } from "../store/database.js";
+
+/** Wires what gives machines their identity. Whoever opens it stops its upkeep. */
+export function openEnrolment({
+  database,
+  agentCa,
+  signingKeys,
+  policy,
+  logger,
+}: {
+  database: Database;
+  agentCa: AgentCas;
+  signingKeys: SigningKeyRing;
+  policy: Config["enrolment"];
+  logger: Logger;
+}): { registrar: Registrar; renewal: CertificateRenewal; certificateUpkeep: CertificateUpkeep } {
+  const enrolmentEvents = new EnrolmentEvents(logger);
+  const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
+  const tokenCheck = new TokenCheck(database.db);
+  const identities = { database, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
+  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = policy;
+  const registrar = new Registrar({
+    database,
+    knownKeys: new KnownKeys(identities),
+    newKeys: new Enroller({ ...identities, policy: { adoptAutoApprove } }),
+    identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
+    refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
+  });
+  const renewal = new CertificateRenewal({ db: database.db, clientCertificates, events: enrolmentEvents });
+  const certificateUpkeep = new CertificateUpkeep({ db: database.db, events: enrolmentEvents });
+  return { registrar, renewal, certificateUpkeep };
+}
