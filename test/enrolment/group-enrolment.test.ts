@@ -39,7 +39,7 @@ t.test("machines that register at the same time are written together, each with 
     [own, other, manual].flatMap((token) =>
       Array.from({ length: 10 }, (_, index) =>
         registration(createTestKey(), token, {
-          agentInfo: { hostname: `host-${index}`, version: "v1" },
+          agentInfo: { hostname: `host-${token === manual ? index + 5 : index}`, version: "v1" },
           platformInfo: {
             os: "linux",
             arch: "amd64",
@@ -49,14 +49,14 @@ t.test("machines that register at the same time are written together, each with 
       ),
     ),
   );
-  // The second and the third organisation is the same one: of its two host-0 one is refused, and so on.
+  // The second and the third organisation is the same one: of its two host-5 one is refused, whichever, and so on.
   const settled = await Promise.allSettled(registrations.map((request) => register(service, request)));
   const refused = settled.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
-  t.same(refused, Array(10).fill(Code.ALREADY_EXISTS), "machines that match each other");
+  t.same(refused, Array(5).fill(Code.ALREADY_EXISTS), "machines that match each other");
   t.match(await release(), { agentId: /./ }, "the one that was held up gets in, too");
 
   const written = await query("select count(distinct xmin::text)::int as transactions from hosts");
-  t.ok(written[0]?.transactions <= 10, `20 machines in ${written[0]?.transactions} transactions`);
+  t.ok(written[0]?.transactions <= 10, `26 machines in ${written[0]?.transactions} transactions`);
   const perToken = await query(
     `select t.usage_count as uses, count(a.id)::int as agents, count(h.id)::int as hosts
      from agent_enrolment_tokens t join agents a on a.enrolment_token_id = t.id
@@ -66,7 +66,7 @@ t.test("machines that register at the same time are written together, each with 
   t.ok(perToken.every(({ uses, agents, hosts }) => uses === agents && uses === hosts));
   t.equal(
     perToken.reduce((sum, { uses }) => sum + uses, 0),
-    21,
+    26,
   );
   const wrong = await query(
     `select from agents a left join hosts h on h.agent_id = a.id
