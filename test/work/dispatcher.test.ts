@@ -1,4 +1,6 @@
+import type { SQL } from "drizzle-orm";
 import t, { type Test } from "tap";
+import type { Database } from "../../dist/store/database.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
@@ -10,17 +12,41 @@ const NEVER_MS = 2 ** 30;
 
 const database = await createTestDatabase(t);
 
+interface DispatcherOptions {
+  scanIntervalMs?: number;
+  /** Tasks are put back when this resolves. */
+  hold?: () => Promise<void>;
+}
+
 /** One instance's dispatcher. Nothing is scanned by itself unless told. */
-function startDispatcher(t: Test, scanIntervalMs = NEVER_MS): Dispatcher {
+function startDispatcher(t: Test, { scanIntervalMs = NEVER_MS, hold }: DispatcherOptions = {}): Dispatcher {
   const store = openStore(t, database);
   const dispatcher = new Dispatcher({
-    database: store,
+    database: hold === undefined ? store : holdPutBack(store, hold),
     events: quietEvents(),
     maxAgeMs: 24 * HOUR_MS,
     scanIntervalMs,
   });
   t.teardown(() => dispatcher.stop());
   return dispatcher;
+}
+
+/** A store whose single statements wait: of those that reach the dispatcher's store this way, only putting back writes. */
+function holdPutBack(store: Database, hold: () => Promise<void>): Database {
+  const db = new Proxy(store.db, {
+    get(target, property) {
+      if (property !== "execute") return Reflect.get(target, property);
+      return async (query: SQL) => {
+        if (isWrite(query)) await hold();
+        return target.execute(query);
+      };
+    },
+  });
+  return new Proxy(store, { get: (target, property) => (property === "db" ? db : Reflect.get(target, property)) });
+}
+
+function isWrite(query: SQL): boolean {
+  return query.queryChunks.some((chunk) => JSON.stringify(chunk)?.includes("update task_run_hosts"));
 }
 
 async function oneHost(): Promise<TestHost> {
@@ -193,6 +219,47 @@ t.test("a task that could not be sent waits again, and is sent on the next strea
   t.match((await readTasks(database, taskIds))[0], { status: "running" });
 });
 
+t.test("nothing is started while a task that could not be sent is being put back", async (t) => {
+  const host = await oneHost();
+  const held: (() => void)[] = [];
+  const dispatcher = startDispatcher(t, { hold: () => new Promise<void>((resolve) => held.push(resolve)) });
+  const deaf = new RecordingAgent();
+  deaf.reads = false;
+  const { runId, taskIds } = await insertRun(database, [host]);
+  const seat = dispatcher.join(host, deaf.send);
+  await eventually(
+    async () => held.length,
+    (count) => count > 0,
+  );
+  dispatcher.leave(seat);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  dispatcher.hear({ kind: "run", runId });
+  // Many times as long as starting a task takes.
+  for (let n = 0; n < 50; n++) await database.query("select 1");
+  t.same([held.length, agent.of("task").length], [1, 0]);
+  held[0]?.();
+  await agent.receives("task");
+  await dispatcher.stop();
+  t.match((await readTasks(database, taskIds))[0], { status: "running" });
+});
+
+t.test("what could not be sent waits again also when the instance stops", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const { taskIds } = await insertRun(database, [host]);
+  let refuse: ((isSent: boolean) => void) | undefined;
+  dispatcher.join(host, () => new Promise<boolean>((resolve) => (refuse = resolve)));
+  await eventually(
+    async () => refuse !== undefined,
+    (isOffered) => isOffered,
+  );
+  const stopped = dispatcher.stop();
+  refuse?.(false);
+  await stopped;
+  t.match((await readTasks(database, taskIds))[0], { status: "pending", started_at: null });
+});
+
 t.test("an inventory that runs is sent again on the next stream, another task is not", async (t) => {
   const host = await oneHost();
   const dispatcher = startDispatcher(t);
@@ -231,7 +298,7 @@ t.test("a cancellation is sent once in a stream", async (t) => {
 
 t.test("a scan finds what was not notified", async (t) => {
   const host = await oneHost();
-  const dispatcher = startDispatcher(t, 50);
+  const dispatcher = startDispatcher(t, { scanIntervalMs: 50 });
   const agent = new RecordingAgent();
   dispatcher.join(host, agent.send);
   await insertQuery(database, host);

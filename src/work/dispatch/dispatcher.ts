@@ -72,6 +72,9 @@ export class Dispatcher {
     clearInterval(this.#timer);
     this.#stopping.abort();
     await this.#running;
+    await this.#tasks
+      .stop()
+      .catch((error: unknown) => this.options.events.failed({ what: "tasks that could not be sent", error }));
   }
 
   #hint(hints: readonly WorkHint[]): void {

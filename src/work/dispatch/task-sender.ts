@@ -26,8 +26,12 @@ export interface TaskSenderOptions {
 
 /** Starts the tasks that wait for hosts, and tells agents which ones to stop. */
 export class TaskSender {
-  /** Marked running, not sent, and not put back yet: the database was away. */
-  readonly #owed = new Set<string>();
+  /**
+   * Marked running and not sent. They are put back by whoever starts tasks, before anything is started: beside it, a task
+   * that is started again meanwhile would be put back although its agent has it, and be sent twice.
+   */
+  readonly #unsent = new Set<string>();
+  readonly #sending = new Set<Promise<void>>();
 
   constructor(private readonly options: TaskSenderOptions) {}
 
@@ -45,10 +49,16 @@ export class TaskSender {
     runIds: readonly string[];
   }): Promise<void> {
     const { joined, seats, all, runIds } = due;
-    await this.#putBack([]);
+    await this.#putBack();
     await this.#resendInventories(joined);
     await this.#sendOf(seats, undefined);
     if (runIds.length > 0) await this.#sendOf(all, runIds);
+  }
+
+  /** Puts back what could not be sent, when everything under way has been. Nothing may be started after it. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#sending);
+    await this.#putBack();
   }
 
   async #sendOf(candidates: readonly Seat[], runIds: readonly string[] | undefined): Promise<void> {
@@ -60,7 +70,7 @@ export class TaskSender {
     const waiting = await listWaitingRuns(database.db, hosts, { runIds, maxAgeMs });
     if (waiting.length > 0) {
       const limits = { runIds: waiting, maxAgeMs, maxPerHost: MAX_TASKS_PER_HOST };
-      await this.#start(await database.transaction((tx) => startTasks(tx, hosts, limits)), bySeat);
+      this.#start(await database.transaction((tx) => startTasks(tx, hosts, limits)), bySeat);
     }
     const cancelled = await listCancelledTasks(database.db, hosts, { runIds });
     for (const [hostId, tasks] of groupBy(cancelled, ({ hostId }) => hostId)) {
@@ -75,29 +85,28 @@ export class TaskSender {
   }
 
   /** Sends what was marked running; what cannot be sent waits again. */
-  async #start(tasks: readonly DueTask[], bySeat: ReadonlyMap<string, Seat>): Promise<void> {
+  #start(tasks: readonly DueTask[], bySeat: ReadonlyMap<string, Seat>): void {
     const { events, onDue } = this.options;
-    const sendAll = tasks.map(async (task) => ({ task, isSent: await sendTask(task, bySeat.get(task.hostId)) }));
+    const sendOne = async (task: DueTask): Promise<void> => {
+      const isSent = await sendTask(task, bySeat.get(task.hostId));
+      if (isSent) events.taskStarted(describeTask(task));
+      else this.#unsent.add(task.id);
+    };
     // An agent that does not read must not hold up the others.
-    void Promise.all(sendAll).then(async (outcomes) => {
-      const unsent = outcomes.filter(({ isSent }) => !isSent).map(({ task }) => task);
-      for (const { task, isSent } of outcomes) if (isSent) events.taskStarted(describeTask(task));
-      await this.#putBack(unsent).catch((error: unknown) =>
-        events.failed({ what: "tasks that could not be sent", error }),
-      );
+    const sending = Promise.all(tasks.map(sendOne)).then(() => {
+      this.#sending.delete(sending);
       const perHost = groupBy(tasks, ({ hostId }) => hostId);
       const full = [...perHost].flatMap(([id, own]) => (own.length === MAX_TASKS_PER_HOST ? [id] : []));
-      onDue([...full, ...unsent.map(({ hostId }) => hostId)]);
+      onDue([...full, ...tasks.filter(({ id }) => this.#unsent.has(id)).map(({ hostId }) => hostId)]);
     });
+    this.#sending.add(sending);
   }
 
-  /** What the database did not take is put back before anything else is started. */
-  async #putBack(tasks: readonly DueTask[]): Promise<void> {
-    for (const { id } of tasks) this.#owed.add(id);
-    const taskIds = [...this.#owed];
+  async #putBack(): Promise<void> {
+    const taskIds = [...this.#unsent];
     if (taskIds.length === 0) return;
     await putTasksBack(this.options.database.db, taskIds);
-    for (const id of taskIds) this.#owed.delete(id);
+    for (const id of taskIds) this.#unsent.delete(id);
     this.options.events.tasksPutBack({ taskIds });
   }
 
