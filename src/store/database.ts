@@ -2,7 +2,7 @@ import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
 import { drizzle, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
 import type { PgDatabase } from "drizzle-orm/pg-core";
 import { IngestError } from "../errors.js";
-import { type RetryOptions, retry } from "../lib/async/retry.js";
+import { retryConflicts } from "./connection/conflicts.js";
 import type { Connection } from "./connection/connection.js";
 import { ConnectionError, causesOf, sqlStateOf } from "./connection/connection-error.js";
 import type { ConnectionPolicy } from "./connection/connection-policy.js";
@@ -19,6 +19,7 @@ export type Queryable = PgDatabase<
 
 /** A pool of connections to PostgreSQL. */
 export interface Database {
+  /** Runs single statements, each of them again after a deadlock or a serialization failure. */
   readonly db: Queryable;
   /**
    * Runs one transaction; it is rolled back when `work` rejects. After a deadlock or a serialization failure it runs
@@ -66,7 +67,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   return {
     db: drizzle(pool),
-    transaction: (work, limits) => retry(() => runTransaction(pool, work, limits), CONFLICT_RETRY),
+    transaction: (work, limits) => retryConflicts(() => runTransaction(pool, work, limits)),
     cutSilent: (since) => pool.cutSilent(since),
     close: () => {
       isClosing = true;
@@ -74,13 +75,6 @@ export function openDatabase(options: DatabaseOptions): Database {
     },
   };
 }
-
-/** Two transactions that were in each other's way: one of them was rolled back, and gets through when it comes again. */
-const CONFLICT_RETRY: RetryOptions = {
-  isPassing: (error) => /^(40001|40P01)$/.test(sqlStateOf(error) ?? ""),
-  attempts: 5,
-  backoff: { baseMs: 20, maxMs: 200 },
-};
 
 /** drizzle's own, on a pool, never gives back a connection on which `begin` failed. */
 async function runTransaction<T>(

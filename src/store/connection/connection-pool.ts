@@ -1,4 +1,5 @@
 import pg from "pg";
+import { retryConflicts } from "./conflicts.js";
 import { Connection } from "./connection.js";
 import { ConnectionError } from "./connection-error.js";
 import type { ConnectionPolicy } from "./connection-policy.js";
@@ -41,6 +42,9 @@ export class ConnectionPool extends pg.Pool {
       },
     });
     this.#connections = connections;
+    // What is asked of the pool itself is a statement of its own, never a part of a transaction.
+    this.query = ((...query: unknown[]) =>
+      retryConflicts(async () => Reflect.apply(super.query, this, query))) as pg.Pool["query"];
   }
 
   override connect(): Promise<PooledConnection>;
