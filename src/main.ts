@@ -59,9 +59,9 @@ process.exitCode = await runCli(process.argv.slice(2), {
       outputError ??= error ?? undefined;
     }),
   warn: (line) => process.stderr.write(`${line}\n`),
-  progress: (line) => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line.slice(0, process.stderr.columns - 1)}`);
-  },
+  ...(process.stderr.isTTY && {
+    progress: (line) => process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}`),
+  }),
 });
 
 // A pager may take its time to read, and is waited for until somebody says otherwise.

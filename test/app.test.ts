@@ -6,6 +6,7 @@ import { parseConfig } from "../dist/config/config.js";
 import { createLogger } from "../dist/observe/logger.js";
 import { migrateIngest, migrateStandalone } from "../dist/store/migrations/migrate.js";
 import { createEmptyDatabase } from "./support/database.js";
+import { exchange } from "./support/raw-connection.js";
 import { startTestService } from "./support/service.js";
 
 t.test("two instances that start at the same moment have one CA and one signing key", async (t) => {
@@ -39,7 +40,23 @@ t.test("the plain listener answers two paths and nothing else", async (t) => {
   t.equal(jwks.headers.get("access-control-allow-origin"), "*");
   t.match(jwks.headers.get("cache-control"), /max-age=\d+/);
   t.equal((await fetch(`http://localhost:${service.httpPort}/`)).status, 404);
-  t.equal((await fetch(`http://localhost:${service.httpPort}/healthz`, { method: "POST" })).status, 404);
+  t.equal((await fetch(`http://localhost:${service.httpPort}/healthz`, { method: "POST" })).status, 405);
+  const head = await fetch(`http://localhost:${service.httpPort}/healthz`, { method: "HEAD" });
+  t.same([head.status, await head.text()], [200, ""]);
+  const ask = (target: string, method = "GET") =>
+    exchange(service, "plain", {
+      bytes: Buffer.from(`${method} ${target} HTTP/1.1\r\nHost: balancer\r\n\r\n`),
+      isEnough: (bytes) => bytes.includes("\r\n\r\n"),
+    }).then(({ bytes }) => bytes.toString().slice(0, 12));
+  for (const target of [
+    "http://ingest.example:8080/healthz",
+    "HTTP://[::1]/healthz?x",
+    "http://h/.well-known/jwks.json",
+  ])
+    t.equal(await ask(target), "HTTP/1.1 200");
+  for (const target of ["http://ingest.example", "http://ingest.example?x", "/healthz/"])
+    t.equal(await ask(target), "HTTP/1.1 404");
+  t.equal(await ask("/", "OPTIONS"), "HTTP/1.1 204");
 });
 
 t.test("a port that is taken is one clear line, and nothing is left open", async (t) => {

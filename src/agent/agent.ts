@@ -16,6 +16,8 @@ const IDENTITY_REFUSED: readonly Code[] = [Code.NotFound, Code.PermissionDenied,
 
 /** What an {@link Agent} tells of what it does. */
 export interface AgentObserver {
+  /** It waits for approval; told again at each poll. */
+  onPending?(agentId: string): void;
   onEnrolled?(identity: AgentIdentity): void;
   /** The client certificate was renewed. */
   onRenewed?(identity: AgentIdentity): void;
@@ -106,6 +108,7 @@ export class Agent {
     const identity = await enrol({
       ...this.options,
       ...(this.#credentials && { credentials: this.#credentials }),
+      onPending: (agentId) => this.options.observer?.onPending?.(agentId),
       signal: this.#stopping.signal,
     });
     this.#credentials = identity;

@@ -94,13 +94,17 @@ export async function register(options: RegisterOptions): Promise<RegisterResult
  * Registers, and asks again for as long as an operator takes to approve.
  *
  * @param options.pollIntervalMs how long to wait between, 30 seconds unless told otherwise
+ * @param options.onPending told each time that approval is waited for
  * @throws AgentRevokedError, ConnectError, AbortError
  */
-export async function enrol(options: RegisterOptions & { pollIntervalMs?: number }): Promise<AgentIdentity> {
-  const { pollIntervalMs = POLL_INTERVAL_MS, signal } = options;
+export async function enrol(
+  options: RegisterOptions & { pollIntervalMs?: number; onPending?: (agentId: string) => void },
+): Promise<AgentIdentity> {
+  const { pollIntervalMs = POLL_INTERVAL_MS, onPending, signal } = options;
   for (;;) {
     const result = await register(options);
     if (result.status === "active") return result.identity;
+    onPending?.(result.agentId);
     await delay(pollIntervalMs, undefined, signal ? { signal } : {});
   }
 }

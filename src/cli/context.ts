@@ -19,6 +19,6 @@ export interface CommandContext {
   print: (line: string) => void;
   /** Writes a line to standard error. */
   warn: (line: string) => void;
-  /** Replaces the live line on a terminal; does nothing elsewhere. */
-  progress: (line: string) => void;
+  /** Replaces the live line; undefined when standard error is no terminal. */
+  progress?: (line: string) => void;
 }

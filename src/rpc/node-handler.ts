@@ -30,6 +30,12 @@ const AUTHORITY = "ct-ops-ingest";
 export function createNodeHandler({ contextValues, ...options }: NodeHandlerOptions): NodeHandler {
   const handlers = createScreenedHandlers(options);
   return async (request, response) => {
+    if (request.method === "OPTIONS") {
+      // As checks of balancers ask.
+      response.writeHead(204, { Allow: "POST, OPTIONS" });
+      response.end();
+      return;
+    }
     const handle = handlers.get(request.url?.split("?", 1)[0] ?? "");
     if (handle === undefined) {
       response.writeHead(404);

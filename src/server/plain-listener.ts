@@ -20,7 +20,13 @@ export interface PlainListenerOptions {
   logger: Logger;
 }
 
-/** Listens on plain HTTP: `GET /healthz` and `GET /.well-known/jwks.json`, nothing else. */
+const TEXT = "text/plain; charset=utf-8";
+const METHODS = "GET, HEAD, OPTIONS";
+
+/**
+ * Listens on plain HTTP: `GET /healthz` and `GET /.well-known/jwks.json`, nothing else. Balancers that check by `OPTIONS`
+ * or `HEAD` are answered too.
+ */
 export async function startPlainListener({
   port,
   findHealthProblem,
@@ -30,19 +36,22 @@ export async function startPlainListener({
 }: PlainListenerOptions): Promise<Listener> {
   const handler: RequestHandler<ServerResponse> = (request, response) => {
     const path = request.url?.split("?", 1)[0];
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      send(response, 404, "text/plain; charset=utf-8", "not found\n");
+    if (request.method === "OPTIONS") {
+      response.writeHead(204, { Allow: METHODS }).end();
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      response.setHeader("Allow", METHODS);
+      send(response, 405, TEXT, `only ${METHODS} here\n`);
     } else if (path === "/healthz") {
       const problem = findHealthProblem();
       response.setHeader("Cache-Control", "no-store");
       response.setHeader("Server", `ct-ops-ingest/${version}`);
-      send(response, problem === undefined ? 200 : 503, "text/plain; charset=utf-8", problem ?? "ok");
+      send(response, problem === undefined ? 200 : 503, TEXT, problem ?? "ok");
     } else if (path === "/.well-known/jwks.json") {
       response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);
       response.setHeader("Access-Control-Allow-Origin", "*");
       send(response, 200, "application/json", JSON.stringify(jwks()));
     } else {
-      send(response, 404, "text/plain; charset=utf-8", "not found\n");
+      send(response, 404, TEXT, "not found: this port answers /healthz and /.well-known/jwks.json\n");
     }
   };
   const server = createServer(guardRequests(handler, logger));

@@ -23,6 +23,7 @@ export function guardRequests<R extends Response>(handler: RequestHandler<R>, lo
     request.on("error", ignore);
     response.on("error", ignore);
     try {
+      request.url = toOriginForm(request.url);
       await handler(request, response);
     } catch (error) {
       // Whoever went away is not news, and needs no answer.
@@ -45,6 +46,12 @@ export function guardServer(server: Server, logger: Logger): void {
     if ("writeHead" in answerer) answerer.writeHead(405).end();
     else answerer.on("error", ignore).end("HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\r\n");
   });
+}
+
+/** Clients of a proxy name the whole URL; a server has to take that as well (RFC 9112, 3.2.2). */
+function toOriginForm(target = ""): string {
+  const [, rest] = /^https?:\/\/[^/?#]+([/?].*)?$/i.exec(target) ?? [target, target];
+  return rest === undefined || rest.startsWith("?") ? `/${rest ?? ""}` : rest;
 }
 
 function ignore(): void {}

@@ -11,21 +11,30 @@ export interface CliResult {
   progress: string[];
 }
 
-/** Runs a command in the test's process, with this environment alone. */
+/**
+ * Runs a command in the test's process, with this environment alone.
+ *
+ * @param until the command is told to end when this is true of its live line
+ */
 export async function runCommand(
   env: Record<string, string | undefined>,
   args: readonly string[],
   terminal?: { columns: number; hasColours: boolean },
+  until?: (liveLine: string) => boolean,
 ): Promise<CliResult> {
   const [output, errors, progress]: [string[], string[], string[]] = [[], [], []];
+  const told = new AbortController();
   const exitCode = await runCli(args, {
     env,
-    signal: new AbortController().signal,
+    signal: told.signal,
     secondSignal: new AbortController().signal,
     ...(terminal && { terminal }),
     print: (line) => output.push(line),
     warn: (line) => errors.push(line),
-    progress: (line) => progress.push(line),
+    progress: (line) => {
+      progress.push(line);
+      if (until?.(line)) told.abort("SIGINT");
+    },
   });
   return { exitCode, output: output.join("\n"), errors: errors.join("\n"), progress };
 }

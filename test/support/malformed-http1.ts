@@ -77,6 +77,11 @@ export const HTTP1_TO_AGENT_PORT: Http1Case[] = [
   { name: "HTTP/1.0 without a host", bytes: post(REGISTER, [TYPE, LENGTH], BODY, "HTTP/1.0"), answer: "understood" },
   { name: "HTTP/1.1 without a host", bytes: post(REGISTER, [TYPE, LENGTH]) },
   { name: "two hosts", bytes: post(REGISTER, ["Host: a", "Host: b", TYPE, LENGTH]) },
+  {
+    name: "a target with its origin",
+    bytes: post(`https://ingest.example:9443${REGISTER}`, [HOST, TYPE, LENGTH]),
+    answer: "understood",
+  },
   { name: "another method", bytes: `GET ${REGISTER} HTTP/1.1\r\n${HOST}\r\n\r\n`, answer: 405 },
   {
     name: "Heartbeat",
@@ -142,7 +147,8 @@ export const HTTP1_TO_BOTH: Http1Case[] = [
   })),
   { name: "a target with a space", bytes: `GET /a b HTTP/1.1\r\n${HOST}\r\n\r\n` },
   { name: "no target", bytes: `GET HTTP/1.1\r\n${HOST}\r\n\r\n` },
-  { name: "OPTIONS *", bytes: `OPTIONS * HTTP/1.1\r\n${HOST}\r\n\r\n`, answer: 404 },
+  { name: "OPTIONS *", bytes: `OPTIONS * HTTP/1.1\r\n${HOST}\r\n\r\n`, answer: 204 },
+  { name: "OPTIONS /", bytes: `OPTIONS / HTTP/1.0\r\n\r\n`, answer: 204 },
   { name: "CONNECT", bytes: "CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n", answer: 405 },
   { name: "a method that is none", bytes: `HELLO / HTTP/1.1\r\n${HOST}\r\n\r\n` },
   { name: "a method in lower case", bytes: `get / HTTP/1.1\r\n${HOST}\r\n\r\n` },

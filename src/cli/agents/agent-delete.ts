@@ -11,10 +11,10 @@ export function agentDeleteCommand(context: CommandContext): Command {
     .action((ids: string[]) =>
       forEachId(context, ids, "deleted", async (database, id) => {
         try {
-          const onProgress = (metrics: number) => context.progress(`deleting ${id}: ${metrics} metrics so far`);
+          const onProgress = (metrics: number) => context.progress?.(`deleting ${id}: ${metrics} metrics so far`);
           return (await deleteAgent(database, id, onProgress)).hostname;
         } finally {
-          context.progress("");
+          context.progress?.("");
         }
       }),
     );

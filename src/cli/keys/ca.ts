@@ -19,9 +19,9 @@ function listCommand(context: CommandContext): Command {
     .description("list the agent CAs, and how many agents have a certificate of each")
     .option("--json", "print JSON only")
     .action(async ({ json }: { json?: true }) => {
-      context.progress("counting certificates");
+      context.progress?.("counting certificates");
       const cas = await readDatabase(context, ({ db }) => describeAgentCas(db));
-      context.progress("");
+      context.progress?.("");
       if (json) {
         context.print(JSON.stringify(cas.map(toListed)));
         return;

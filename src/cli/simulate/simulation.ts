@@ -1,7 +1,7 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { Agent, type AgentIdentity, createAgentKey, type Vitals } from "../../agent/index.js";
 
-/** Simulated agents start this far apart at most, so that a thousand do not enrol in one instant. */
-const START_INTERVAL_MS = 5;
 const GIB = 1024n ** 3n;
 /** The percentiles are of this many newest heartbeats. */
 const MAX_LATENCIES = 100_000;
@@ -13,12 +13,19 @@ export interface SimulationOptions {
   ca: string;
   token: string;
   heartbeatIntervalMs: number;
+  /** Host names begin with it. */
+  prefix: string;
+  /** The agents start one after the other over this time, in milliseconds. */
+  rampMs: number;
 }
 
 /** What a simulation has counted. */
 export interface SimulationReport {
   agents: number;
   enrolled: number;
+  waitingForApproval: number;
+  /** Enrolled, and a heartbeat was acknowledged. */
+  gotThrough: number;
   streamsOpen: number;
   heartbeatsSent: number;
   heartbeatsAcknowledged: number;
@@ -33,22 +40,32 @@ export interface SimulationReport {
 export class Simulation {
   readonly #agents: Agent[];
   readonly #latenciesMs: number[] = [];
-  readonly #counts = { enrolled: 0, streamsOpen: 0, heartbeatsSent: 0, heartbeatsAcknowledged: 0, errors: 0 };
+  readonly #counts = { streamsOpen: 0, heartbeatsSent: 0, heartbeatsAcknowledged: 0, errors: 0 };
+  readonly #pending = new Set<string>();
   readonly #enrolled = new Set<string>();
+  readonly #acknowledged = new Set<Agent>();
   #lastError: string | null = null;
 
-  constructor(options: SimulationOptions) {
-    const run = Math.random().toString(36).slice(2, 6);
-    this.#agents = Array.from({ length: options.agents }, (_, index) => this.#createAgent(options, run, index));
+  constructor(private readonly options: SimulationOptions) {
+    const machines = new Machines(options.prefix);
+    this.#agents = Array.from({ length: options.agents }, (_, index) => this.#createAgent(machines.describe(index)));
   }
 
   /** Starts the agents, one after the other. */
   async start(signal: AbortSignal): Promise<void> {
-    for (const agent of this.#agents) {
+    const { rampMs } = this.options;
+    const startedAt = performance.now();
+    for (const [index, agent] of this.#agents.entries()) {
+      const waitMs = (rampMs * index) / this.#agents.length - (performance.now() - startedAt);
+      if (waitMs > 0) await delay(waitMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       agent.start();
-      await new Promise((resolve) => setTimeout(resolve, START_INTERVAL_MS));
     }
+  }
+
+  /** The ids of all that enrolled or wait for approval. */
+  get agentIds(): readonly string[] {
+    return [...new Set([...this.#enrolled, ...this.#pending])];
   }
 
   /** Ends the streams. */
@@ -64,32 +81,27 @@ export class Simulation {
       agents: this.#agents.length,
       ...this.#counts,
       enrolled: this.#enrolled.size,
+      waitingForApproval: this.#pending.size,
+      gotThrough: this.#acknowledged.size,
       latencyP50Ms: percentile(0.5),
       latencyP99Ms: percentile(0.99),
       lastError: this.#lastError,
     };
   }
 
-  #createAgent(options: SimulationOptions, run: string, index: number): Agent {
-    const { address, ca, token, heartbeatIntervalMs } = options;
-    const ipAddress = `198.18.${(index >> 8) & 0xff}.${index & 0xff}`;
+  #createAgent({ hostname, ipAddress }: Machine): Agent {
     const startedAt = Date.now();
-    return new Agent({
-      address,
-      ca,
-      token,
-      heartbeatIntervalMs,
+    const agent: Agent = new Agent({
+      ...this.options,
       key: createAgentKey(),
-      description: {
-        hostname: `sim-${run}-${String(index + 1).padStart(4, "0")}`,
-        version: "simulated",
-        os: "linux",
-        arch: "amd64",
-        ipAddresses: [ipAddress],
-      },
+      description: { hostname, version: "simulated", os: "linux", arch: "amd64", ipAddresses: [ipAddress] },
       readVitals: () => readVitals(ipAddress, startedAt),
       observer: {
-        onEnrolled: ({ agentId }: AgentIdentity) => this.#enrolled.add(agentId),
+        onPending: (agentId) => this.#pending.add(agentId),
+        onEnrolled: ({ agentId }: AgentIdentity) => {
+          this.#pending.delete(agentId);
+          this.#enrolled.add(agentId);
+        },
         onStreamOpened: () => {
           this.#counts.streamsOpen += 1;
         },
@@ -100,6 +112,7 @@ export class Simulation {
           this.#counts.heartbeatsSent += 1;
         },
         onAcknowledged: (latencyMs) => {
+          this.#acknowledged.add(agent);
           this.#latenciesMs[this.#counts.heartbeatsAcknowledged % MAX_LATENCIES] = latencyMs;
           this.#counts.heartbeatsAcknowledged += 1;
         },
@@ -109,6 +122,29 @@ export class Simulation {
         },
       },
     });
+    return agent;
+  }
+}
+
+interface Machine {
+  hostname: string;
+  ipAddress: string;
+}
+
+/** Machines of one run: no other run has one of their names or addresses, or they would be taken for the same machines. */
+class Machines {
+  /** Forty random bits, as a unique local prefix is made (RFC 4193, 3.2). */
+  readonly #run = randomBytes(5).toString("hex");
+
+  constructor(private readonly prefix: string) {}
+
+  describe(index: number): Machine {
+    const run = this.#run;
+    const [high, low] = [index >>> 16, index & 0xffff].map((part) => part.toString(16));
+    return {
+      hostname: `${this.prefix}-${run}-${String(index + 1).padStart(4, "0")}`,
+      ipAddress: `fd${run.slice(0, 2)}:${run.slice(2, 6)}:${run.slice(6)}::1:${high}:${low}`,
+    };
   }
 }
 
