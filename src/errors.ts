@@ -56,6 +56,8 @@ export interface ErrorDetails {
   reason?: string;
   /** The agent that credentials named which stood up so far. */
   agentId?: string;
+  /** What else the log says of it; never a secret. */
+  logged?: Readonly<Record<string, string>>;
 }
 
 /** An error with a stable code and a message that is safe and useful to the operator of an agent. */
@@ -63,6 +65,7 @@ export class IngestError extends Error {
   override readonly name = "IngestError";
   readonly reason: string | undefined;
   readonly agentId: string | undefined;
+  readonly logged: Readonly<Record<string, string>> | undefined;
 
   /**
    * @param code stable, see {@link IngestErrorCode}
@@ -72,11 +75,12 @@ export class IngestError extends Error {
   constructor(
     readonly code: IngestErrorCode,
     message: string,
-    { reason, agentId, ...options }: ErrorDetails = {},
+    { reason, agentId, logged, ...options }: ErrorDetails = {},
   ) {
     super(message, options);
     this.reason = reason;
     this.agentId = agentId;
+    this.logged = logged;
   }
 }
 

@@ -19,6 +19,8 @@ export interface AppTiming {
   streamDatabase?: Partial<ConnectionPolicy>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
+  /** Between two sums of what was refused. */
+  refusalSummaryMs?: number;
   sessionLiveness?: Partial<SessionLivenessTiming>;
   publisher?: RabbitMqPublisherOptions["timing"];
   queue?: QueueTiming;

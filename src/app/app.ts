@@ -19,6 +19,7 @@ import { createId } from "../lib/ids.js";
 import { type CloseStep, Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { VERSION } from "../observe/version.js";
+import { RefusalMeter } from "../rpc/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
 import { peerOf } from "../server/peer.js";
@@ -84,6 +85,11 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const { database, streamDatabase, health, onIdleError } = openDatabases({ config, logger, timing, lifetime });
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
+  const refusalMeter = new RefusalMeter({
+    onSummary: (summary) => logger.warn(summary, "many calls were refused"),
+    periodMs: timing.refusalSummaryMs,
+  });
+  lifetime.register("sum of refusals", () => refusalMeter.close());
 
   const instanceId = createId();
   const outbox =
@@ -193,6 +199,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
           acceptIdWithoutJwt: config.acceptIdWithoutJwt,
           signingKeys,
           refusals,
+          refusalMeter,
           logger,
           peerOf,
         }),

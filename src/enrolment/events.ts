@@ -80,9 +80,4 @@ export class EnrolmentEvents {
   upkeepFailed({ error }: { error: unknown }): void {
     this.logger.warn({ err: error }, "certificates of revoked agents could not be looked for");
   }
-
-  /** A registration was refused for its enrolment token. */
-  refused(event: { reason: string; tokenHashPrefix: string; hostname: string; remoteAddress: string }): void {
-    this.logger.warn(event, "registration refused");
-  }
 }

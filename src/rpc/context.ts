@@ -17,15 +17,15 @@ export const peerKey = createContextKey<Peer>(
   { description: "peer" },
 );
 
-/** What a registration claims, proven or not, for the record of refusals. */
-export interface Claim {
-  /** As it was sent. */
+/** Whose registration it is: its key is proven, the hostname is what it says. For the record of refusals. */
+export interface Registrant {
+  /** In its stored form. */
   publicKey: string;
   hostname: string;
 }
 
-/** What the registration that is under way claims. */
-export const claimKey = createContextKey<Claim | undefined>(undefined, { description: "claim" });
+/** Whose registration is under way, once its key is proven. */
+export const registrantKey = createContextKey<Registrant | undefined>(undefined, { description: "registrant" });
 
 /** Who is calling; set for every method that needs a client certificate. */
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });

@@ -7,22 +7,38 @@ import {
   type UnaryRequest,
 } from "@connectrpc/connect";
 import { IngestError, type IngestErrorCode } from "../errors.js";
+import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
+import { addressSource } from "../lib/formats/address-source.js";
+import { boundText } from "../lib/formats/bounded-text.js";
 import type { Logger } from "../observe/logger.js";
 import { toDatabaseError } from "../store/database.js";
-import { callerKey, claimKey, peerKey } from "./context.js";
+import { callerKey, peerKey, registrantKey } from "./context.js";
 import { isRefusal, toConnectError } from "./error-status.js";
+import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
 const EXPECTED: readonly IngestErrorCode[] = ["session_displaced", "certificate_outdated", "draining"];
+/** A message may name what the caller sent. */
+const MAX_LOGGED_LENGTH = 512;
 
-/** Tells callers what {@link toConnectError} says, and the log and the record of refusals the rest. */
-export function createErrorInterceptor(logger: Logger, refusals: Pick<RefusalRecorder, "record">): Interceptor {
+/** What {@link createErrorInterceptor} needs. */
+export interface ErrorInterceptorOptions {
+  logger: Logger;
+  meter: Pick<RefusalMeter, "admit">;
+  refusals: Pick<RefusalRecorder, "record">;
+}
+
+/**
+ * Tells callers what {@link toConnectError} says, and the log and the record of refusals the rest, as far as the meter
+ * lets it.
+ */
+export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterceptorOptions): Interceptor {
   return (next) => async (request) => {
     const translate = (thrown: unknown): ConnectError => {
       const error = thrown instanceof ConnectError ? thrown : toDatabaseError(thrown);
-      const { address } = request.contextValues.get(peerKey);
+      const { address: remoteAddress } = request.contextValues.get(peerKey);
       const agentId = agentOf(request, error);
-      const fields = { method: request.method.name, agentId, remoteAddress: address };
+      const fields = { method: request.method.name, agentId, remoteAddress };
       const told = toConnectError(error);
       if (told === undefined && request.signal.aborted) {
         logger.debug({ ...fields, err: error }, "the caller went away");
@@ -32,14 +48,32 @@ export function createErrorInterceptor(logger: Logger, refusals: Pick<RefusalRec
         logger.error({ ...fields, err: error }, "call failed");
         return new ConnectError("internal error; the service's log has the cause", Code.Internal);
       }
+      const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
+      const line = { ...fields, code: Code[told.code], reason, told: boundText(told.rawMessage, MAX_LOGGED_LENGTH) };
       // Agents that go away, or are told to come back, are not news.
-      const isExpected = error instanceof IngestError && EXPECTED.includes(error.code);
-      const level = error instanceof IngestError && !isExpected ? "warn" : "debug";
-      const cause = error instanceof Error ? error.cause : undefined;
-      logger[level]({ ...fields, code: Code[told.code], reason: told.rawMessage, err: cause }, "call refused");
-      if (isRefusal(told) && !isExpected) {
-        const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
-        refusals.record({ ...fields, reason, message: told.rawMessage, claim: request.contextValues.get(claimKey) });
+      if (error instanceof IngestError && EXPECTED.includes(error.code)) {
+        logger.debug(line, "call refused");
+        return told;
+      }
+      const presented = presentedBy(request);
+      const registrant = request.contextValues.get(registrantKey);
+      const caller = {
+        agentId,
+        publicKey: registrant?.publicKey ?? presented?.publicKey.pem,
+        source: addressSource(remoteAddress).source,
+      };
+      if (!meter.admit(caller, reason)) return told;
+      const details = error instanceof IngestError ? { ...error.logged, err: error.cause } : {};
+      logger[error instanceof IngestError ? "warn" : "debug"]({ ...line, ...details }, "call refused");
+      if (isRefusal(told)) {
+        refusals.record({
+          ...fields,
+          reason,
+          message: told.rawMessage,
+          caller,
+          certificateSerial: presented?.serial,
+          hostname: registrant?.hostname,
+        });
       }
       return told;
     };
@@ -54,6 +88,11 @@ export function createErrorInterceptor(logger: Logger, refusals: Pick<RefusalRec
 
 function agentOf({ contextValues }: UnaryRequest | StreamRequest, error: unknown): string | undefined {
   return contextValues.get(callerKey)?.agentId ?? (error instanceof IngestError ? error.agentId : undefined);
+}
+
+/** The certificate of the connection: its key is the caller's, whoever issued it. */
+function presentedBy({ contextValues }: UnaryRequest | StreamRequest) {
+  return readPresentedCertificate(contextValues.get(peerKey).certificateDer);
 }
 
 function snakeCase(name: string): string {

@@ -1,10 +1,9 @@
-import { parseAgentPublicKey } from "../identity/agent-key.js";
 import { boundText } from "../lib/formats/bounded-text.js";
 import { createId } from "../lib/ids.js";
 import type { Logger } from "../observe/logger.js";
 import type { Queryable } from "../store/database.js";
-import { insertRefusals, pruneRefusals, type RefusalRow } from "../store/enrolment/refusals.js";
-import type { Claim } from "./context.js";
+import { insertRefusals, type NewRefusal, pruneRefusals } from "../store/enrolment/refusals.js";
+import type { RefusedCaller } from "./refusal-meter.js";
 
 /** Most that are written at a time, and that wait. */
 const MAX_WAITING = 1_000;
@@ -19,8 +18,11 @@ export interface Refusal {
   reason: string;
   /** What the caller was told. */
   message: string;
-  agentId: string | undefined;
-  claim: Claim | undefined;
+  caller: RefusedCaller;
+  /** Of the certificate that it presented, whoever issued that. */
+  certificateSerial: string | undefined;
+  /** Of the machine, as it says, once its key is proven. */
+  hostname: string | undefined;
   remoteAddress: string;
 }
 
@@ -30,7 +32,7 @@ export interface Refusal {
  * written, is dropped, and the log says how many.
  */
 export class RefusalRecorder {
-  readonly #waiting = new Map<string, RefusalRow>();
+  readonly #waiting = new Map<string, NewRefusal>();
   #dropped = 0;
   #writeTimer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
@@ -92,30 +94,23 @@ export class RefusalRecorder {
   }
 }
 
-function toRow({ method, reason, message, agentId, claim, remoteAddress }: Refusal): RefusalRow {
+function toRow({ method, reason, message, caller, certificateSerial, hostname, remoteAddress }: Refusal): NewRefusal {
   return {
     id: createId(),
     refusedAt: new Date(),
     method,
     reason,
     message: toStorable(message),
-    agentId: agentId === undefined ? null : toStorable(agentId),
-    publicKey: claim === undefined ? null : storedForm(claim.publicKey),
-    hostname: claim?.hostname ? toStorable(claim.hostname) : null,
+    agentId: caller.agentId === undefined ? null : toStorable(caller.agentId),
+    publicKey: caller.publicKey ?? null,
+    certificateSerial: certificateSerial ?? null,
+    hostname: hostname ? toStorable(hostname) : null,
     remoteAddress,
+    source: caller.source,
   };
 }
 
 /** What callers sent is not trusted to be storable. */
 function toStorable(text: string): string {
   return boundText(text, MAX_TEXT_LENGTH);
-}
-
-/** The form in which keys are stored and looked up; null for what is no key. */
-function storedForm(publicKey: string): string | null {
-  try {
-    return parseAgentPublicKey(publicKey).pem;
-  } catch {
-    return null;
-  }
 }

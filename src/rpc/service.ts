@@ -11,12 +11,13 @@ import type { Logger } from "../observe/logger.js";
 import type { AgentWork } from "../work/agent-work.js";
 import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
-import { claimKey, contextValuesOf, type Peer, peerKey, requireCaller } from "./context.js";
+import { contextValuesOf, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { MESSAGE_LIMITS } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
 import { createNodeHandler, type NodeHandler, type NodeRequest } from "./node-handler.js";
+import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 import { toRawInventoryChunks } from "./work-messages.js";
 
@@ -35,6 +36,7 @@ export interface ServiceOptions {
   inventoryUploads: InventoryUploads;
   signingKeys: SigningKeyRing;
   refusals: RefusalRecorder;
+  refusalMeter: RefusalMeter;
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
@@ -52,16 +54,17 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     acceptIdWithoutJwt,
     signingKeys,
     refusals,
+    refusalMeter,
     logger,
     peerOf,
   } = options;
   const implementation = {
     register: async (request, { values, signal }) => {
-      const raw = toRawRegistration(request);
-      values.set(claimKey, { publicKey: raw.publicKey, hostname: raw.hostname });
+      const registration = await registrar.prove(toRawRegistration(request));
+      values.set(registrantKey, { publicKey: registration.publicKey.pem, hostname: registration.hostname });
       const { address, certificateDer } = values.get(peerKey);
       const connection = { remoteAddress: address, certificate: readPresentedCertificate(certificateDer), signal };
-      return toRegisterResponse(await registrar.register(await registrar.prove(raw), connection));
+      return toRegisterResponse(await registrar.register(registration, connection));
     },
     heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer
@@ -81,7 +84,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   return createNodeHandler({
     routes: (router) => router.service(IngestService, implementation),
     // The first one sees the errors of those after it.
-    interceptors: [createErrorInterceptor(logger, refusals), createAccessInterceptor(callers)],
+    interceptors: [createErrorInterceptor({ logger, meter: refusalMeter, refusals }), createAccessInterceptor(callers)],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import t from "tap";
 import { runCommand } from "../support/cli.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, openLiveStream, register, registration } from "../support/field-agent.js";
+import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("agent show tells all that is known, refusals included, and no secret", async (t) => {
@@ -19,7 +19,7 @@ t.test("agent show tells all that is known, refusals included, and no secret", a
   await query(`update hosts set metadata = metadata || '{"sshHostKeySha256":"not ours to show"}'`);
   await query(`insert into revoked_certificates (id, organisation_id, serial, reason)
                select 'r', organisation_id, client_cert_serial, 'lost laptop' from agents`);
-  const other = await registration(identity.key, "ctops_wrong", { publicKey: "x" });
+  const other = await registration(createTestKey(), "ctops_wrong");
   await t.rejects(register(service, { ...other, agentInfo: { hostname: "WEB-01", version: "" } }));
   await t.rejects(openLiveStream(service, identity), { message: /revoked/ });
   await eventually(
@@ -48,7 +48,7 @@ t.test("agent show tells all that is known, refusals included, and no secret", a
     history: [{ status: "offline" }, { status: "active" }, { status: "pending" }],
     refusals: [
       { method: "Heartbeat", reason: "client_certificate_revoked", matchedBy: "id", agentId: id },
-      { method: "Register", reason: "invalid_field", matchedBy: "hostname", hostname: "WEB-01" },
+      { method: "Register", reason: "token_unknown", matchedBy: "hostname", hostname: "WEB-01" },
     ],
   });
 

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { parseAgentPublicKey } from "../../identity/agent-key.js";
 import { type AgentDetails, findAgentDetails } from "../../store/agents/agent-details.js";
 import type { Queryable } from "../../store/database.js";
-import { listRefusalsOfAgent, type RefusalRow } from "../../store/enrolment/refusals.js";
+import { listRefusalsOfAgent, type RefusalRow, type RefusedAgent } from "../../store/enrolment/refusals.js";
 
-const REFUSAL_LIMIT = 20;
+const REFUSAL_LIMITS = { proven: 20, said: 10 };
 
 /** What `agent show` tells. */
 export type AgentReport = Awaited<ReturnType<typeof readAgentReport>>;
@@ -19,17 +19,18 @@ export async function readAgentReport(db: Queryable, id: string) {
   if (details === undefined) throw new Error(`no agent has the id ${id}`);
   const { agent, host, ...rest } = details;
   const { publicKey, clientCertPem: _, metadata: __, ...shown } = agent;
-  const refusals = await listRefusalsOfAgent(db, {
+  const refused = {
     agentId: id,
     publicKey,
+    serials: details.certificates.map(({ serial }) => serial),
     hostname: agent.hostname,
-    limit: REFUSAL_LIMIT,
-  });
+  };
+  const refusals = await listRefusalsOfAgent(db, refused, REFUSAL_LIMITS);
   return {
     agent: { ...shown, publicKeySha256: fingerprint(publicKey) },
     ...rest,
     host: host && toShownHost(host),
-    refusals: refusals.map((refusal) => toShownRefusal(refusal, { id, publicKey })),
+    refusals: refusals.map((refusal) => toShownRefusal(refusal, refused)),
   };
 }
 
@@ -38,9 +39,17 @@ function toShownHost({ metadata, ...host }: NonNullable<AgentDetails["host"]>) {
   return { ...host, disks: disks ?? [], networkInterfaces: networkInterfaces ?? [], pendingTags: pendingTags ?? [] };
 }
 
-function toShownRefusal({ publicKey, ...refusal }: RefusalRow, agent: { id: string; publicKey: string }) {
-  const matchedBy = refusal.agentId === agent.id ? "id" : publicKey === agent.publicKey ? "key" : "hostname";
-  return { ...refusal, matchedBy } as const;
+function toShownRefusal({ publicKey, share: _, ...refusal }: RefusalRow, agent: RefusedAgent) {
+  return { ...refusal, matchedBy: matchOf({ publicKey, ...refusal }, agent) };
+}
+
+/** By id and by key it is the agent; by serial number and by hostname somebody who says so. */
+function matchOf(refusal: Omit<RefusalRow, "share">, agent: RefusedAgent): "id" | "key" | "serial" | "hostname" {
+  if (refusal.agentId === agent.agentId) return "id";
+  if (refusal.publicKey === agent.publicKey) return "key";
+  return refusal.certificateSerial !== null && agent.serials.includes(refusal.certificateSerial)
+    ? "serial"
+    : "hostname";
 }
 
 /** SHA-256 of the 32 bytes, in hex; null for a key that cannot be read. */

@@ -57,7 +57,7 @@ export class Enroller {
     if ("problem" in found) {
       // Another request with the same key may have been faster, and have taken the token's last use.
       if (found.problem !== "unknown") await this.#requireUnchanged(database.db, registration, goneId);
-      return this.#refuse(found.problem, registration, connection);
+      return tokenRefusal(found.problem, registration);
     }
     const key = { registration, token: found.token, connection, goneId };
     const decision = decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
@@ -120,21 +120,15 @@ export class Enroller {
     const { agent } = await findKey(db, publicKey.pem);
     if (agent?.id !== goneId || (agent !== undefined && !isGone(agent))) throw new LookAgain();
   }
+}
 
-  /** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */
-  #refuse(
-    problem: TokenProblem,
-    { orgToken, hostname }: Registration,
-    { remoteAddress }: RegistrationConnection,
-  ): Refusal {
-    const reason = `token_${problem}`;
-    const tokenHashPrefix = hashEnrolmentToken(orgToken).slice(0, 8);
-    this.options.events.refused({ reason, tokenHashPrefix, hostname, remoteAddress });
-    const error = new IngestError(
-      "enrolment_token_unusable",
-      "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
-      { reason },
-    );
-    return { kind: "refuse", error };
-  }
+/** One text for all reasons: which one it was helps only somebody who guesses tokens, and the operator. */
+function tokenRefusal(problem: TokenProblem, { orgToken, hostname }: Registration): Refusal {
+  const tokenHashPrefix = hashEnrolmentToken(orgToken).slice(0, 8);
+  const error = new IngestError(
+    "enrolment_token_unusable",
+    "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
+    { reason: `token_${problem}`, logged: { tokenHashPrefix, hostname } },
+  );
+  return { kind: "refuse", error };
 }

@@ -1,13 +1,9 @@
 import { IngestError } from "../../errors.js";
-import { parseAddress } from "../../lib/formats/cidr.js";
+import { addressSource } from "../../lib/formats/address-source.js";
 
 const WINDOW_MS = 60_000;
 /** Addresses and sites that are remembered, of each kind; the oldest are forgotten. */
 const MAX_SOURCES = 10_000;
-/** The hextets of an IPv6 address that name its network: a machine has all of that network's addresses to itself. */
-const NETWORK_HEXTETS = 4;
-/** Those that name its site: whoever has one has 65,536 networks. */
-const SITE_HEXTETS = 3;
 /** A site has many machines, so it is refused more often than one of them before it is not heard. */
 const SITE_FACTOR = 10;
 /** Attempts that wait, of one address and of all. */
@@ -57,7 +53,7 @@ export class RefusalLimiter {
   async attempt<T>({ address, signal, work, isRefusal }: Attempt<T>): Promise<T> {
     const { perMinute } = this.options;
     if (perMinute === 0) return work();
-    const [key, siteKey] = sourcesOf(address);
+    const { source: key, site: siteKey } = addressSource(address);
     const source = await this.#admit(key, siteKey, signal);
     let refused = false;
     try {
@@ -174,12 +170,4 @@ export class RefusalLimiter {
   #now(): number {
     return (this.options.now ?? performance.now.bind(performance))();
   }
-}
-
-/** What an address counts as: itself, or its IPv6 network; and the IPv6 site that this belongs to. */
-function sourcesOf(address: string): [source: string, site?: string] {
-  const parsed = parseAddress(address);
-  if (parsed?.kind() !== "ipv6") return [address];
-  const hextets = parsed.toNormalizedString().split(":");
-  return [hextets.slice(0, NETWORK_HEXTETS).join(":"), hextets.slice(0, SITE_HEXTETS).join(":")];
 }
