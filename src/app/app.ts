@@ -116,6 +116,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   );
   const { registrar, renewal, certificateUpkeep } = openEnrolment({
     database,
+    outbox,
     agentCa,
     signingKeys,
     policy: config.enrolment,

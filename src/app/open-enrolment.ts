@@ -13,17 +13,17 @@ import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
 import { ClientCertificates } from "../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Logger } from "../observe/logger.js";
-import type { Database } from "../store/database.js";
+import type { PublishingDatabase } from "../outbox/outbox.js";
 
 /** Wires what gives machines their identity. Whoever opens it stops its upkeep. */
 export function openEnrolment({
   database,
+  outbox,
   agentCa,
   signingKeys,
   policy,
   logger,
-}: {
-  database: Database;
+}: PublishingDatabase & {
   agentCa: AgentCas;
   signingKeys: SigningKeyRing;
   policy: Config["enrolment"];
@@ -32,7 +32,7 @@ export function openEnrolment({
   const enrolmentEvents = new EnrolmentEvents(logger);
   const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
   const tokenCheck = new TokenCheck(database.db);
-  const identities = { database, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
+  const identities = { database, outbox, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
   const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = policy;
   const registrar = new Registrar({
     database,

@@ -1,7 +1,10 @@
 import { databaseUrlIn, databaseUrlName, encryptionSecretIn, readValidVariables } from "../config/environment.js";
 import { DEFAULT_JWT_KEY_FILE } from "../config/variables.js";
 import { parsePostgresUrl } from "../lib/formats/postgres-url.js";
-import { type Database, openDatabase } from "../store/database.js";
+import { createClosedOutbox, type PublishingDatabase } from "../outbox/outbox.js";
+import { createStoringOutbox } from "../outbox/storing-outbox.js";
+import { type Database, isMissingRelation, openDatabase, type Queryable } from "../store/database.js";
+import { isQueueInUse } from "../store/outbox/publishers.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev/dev-instance.js";
 import { printable } from "./terminal/table.js";
@@ -15,6 +18,8 @@ export interface CommandTarget {
   encryptionSecret: string | undefined;
   /** The certificate of an own agent CA. */
   agentCaFile: string | undefined;
+  /** Whether the service publishes to a broker, as far as this environment says. */
+  hasBroker: boolean;
 }
 
 type Environment = CommandContext["env"];
@@ -45,6 +50,28 @@ export async function changeDatabase<T>(
   return withDatabase(target, work);
 }
 
+/** Works on the database of a command, and says before which one that is; the service publishes what is told of it. */
+export async function changePublishingDatabase<T>(
+  context: CommandContext,
+  work: (publishing: PublishingDatabase) => Promise<T>,
+): Promise<T> {
+  return changeDatabase(context, async (database, { hasBroker }) => {
+    const outbox = (await isPublished(database.db, hasBroker)) ? createStoringOutbox() : createClosedOutbox();
+    return work({ database, outbox });
+  });
+}
+
+/** What is written into the outbox of a service without a broker would wait for ever. */
+async function isPublished(db: Queryable, hasBroker: boolean): Promise<boolean> {
+  try {
+    return (await isQueueInUse(db)) || hasBroker;
+  } catch (error) {
+    // The service never ran on this database, or its outbox is not there yet.
+    if (isMissingRelation(error)) return false;
+    throw error;
+  }
+}
+
 /** @throws Error when nothing names a database */
 export async function findTarget(env: Environment): Promise<CommandTarget> {
   const environment = await findEnvironment(env);
@@ -58,6 +85,7 @@ export async function findTarget(env: Environment): Promise<CommandTarget> {
     jwtKeyFile: variables.INGEST_JWT_KEY_FILE ?? DEFAULT_JWT_KEY_FILE,
     encryptionSecret: encryptionSecretIn(variables),
     agentCaFile: variables.INGEST_AGENT_CA_CERT,
+    hasBroker: variables.INGEST_AMQP_URL !== undefined,
   };
 }
 

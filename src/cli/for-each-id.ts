@@ -1,5 +1,5 @@
-import type { Database } from "../store/database.js";
-import { changeDatabase } from "./command-database.js";
+import type { PublishingDatabase } from "../outbox/outbox.js";
+import { changePublishingDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
 import { printable } from "./terminal/table.js";
@@ -14,13 +14,13 @@ export async function forEachId(
   context: CommandContext,
   ids: readonly string[],
   done: string,
-  work: (database: Database, id: string) => Promise<string>,
+  work: (publishing: PublishingDatabase, id: string) => Promise<string>,
 ): Promise<void> {
   const problems: string[] = [];
-  await changeDatabase(context, async (database) => {
+  await changePublishingDatabase(context, async (publishing) => {
     for (const id of ids) {
       try {
-        const name = await work(database, id);
+        const name = await work(publishing, id);
         context.print(`${done} ${id} (${printable(name)})`);
       } catch (error) {
         problems.push(describeError(error));

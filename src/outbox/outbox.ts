@@ -1,6 +1,6 @@
 import type { BodyOf } from "../broker/messages/message.js";
 import type { Topic } from "../broker/messages/topics.js";
-import type { Database } from "../store/database.js";
+import type { Database, TransactionLimits } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
 
 /** What is to be published of a transaction. */
@@ -19,10 +19,22 @@ export interface Outgoing {
  */
 export interface Outbox {
   /** Runs one transaction; when `work` rejects it is rolled back, and nothing is published. */
-  transaction<T>(database: Database, work: (tx: Transaction, outgoing: Outgoing) => Promise<T>): Promise<T>;
+  transaction<T>(
+    database: Database,
+    work: (tx: Transaction, outgoing: Outgoing) => Promise<T>,
+    limits?: TransactionLimits,
+  ): Promise<T>;
+}
+
+/** A database, and the outbox for what is to be published of its transactions. */
+export interface PublishingDatabase {
+  database: Database;
+  outbox: Outbox;
 }
 
 /** An outbox without a broker: nothing is written, and nothing leaves the process. */
 export function createClosedOutbox(): Outbox {
-  return { transaction: (database, work) => database.transaction((tx) => work(tx, { publish: () => {} })) };
+  return {
+    transaction: (database, work, limits) => database.transaction((tx) => work(tx, { publish: () => {} }), limits),
+  };
 }

@@ -1,5 +1,5 @@
 import type { Publisher } from "../broker/publisher.js";
-import type { Database } from "../store/database.js";
+import type { Database, TransactionLimits } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
 import { CollectedMessages, type MessageRow, type MessageSet, writeMessages } from "./collected-messages.js";
 import type { Deliveries } from "./deliveries.js";
@@ -33,12 +33,19 @@ export class PublishingOutbox implements Outbox {
     return this.#direct > MAX_DIRECT_MESSAGES / 2;
   }
 
-  async transaction<T>(database: Database, work: (tx: Transaction, outgoing: Outgoing) => Promise<T>): Promise<T> {
+  async transaction<T>(
+    database: Database,
+    work: (tx: Transaction, outgoing: Outgoing) => Promise<T>,
+    limits?: TransactionLimits,
+  ): Promise<T> {
     let routes: Route[] = [];
     let rows: MessageRow[] = [];
     let committed = false;
     try {
       const result = await database.transaction(async (tx) => {
+        // It runs again after a deadlock: what was chosen the first time is not done.
+        this.#end(routes, [], false);
+        routes = [];
         const collected = new CollectedMessages();
         const result = await work(tx, collected);
         routes = collected.sets.map((set) => this.#chooseRoute(set));
@@ -46,7 +53,7 @@ export class PublishingOutbox implements Outbox {
           routes[index]?.left === undefined ? this.options.leaseMs : 0,
         );
         return result;
-      });
+      }, limits);
       committed = true;
       return result;
     } finally {

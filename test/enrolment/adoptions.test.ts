@@ -47,7 +47,7 @@ t.test("a machine whose stream has ended is adopted, and waits for approval", as
   t.match(await register(service, request), { status: "pending", agentId: before.agentId });
   t.match(await query("select usage_count from agent_enrolment_tokens"), [{ usage_count: 2 }], "polls cost nothing");
 
-  await approveAgent(service.store, before.agentId);
+  await approveAgent(service.publishing, before.agentId);
   const approved = await register(service, request);
   t.match(approved, { status: "active", agentId: before.agentId });
   t.same(
@@ -134,7 +134,7 @@ for (const [where, reject] of Object.entries({
   "the web app": async (t: Test, service: TestService, agentId: string) =>
     rejectInWebApp(await connectTo(t, service.database.url), agentId),
   "a command": async (_: Test, service: TestService, agentId: string) => {
-    await rejectAgent(service.store, agentId, "not ours");
+    await rejectAgent(service.publishing, agentId, "not ours");
   },
 })) {
   t.test(
@@ -182,7 +182,7 @@ t.test("a revocation is of all that the agent has, its own key included", async 
   await passTime(service);
   const request = await registration(createTestKey(), token, of);
   await register(service, request);
-  await revokeAgent(service.store, before.agentId, "stolen");
+  await revokeAgent(service.publishing, before.agentId, "stolen");
   t.match(await register(service, request), { status: "revoked" });
   await t.rejects(comeBack(service, token, of, before), { code: Code.ALREADY_EXISTS, details: /was revoked/ });
   t.equal((await service.database.query("select from revoked_certificates")).length, 1);
@@ -271,7 +271,7 @@ t.test("of an agent with two hosts everything takes the same one, and gives it b
     await passTime(service);
   }
   await registerMachine(service, token, machine("web-01"));
-  await approveAgent(service.store, before.agentId);
+  await approveAgent(service.publishing, before.agentId);
   t.match(await hosts(), [{ host: { hostname: "web-01" } }, original[1]]);
 });
 

@@ -47,7 +47,7 @@ t.test("a machine that is there is not taken over", async (t) => {
   await register(service, await registration(identity.key, "", web));
   await refused(/registered less than 90 seconds ago/);
   await passTime(service);
-  await revokeAgent(service.store, identity.agentId, "stolen");
+  await revokeAgent(service.publishing, identity.agentId, "stolen");
   await refused(/was revoked; an operator can/);
 });
 

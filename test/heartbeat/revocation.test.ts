@@ -28,7 +28,7 @@ t.test("a stream ends at once when its agent may not hold it any more, with the 
   const service = await startTestService(t);
   const { query } = service.database;
   const cases: [string, (agentId: string) => Promise<unknown>, number, RegExp][] = [
-    ["revoked by a command", (id) => revokeAgent(service.store, id, "lost"), Code.PERMISSION_DENIED, /is revoked/],
+    ["revoked by a command", (id) => revokeAgent(service.publishing, id, "lost"), Code.PERMISSION_DENIED, /is revoked/],
     [
       "rejected by the web app",
       (id) => query("update agents set status = 'revoked' where id = $1", [id]),
@@ -160,11 +160,11 @@ t.test("a revoked agent that is unrevoked is pending, and after an approval it g
   const token = await service.createToken();
   const a = await enrol(service, token);
   const request = await registration(a.key, token);
-  await revokeAgent(service.store, a.agentId, "lost");
-  await unrevokeAgent(service.store, a.agentId);
-  await t.rejects(unrevokeAgent(service.store, a.agentId), { code: "operation_refused", message: /is pending/ });
+  await revokeAgent(service.publishing, a.agentId, "lost");
+  await unrevokeAgent(service.publishing, a.agentId);
+  await t.rejects(unrevokeAgent(service.publishing, a.agentId), { code: "operation_refused", message: /is pending/ });
   t.match(await register(service, request), { status: "pending", agentId: a.agentId });
-  await approveAgent(service.store, a.agentId);
+  await approveAgent(service.publishing, a.agentId);
   const back = await register(service, request);
   t.match(back, { status: "active", agentId: a.agentId });
   const old = openStream(service, a);

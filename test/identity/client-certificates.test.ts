@@ -115,7 +115,7 @@ t.test("revoking an agent revokes every certificate that has not expired", async
   const held = [agent.certificatePem, aged, clientCertPem].map(serialOf).sort();
   t.equal(new Set(held).size, 3);
 
-  await revokeAgent(service.store, agent.agentId, "stolen");
+  await revokeAgent(service.publishing, agent.agentId, "stolen");
   t.same(await revokedSerials(service), held);
   t.notOk(held.includes(serialOf(bystander.certificatePem)));
 });
@@ -160,7 +160,7 @@ for (const [name, change] of [
       held,
     );
     await service.database.query("update agents set status = 'pending', deleted_at = null");
-    await approveAgent(service.store, agent.agentId);
+    await approveAgent(service.publishing, agent.agentId);
     const again = await register(service, await registration(agent.key, ""));
     t.notOk(held.includes(serialOf(again.clientCertPem)), "let in again, it gets another one");
   });

@@ -47,21 +47,19 @@ t.test("each stored heartbeat is one message, each change of status another", { 
   });
   t.match(bodies[1], { cpu: null, timestamp: 1_700_000_000, agent_version: "" });
 
-  const history = await service.database.query(
-    "select * from agent_status_history where reason like 'heartbeat%' order by created_at",
-  );
+  const history = await service.database.query("select * from agent_status_history order by created_at");
   const changes = await eventually(
     async () => consumer.received("agent.status"),
     (messages) => messages.length === history.length,
   );
   t.match(
     changes.map(({ fields, content }) => parseMessage(fields.routingKey, content).body),
-    history.map(({ id, agent_id, organisation_id, status, reason, created_at }) => ({
+    history.map(({ id, agent_id, organisation_id, status, reason, created_at }, index) => ({
       message_id: id,
       agent_id,
       host_id: stored[0]?.host_id,
       org_id: organisation_id,
-      from: status === "active" ? "offline" : "active",
+      from: history[index - 1]?.status ?? null,
       to: status,
       reason,
       at: created_at.toISOString(),
@@ -69,7 +67,7 @@ t.test("each stored heartbeat is one message, each change of status another", { 
   );
   t.same(
     changes.map(({ content }) => JSON.parse(content.toString()).to),
-    ["offline", "active"],
+    ["pending", "active", "offline", "active"],
   );
   again.end();
   await again.ended;

@@ -146,8 +146,9 @@ t.test("nothing the service writes of an agent makes its deletion fail, or outli
       t.equal(reply.agentId, agent.agentId);
     },
     "a revocation": (agent) =>
-      t.rejects(revokeAgent(service.store, agent.agentId, "test"), { message: /no agent has the id/ }),
-    "an approval": (agent) => t.rejects(approveAgent(service.store, agent.agentId), { message: /no agent has the id/ }),
+      t.rejects(revokeAgent(service.publishing, agent.agentId, "test"), { message: /no agent has the id/ }),
+    "an approval": (agent) =>
+      t.rejects(approveAgent(service.publishing, agent.agentId), { message: /no agent has the id/ }),
   };
   for (const [name, write] of Object.entries(writes)) {
     const agent = await enrol(service, token, { agentInfo: { hostname: name.replaceAll(" ", "-") } });

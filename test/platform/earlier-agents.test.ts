@@ -71,7 +71,7 @@ t.test("a CSR that waited is honoured at the next poll after the approval, and r
   const app = await connectTo(t, service.database.url);
   const approvals = {
     "0webapp4d92mfk20slq8vn4b": (id: string) => approveInWebApp(app, id),
-    k0cli234d92mfk20slq8vn4b: (id: string) => approveAgent(service.store, id),
+    k0cli234d92mfk20slq8vn4b: (id: string) => approveAgent(service.publishing, id),
   };
   for (const [id, approve] of Object.entries(approvals)) {
     const key = createTestKey();

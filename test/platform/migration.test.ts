@@ -54,12 +54,12 @@ t.test("a later migration makes an enum of agents.status while the service runs"
     back.destroy();
 
     const byHand = await enrolPending(`by-hand-${when}`);
-    await approveAgent(service.store, byHand.agentId);
+    await approveAgent(service.publishing, byHand.agentId);
     t.match(await register(service, byHand.request), { status: "active" }, `${when}: approved by the CLI`);
     const byApp = await enrolPending(`by-app-${when}`);
     await approveInWebApp(app, byApp.agentId);
     t.match(await register(service, byApp.request), { status: "active" }, `${when}: approved by the web app`);
-    await revokeAgent(service.store, byHand.agentId, "test");
+    await revokeAgent(service.publishing, byHand.agentId, "test");
     t.match(await register(service, byHand.request), { status: "revoked" }, `${when}: revoked`);
     await rejectInWebApp(app, byApp.agentId);
     t.match(await register(service, byApp.request), { status: "revoked" }, `${when}: rejected`);

@@ -25,7 +25,7 @@ async function startEnrolled(t: Test): Promise<{ service: TestService; agent: In
   t.equal(status, "pending");
   await agent.next("registered", (event) => event.status === "pending");
   const acknowledged = agent.next("acknowledged");
-  await approveAgent(service.store, agentId);
+  await approveAgent(service.publishing, agentId);
   await acknowledged;
   return { service, agent, agentId };
 }
@@ -140,7 +140,7 @@ t.test("an installed agent that is revoked stops, and comes back when that is ta
   const serial = await serialOnRecord(service);
   agent.events.length = 0;
   const exited = agent.next("exited");
-  await revokeAgent(service.store, agentId, "lost");
+  await revokeAgent(service.publishing, agentId, "lost");
   await exited;
   await agent.next("exited");
   t.match(agent.events.slice(0, 3), [
@@ -153,9 +153,9 @@ t.test("an installed agent that is revoked stops, and comes back when that is ta
     "however often it is started again",
   );
   const acknowledged = agent.next("acknowledged");
-  await unrevokeAgent(service.store, agentId);
+  await unrevokeAgent(service.publishing, agentId);
   await agent.next("registered", ({ status }) => status === "pending");
-  await approveAgent(service.store, agentId);
+  await approveAgent(service.publishing, agentId);
   t.match(await acknowledged, { agentId });
   t.not(await serialOnRecord(service), serial, "with another certificate");
 });

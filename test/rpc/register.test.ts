@@ -99,7 +99,7 @@ t.test("without auto-approve the agent waits, and its next poll after the approv
     { key: "role", value: "db" },
   ]);
 
-  await approveAgent(service.store, first.agentId);
+  await approveAgent(service.publishing, first.agentId);
   const approved = await register(service, request);
   t.match(approved, { status: "active", agentId: first.agentId, jwtToken: /./, clientCertPem: /BEGIN CERTIFICATE/ });
   const tags = await service.database.query("select key from tags order by key");
@@ -109,9 +109,9 @@ t.test("without auto-approve the agent waits, and its next poll after the approv
   );
   const [host] = await service.database.query("select metadata from hosts");
   t.notOk(host?.metadata.pendingTags);
-  await t.rejects(approveAgent(service.store, first.agentId), { code: "operation_refused" });
+  await t.rejects(approveAgent(service.publishing, first.agentId), { code: "operation_refused" });
 
-  await revokeAgent(service.store, first.agentId, "stolen");
+  await revokeAgent(service.publishing, first.agentId, "stolen");
   t.match(await register(service, request), { status: "revoked", jwtToken: "", clientCertPem: "" });
 });
 

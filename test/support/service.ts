@@ -8,6 +8,7 @@ import { devTlsFilesIn } from "../../dist/cli/dev/dev-tls.js";
 import { parseConfig } from "../../dist/config/config.js";
 import { issueEnrolmentToken, type TokenRequest } from "../../dist/enrolment/tokens/token-issue.js";
 import { createLogger, type Logger } from "../../dist/observe/logger.js";
+import { createClosedOutbox, type PublishingDatabase } from "../../dist/outbox/outbox.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { createTestDatabase, TEMPLATES, type TestDatabase } from "./database.js";
@@ -28,6 +29,8 @@ export interface TestService {
   database: TestDatabase;
   /** The product's own access to the same database. */
   store: Database;
+  /** The same, as operators' commands have it; nothing is published. */
+  publishing: PublishingDatabase;
   createToken(request?: Partial<TokenRequest>): Promise<string>;
   close(): Promise<void>;
 }
@@ -76,6 +79,7 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
     env,
     database,
     store,
+    publishing: { database: store, outbox: createClosedOutbox() },
     createToken: async (request) =>
       (await issueEnrolmentToken(store.db, { label: "test", autoApprove: true, tags: [], ...request })).token,
     close: () => app.close(),

@@ -10,7 +10,7 @@ export const agentStatusMessageSchema = z.object({
   org_id: z.string(),
   /** `pending`, `active`, `offline` or `revoked`; null for an agent that is new. */
   from: z.string().nullable(),
-  /** `pending`, `active`, `offline` or `revoked`. */
+  /** `pending`, `active`, `offline` or `revoked`; `deleted` for an agent that is gone for good. */
   to: z.string(),
   /** A short sentence for people, as in `agent_status_history`. */
   reason: z.string(),

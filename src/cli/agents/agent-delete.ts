@@ -9,10 +9,10 @@ export function agentDeleteCommand(context: CommandContext): Command {
     .description("delete agents for good, with their hosts, metrics and history; their certificates are revoked")
     .argument("<id...>", "ids of agents")
     .action((ids: string[]) =>
-      forEachId(context, ids, "deleted", async (database, id) => {
+      forEachId(context, ids, "deleted", async (publishing, id) => {
         try {
           const onProgress = (metrics: number) => context.progress?.(`deleting ${id}: ${metrics} metrics so far`);
-          return (await deleteAgent(database, id, onProgress)).hostname;
+          return (await deleteAgent(publishing, id, onProgress)).hostname;
         } finally {
           context.progress?.("");
         }

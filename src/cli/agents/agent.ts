@@ -60,7 +60,7 @@ function approveCommand(context: CommandContext): Command {
     .description("approve pending agents: their next poll is answered with an identity")
     .argument("<id...>", "ids of agents")
     .action((ids: string[]) =>
-      forEachId(context, ids, "approved", async (database, id) => (await approveAgent(database, id)).hostname),
+      forEachId(context, ids, "approved", async (publishing, id) => (await approveAgent(publishing, id)).hostname),
     );
 }
 
@@ -70,7 +70,12 @@ function rejectCommand(context: CommandContext): Command {
     .argument("<id...>", "ids of agents")
     .option("--reason <reason>", "why, for the history", "rejected by an operator")
     .action((ids: string[], { reason }: { reason: string }) =>
-      forEachId(context, ids, "rejected", async (database, id) => (await rejectAgent(database, id, reason)).hostname),
+      forEachId(
+        context,
+        ids,
+        "rejected",
+        async (publishing, id) => (await rejectAgent(publishing, id, reason)).hostname,
+      ),
     );
 }
 
@@ -80,7 +85,12 @@ function revokeCommand(context: CommandContext): Command {
     .argument("<id...>", "ids of agents")
     .option("--reason <reason>", "why, for the history", "revoked by an operator")
     .action((ids: string[], { reason }: { reason: string }) =>
-      forEachId(context, ids, "revoked", async (database, id) => (await revokeAgent(database, id, reason)).hostname),
+      forEachId(
+        context,
+        ids,
+        "revoked",
+        async (publishing, id) => (await revokeAgent(publishing, id, reason)).hostname,
+      ),
     );
 }
 
@@ -89,6 +99,6 @@ function unrevokeCommand(context: CommandContext): Command {
     .description("take the revocation of agents back: they are pending again")
     .argument("<id...>", "ids of agents")
     .action((ids: string[]) =>
-      forEachId(context, ids, "unrevoked", async (database, id) => (await unrevokeAgent(database, id)).hostname),
+      forEachId(context, ids, "unrevoked", async (publishing, id) => (await unrevokeAgent(publishing, id)).hostname),
     );
 }

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { deleteAgent } from "../../enrolment/operators/deletion.js";
 import { trimEnrolmentToken } from "../../enrolment/tokens/enrolment-token.js";
-import type { Database } from "../../store/database.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { findTarget } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { findDevInstance } from "../dev/dev-instance.js";
@@ -91,8 +91,8 @@ async function simulate(context: CommandContext, options: SimulateOptions): Prom
   if (problem !== undefined) throw new Error(problem);
 }
 
-async function deleteOne(database: Database, id: string): Promise<string> {
-  return (await deleteAgent(database, id)).hostname;
+async function deleteOne(publishing: PublishingDatabase, id: string): Promise<string> {
+  return (await deleteAgent(publishing, id)).hostname;
 }
 
 /** Shows how far it is, until the function that this returns is called. */

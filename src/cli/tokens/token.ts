@@ -64,8 +64,8 @@ function revokeCommand(context: CommandContext): Command {
     .description("take enrolment tokens out of use; agents that enrolled with them stay")
     .argument("<id...>", "ids of tokens, as `token list` shows them")
     .action((ids: string[]) =>
-      forEachId(context, ids, "revoked", async ({ db }, id) => {
-        const label = await revokeEnrolmentToken(db, id);
+      forEachId(context, ids, "revoked", async ({ database }, id) => {
+        const label = await revokeEnrolmentToken(database.db, id);
         if (label === undefined) throw new Error(`no enrolment token has the id ${id}, or it is revoked already`);
         return label;
       }),

@@ -45,7 +45,7 @@ function cancelCommand(context: CommandContext): Command {
     .description("cancel tasks: one that waits is not sent any more, one that runs is stopped by its agent")
     .argument("<id...>", "ids of tasks")
     .action((ids: string[]) =>
-      forEachId(context, ids, "cancelled", async (database, id) => {
+      forEachId(context, ids, "cancelled", async ({ database }, id) => {
         const cancelled = await database.transaction((tx) => cancelTask(tx, id));
         if (cancelled === undefined) throw new Error(`no task with the id ${id} is pending or running`);
         return `${cancelled.hostname}: ${cancelled.status}`;

@@ -1,8 +1,8 @@
 import { IngestError } from "../../errors.js";
 import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { mayCall } from "../../store/agents/calling-statuses.js";
-import type { Database } from "../../store/database.js";
 import { recordRegistration } from "../../store/enrolment/agent-registrations.js";
 import type { KnownAgent } from "../../store/enrolment/known-agents.js";
 import { deletePendingCertSignings } from "../../store/identity/pending-cert-signings.js";
@@ -17,8 +17,7 @@ import { restoreMissingHost } from "./missing-host.js";
 import { undoAdoption } from "./undo-adoption.js";
 
 /** What {@link KnownKeys} needs. */
-export interface KnownKeysOptions {
-  database: Database;
+export interface KnownKeysOptions extends PublishingDatabase {
   tokenCheck: TokenCheck;
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeyRing;
@@ -85,9 +84,9 @@ export class KnownKeys {
     { publicKey }: Registration,
     { remoteAddress }: RegistrationConnection,
   ): Promise<void> {
-    const { database, events } = this.options;
+    const { events } = this.options;
     const identity = { agentId, organisationId };
-    if (await undoAdoption(database, identity, publicKey.pem, remoteAddress)) {
+    if (await undoAdoption(this.options, identity, publicKey.pem, remoteAddress)) {
       events.adoptionUndone({ ...identity, remoteAddress });
     }
   }

@@ -1,6 +1,7 @@
 import type { SpiffeIdentity } from "../../identity/spiffe-id.js";
-import { type AgentStatus, findAgent, insertStatusHistory } from "../../store/agents/agents.js";
-import type { Database } from "../../store/database.js";
+import { recordStatusChanges } from "../../identity/status-changes.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { type AgentStatus, findAgent } from "../../store/agents/agents.js";
 import { findAdoptedHostId, restoreAdopted, takeAdoption } from "../../store/enrolment/adoptions.js";
 import { rememberFormerKey } from "../../store/enrolment/former-keys.js";
 import { lockHostSoon } from "../../store/hosts/hosts.js";
@@ -12,12 +13,12 @@ import { lockHostSoon } from "../../store/hosts/hosts.js";
  * @returns false when the adoption was approved or undone meanwhile
  */
 export async function undoAdoption(
-  database: Database,
+  { database, outbox }: PublishingDatabase,
   { agentId, organisationId }: SpiffeIdentity,
   publicKey: string,
   remoteAddress: string,
 ): Promise<boolean> {
-  return database.transaction(async (tx) => {
+  return outbox.transaction(database, async (tx, outgoing) => {
     const hostId = await findAdoptedHostId(tx, agentId, publicKey);
     if (hostId === undefined) return false;
     await lockHostSoon(tx, hostId, agentId);
@@ -29,11 +30,13 @@ export async function undoAdoption(
     const isRejected = adopter.status === "revoked";
     if (isRejected) await rememberFormerKey(tx, { publicKey: adopter.publicKey, agentId, fate: "rejected" });
     await restoreAdopted(tx, { agentId, hostId }, publicKey, before);
-    await insertStatusHistory(tx, [
+    await recordStatusChanges(tx, outgoing, [
       {
         agentId,
+        hostId,
         organisationId,
-        status: before.agent.status as AgentStatus,
+        from: adopter.status as AgentStatus,
+        to: before.agent.status as AgentStatus,
         reason: `its own key registered from ${remoteAddress}: the adoption by another key${isRejected ? ", which was rejected," : ""} is undone`,
       },
     ]);

@@ -3,8 +3,9 @@ import type { ClientCertificates } from "../../identity/client-certificates/clie
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
 import { groupLookups } from "../../lib/async/group-lookups.js";
 import { createId } from "../../lib/ids.js";
+import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { releaseKey } from "../../store/agents/agents.js";
-import type { Database, Queryable } from "../../store/database.js";
+import type { Queryable } from "../../store/database.js";
 import { findKey, isGone } from "../../store/enrolment/known-agents.js";
 import { findMatchingHosts, type MachineDescription, type MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import { registrationLocks, takeRegistrationLocks } from "../../store/enrolment/registration-locks.js";
@@ -25,8 +26,7 @@ import { writeAdoption } from "./write-adoption.js";
 import { writeEnrolments, writeRevival } from "./write-enrolment.js";
 
 /** What {@link Enroller} needs. */
-export interface EnrollerOptions {
-  database: Database;
+export interface EnrollerOptions extends PublishingDatabase {
   tokenCheck: TokenCheck;
   clientCertificates: ClientCertificates;
   signingKeys: SigningKeyRing;
@@ -72,7 +72,7 @@ export class Enroller {
    * @throws LookAgain
    */
   async enrol(decision: EnrolDecision): Promise<RegistrationResult> {
-    const { database, clientCertificates, signingKeys, events } = this.options;
+    const { database, outbox, clientCertificates, signingKeys, events } = this.options;
     const { key, isApproved } = decision;
     const { registration, token, connection } = key;
     const adopted = decision.kind === "adopt" ? decision.host : undefined;
@@ -83,7 +83,9 @@ export class Enroller {
 
     const isPlainlyNew = decision.kind === "enrol" && key.goneId === undefined;
     const isWritten = isPlainlyNew && (await this.#group.enrol(enrolment));
-    if (!isWritten) await database.transaction((tx) => this.#write(tx, decision, enrolment));
+    if (!isWritten) {
+      await outbox.transaction(database, (tx, outgoing) => this.#write(tx, outgoing, decision, enrolment));
+    }
 
     const status = certificate === undefined ? "pending" : "active";
     const { hostname, publicKey } = registration;
@@ -96,7 +98,7 @@ export class Enroller {
       : answerActive(signingKeys, { ...identity, publicKey }, certificate);
   }
 
-  async #write(tx: Transaction, decision: EnrolDecision, enrolment: Enrolment): Promise<void> {
+  async #write(tx: Transaction, outgoing: Outgoing, decision: EnrolDecision, enrolment: Enrolment): Promise<void> {
     const { key } = enrolment;
     const publicKey = key.registration.publicKey.pem;
     const machine = machineOf(key);
@@ -109,10 +111,10 @@ export class Enroller {
 
     if (decision.kind === "adopt") {
       if (key.goneId !== undefined && key.goneId !== enrolment.identity.agentId) await releaseKey(tx, key.goneId);
-      await writeAdoption(tx, enrolment, decision.host);
-    } else if (key.goneId !== undefined) await writeRevival(tx, enrolment);
+      await writeAdoption(tx, outgoing, enrolment, decision.host);
+    } else if (key.goneId !== undefined) await writeRevival(tx, outgoing, enrolment);
     // Somebody who takes no such locks was faster.
-    else if ((await writeEnrolments(tx, [enrolment])).length === 0) throw new LookAgain();
+    else if ((await writeEnrolments(tx, outgoing, [enrolment])).length === 0) throw new LookAgain();
   }
 
   /** @throws LookAgain when the key became known after it was looked up, whichever machine the other request described */

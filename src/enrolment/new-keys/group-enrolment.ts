@@ -1,5 +1,5 @@
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
-import type { Database } from "../../store/database.js";
+import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { findMatchingHosts, type MachineDescription } from "../../store/enrolment/matching-hosts.js";
 import { registrationLocks, tryRegistrationLocks } from "../../store/enrolment/registration-locks.js";
 import { limitLockWaits, type Transaction } from "../../store/transaction.js";
@@ -22,7 +22,7 @@ const MAX_LOCK_WAIT_MS = 1_000;
 export class GroupEnrolment {
   readonly #batcher: Batcher<NewMachine, boolean>;
 
-  constructor(private readonly options: { database: Database; events: EnrolmentEvents }) {
+  constructor(private readonly options: PublishingDatabase & { events: EnrolmentEvents }) {
     this.#batcher = new Batcher({
       flush: (machines) => this.#flush(machines),
       maxItems: MAX_BATCH_ROWS,
@@ -42,16 +42,17 @@ export class GroupEnrolment {
   }
 
   async #flush(machines: readonly NewMachine[]): Promise<BatchOutcome<boolean>[]> {
+    const { database, outbox, events } = this.options;
     const independent = pickIndependent(machines);
     let written: readonly Enrolment[] = [];
     try {
       if (independent.length > 0) {
-        written = await this.options.database.transaction((tx) => writeTogether(tx, independent));
+        written = await outbox.transaction(database, (tx, outgoing) => writeTogether(tx, outgoing, independent));
       }
     } catch (error) {
       // A token has fewer uses left than there are machines: one by one, the first ones get them.
       if (!(error instanceof LookAgain)) {
-        this.options.events.groupFailed({ registrations: independent.length, error });
+        events.groupFailed({ registrations: independent.length, error });
       }
     }
     return machines.map(({ enrolment }) => ({ done: written.includes(enrolment) }));
@@ -66,7 +67,11 @@ interface NewMachine {
 }
 
 /** @returns those that were written; the others are being decided about elsewhere, match a host, or are known */
-async function writeTogether(tx: Transaction, machines: readonly NewMachine[]): Promise<Enrolment[]> {
+async function writeTogether(
+  tx: Transaction,
+  outgoing: Outgoing,
+  machines: readonly NewMachine[],
+): Promise<Enrolment[]> {
   await limitLockWaits(tx, MAX_LOCK_WAIT_MS);
   const held = await tryRegistrationLocks(
     tx,
@@ -78,7 +83,7 @@ async function writeTogether(tx: Transaction, machines: readonly NewMachine[]): 
     locked.map(({ machine }) => machine),
   );
   const enrolments = locked.flatMap(({ enrolment }, index) => (matching[index]?.length === 0 ? [enrolment] : []));
-  return enrolments.length === 0 ? [] : writeEnrolments(tx, enrolments);
+  return enrolments.length === 0 ? [] : writeEnrolments(tx, outgoing, enrolments);
 }
 
 /** Those of which no two could be the same machine, or the same key: the first ones of those that could. */

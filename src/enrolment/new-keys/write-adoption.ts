@@ -1,4 +1,5 @@
-import { renewAgent } from "../../store/agents/agents.js";
+import type { Outgoing } from "../../outbox/outbox.js";
+import { type AgentStatus, renewAgent } from "../../store/agents/agents.js";
 import { forgetAdoption, insertAdoption } from "../../store/enrolment/adoptions.js";
 import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import { reassignHost } from "../../store/hosts/hosts.js";
@@ -14,7 +15,12 @@ import { finishEnrolments, putAgent, reviveAgent } from "./write-enrolment.js";
  *
  * @throws LookAgain: the transaction is to be rolled back
  */
-export async function writeAdoption(tx: Transaction, enrolment: Enrolment, host: MatchingHost): Promise<void> {
+export async function writeAdoption(
+  tx: Transaction,
+  outgoing: Outgoing,
+  enrolment: Enrolment,
+  host: MatchingHost,
+): Promise<void> {
   const { agentId } = enrolment.identity;
   const { hostId } = host;
   const { hostname, os, osVersion, arch } = enrolment.key.registration;
@@ -27,5 +33,6 @@ export async function writeAdoption(tx: Transaction, enrolment: Enrolment, host:
   }
   await reassignHost(tx, { id: hostId, agentId, hostname, os, osVersion, arch }, pendingTagsOf(enrolment));
   const reason = `adopted by a new key from ${enrolment.key.connection.remoteAddress} (${describeMatch(host)})`;
-  await finishEnrolments(tx, [{ ...enrolment, hostId, reason }]);
+  const from = (host.agent?.status ?? null) as AgentStatus | null;
+  await finishEnrolments(tx, outgoing, [{ ...enrolment, hostId, from, reason }]);
 }

@@ -1,4 +1,6 @@
-import { insertAgents, insertStatusHistory, renewAgent, type StatusChange } from "../../store/agents/agents.js";
+import { type AgentStatusChange, recordStatusChanges } from "../../identity/status-changes.js";
+import type { Outgoing } from "../../outbox/outbox.js";
+import { type AgentStatus, insertAgents, renewAgent } from "../../store/agents/agents.js";
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { recordEnrolments } from "../../store/enrolment/agent-registrations.js";
 import { takeTokenUses } from "../../store/enrolment/enrolment-tokens.js";
@@ -16,10 +18,14 @@ import { agentOf, type Enrolment, newHostOf, ownTagsOf, pendingTagsOf } from "./
  * @returns those that were written: the keys of the others became known meanwhile
  * @throws LookAgain: the transaction is to be rolled back
  */
-export async function writeEnrolments(tx: Transaction, enrolments: readonly Enrolment[]): Promise<Enrolment[]> {
+export async function writeEnrolments(
+  tx: Transaction,
+  outgoing: Outgoing,
+  enrolments: readonly Enrolment[],
+): Promise<Enrolment[]> {
   const stored = await insertAgents(tx, enrolments.map(agentOf));
   const written = enrolments.filter(({ identity }) => stored.has(identity.agentId));
-  if (written.length > 0) await putHosts(tx, written, "registered");
+  if (written.length > 0) await putHosts(tx, outgoing, written, "registered");
   return written;
 }
 
@@ -28,10 +34,10 @@ export async function writeEnrolments(tx: Transaction, enrolments: readonly Enro
  *
  * @throws LookAgain: the transaction is to be rolled back
  */
-export async function writeRevival(tx: Transaction, enrolment: Enrolment): Promise<void> {
+export async function writeRevival(tx: Transaction, outgoing: Outgoing, enrolment: Enrolment): Promise<void> {
   await deleteHostsOfAgent(tx, enrolment.identity.agentId);
   await reviveAgent(tx, enrolment);
-  await putHosts(tx, [enrolment], "registered again after it was deleted");
+  await putHosts(tx, outgoing, [enrolment], "registered again after it was deleted");
 }
 
 /** @throws LookAgain when the key became known meanwhile */
@@ -46,21 +52,34 @@ export async function reviveAgent(tx: Transaction, enrolment: Enrolment): Promis
   await forgetAdoption(tx, enrolment.identity.agentId);
 }
 
-async function putHosts(tx: Transaction, enrolments: readonly Enrolment[], reason: string): Promise<void> {
+async function putHosts(
+  tx: Transaction,
+  outgoing: Outgoing,
+  enrolments: readonly Enrolment[],
+  reason: string,
+): Promise<void> {
   const placed = enrolments.map((enrolment) => {
     const host = newHostOf(enrolment.identity, enrolment.key.registration);
-    return { ...enrolment, host: { ...host, pendingTags: pendingTagsOf(enrolment) }, hostId: host.id, reason };
+    return {
+      ...enrolment,
+      host: { ...host, pendingTags: pendingTagsOf(enrolment) },
+      hostId: host.id,
+      from: null,
+      reason,
+    };
   });
   await insertHosts(
     tx,
     placed.map(({ host }) => host),
   );
-  await finishEnrolments(tx, placed);
+  await finishEnrolments(tx, outgoing, placed);
 }
 
 /** An enrolment whose agent and host are written. */
 export interface PlacedEnrolment extends Enrolment {
   hostId: string;
+  /** What the agent was before; null for one that is new. */
+  from: AgentStatus | null;
   /** For the history: why the agent is pending, which every one is at first. */
   reason: string;
 }
@@ -70,7 +89,11 @@ export interface PlacedEnrolment extends Enrolment {
  *
  * @throws LookAgain when a token has been used up meanwhile
  */
-export async function finishEnrolments(tx: Transaction, enrolments: readonly PlacedEnrolment[]): Promise<void> {
+export async function finishEnrolments(
+  tx: Transaction,
+  outgoing: Outgoing,
+  enrolments: readonly PlacedEnrolment[],
+): Promise<void> {
   await recordEnrolments(
     tx,
     enrolments.map(({ identity: { agentId }, key: { registration, connection }, certificate }) => ({
@@ -81,7 +104,7 @@ export async function finishEnrolments(tx: Transaction, enrolments: readonly Pla
       certificate,
     })),
   );
-  await insertStatusHistory(tx, enrolments.flatMap(historyOf));
+  await recordStatusChanges(tx, outgoing, enrolments.flatMap(changesOf));
   await linkHostTags(
     tx,
     enrolments.flatMap((enrolment) => (enrolment.certificate === undefined ? [] : [tagsOf(enrolment)])),
@@ -92,10 +115,11 @@ export async function finishEnrolments(tx: Transaction, enrolments: readonly Pla
   if (!(await takeTokenUses(tx, uses))) throw new LookAgain();
 }
 
-function historyOf({ identity, certificate, reason }: PlacedEnrolment): StatusChange[] {
-  const pending: StatusChange = { ...identity, status: "pending", reason };
-  if (certificate === undefined) return [pending];
-  return [pending, { ...identity, status: "active", reason: "approved by the enrolment token" }];
+function changesOf({ identity, hostId, certificate, from, reason }: PlacedEnrolment): AgentStatusChange[] {
+  const registered: AgentStatusChange = { ...identity, hostId, from, to: "pending", reason };
+  if (certificate === undefined) return [registered];
+  const reasonOfApproval = "approved by the enrolment token";
+  return [registered, { ...identity, hostId, from: "pending", to: "active", reason: reasonOfApproval }];
 }
 
 function tagsOf(enrolment: PlacedEnrolment): HostTags {

@@ -1,13 +1,8 @@
 import { IngestError } from "../../errors.js";
-import {
-  type AgentRow,
-  type AgentStatus,
-  changeAgentStatus,
-  findAgent,
-  insertStatusHistory,
-} from "../../store/agents/agents.js";
+import { recordStatusChanges } from "../../identity/status-changes.js";
+import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
+import { type AgentRow, type AgentStatus, changeAgentStatus, findAgent } from "../../store/agents/agents.js";
 import { CALLING_STATUSES } from "../../store/agents/calling-statuses.js";
-import type { Database } from "../../store/database.js";
 import { forgetAdoption, isAdopted } from "../../store/enrolment/adoptions.js";
 import { findOrganisation } from "../../store/enrolment/organisations.js";
 import { clearPendingTags, lockHostOfAgent } from "../../store/hosts/hosts.js";
@@ -22,15 +17,15 @@ import { mergeTags, readTags } from "../tags.js";
  *
  * @throws IngestError `operation_refused`
  */
-export async function approveAgent(database: Database, agentId: string): Promise<AgentRow> {
-  return database.transaction(async (tx) => {
+export async function approveAgent({ database, outbox }: PublishingDatabase, agentId: string): Promise<AgentRow> {
+  return outbox.transaction(database, async (tx, outgoing) => {
     // Rows are locked hosts before agents, everywhere.
     const host = await lockHostOfAgent(tx, agentId);
-    const agent = await changeAgentStatus(tx, agentId, { from: ["pending"], to: "active", approved: true });
+    const change = { from: ["pending"], to: "active", approved: true, reason: "approved by an operator" } as const;
+    const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "approved");
     await forgetAdoption(tx, agentId);
     const { organisationId } = agent;
-    await insertStatusHistory(tx, [{ agentId, organisationId, status: "active", reason: "approved by an operator" }]);
     await deletePendingCertSignings(tx, agentId);
     if (host !== undefined) {
       const organisation = await findOrganisation(tx, organisationId);
@@ -50,13 +45,17 @@ const REVOCABLE: readonly AgentStatus[] = ["pending", ...CALLING_STATUSES];
  *
  * @throws IngestError `operation_refused`
  */
-export async function rejectAgent(database: Database, agentId: string, reason: string): Promise<AgentRow> {
-  return database.transaction(async (tx) => {
-    await lockHostOfAgent(tx, agentId);
-    const agent = await changeAgentStatus(tx, agentId, { from: ["pending"], to: "revoked" });
+export async function rejectAgent(
+  { database, outbox }: PublishingDatabase,
+  agentId: string,
+  reason: string,
+): Promise<AgentRow> {
+  return outbox.transaction(database, async (tx, outgoing) => {
+    const host = await lockHostOfAgent(tx, agentId);
+    const change = { from: ["pending"], to: "revoked", reason } as const;
+    const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "rejected");
     if (!(await isAdopted(tx, agentId))) await revokeClientCertificates(tx, agentId, reason);
-    await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
     return agent;
   });
 }
@@ -66,15 +65,19 @@ export async function rejectAgent(database: Database, agentId: string, reason: s
  *
  * @throws IngestError `operation_refused`
  */
-export async function revokeAgent(database: Database, agentId: string, reason: string): Promise<AgentRow> {
-  return database.transaction(async (tx) => {
-    await lockHostOfAgent(tx, agentId);
-    const agent = await changeAgentStatus(tx, agentId, { from: REVOCABLE, to: "revoked" });
+export async function revokeAgent(
+  { database, outbox }: PublishingDatabase,
+  agentId: string,
+  reason: string,
+): Promise<AgentRow> {
+  return outbox.transaction(database, async (tx, outgoing) => {
+    const host = await lockHostOfAgent(tx, agentId);
+    const change = { from: REVOCABLE, to: "revoked", reason } as const;
+    const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "revoked");
     await forgetAdoption(tx, agentId);
     await deletePendingCertSignings(tx, agentId);
     await revokeClientCertificates(tx, agentId, reason);
-    await insertStatusHistory(tx, [{ agentId, organisationId: agent.organisationId, status: "revoked", reason }]);
     return agent;
   });
 }
@@ -85,15 +88,32 @@ export async function revokeAgent(database: Database, agentId: string, reason: s
  *
  * @throws IngestError `operation_refused`
  */
-export async function unrevokeAgent(database: Database, agentId: string): Promise<AgentRow> {
-  return database.transaction(async (tx) => {
-    await lockHostOfAgent(tx, agentId);
-    const agent = await changeAgentStatus(tx, agentId, { from: ["revoked"], to: "pending" });
+export async function unrevokeAgent({ database, outbox }: PublishingDatabase, agentId: string): Promise<AgentRow> {
+  return outbox.transaction(database, async (tx, outgoing) => {
+    const host = await lockHostOfAgent(tx, agentId);
+    const change = { from: ["revoked"], to: "pending", reason: "unrevoked by an operator" } as const;
+    const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "unrevoked");
-    const { organisationId } = agent;
-    await insertStatusHistory(tx, [{ agentId, organisationId, status: "pending", reason: "unrevoked by an operator" }]);
     return agent;
   });
+}
+
+/** Moves an agent to another state, with its line in the history; undefined when it is in none of the states. */
+async function changeStatus(
+  tx: Transaction,
+  outgoing: Outgoing,
+  { agentId, hostId }: { agentId: string; hostId: string | undefined },
+  change: { from: readonly AgentStatus[]; to: AgentStatus; approved?: boolean; reason: string },
+): Promise<AgentRow | undefined> {
+  const changed = await changeAgentStatus(tx, agentId, change);
+  if (changed === undefined) return undefined;
+  const { agent, before } = changed;
+  const { to, reason } = change;
+  const { organisationId } = agent;
+  await recordStatusChanges(tx, outgoing, [
+    { agentId, hostId: hostId ?? null, organisationId, from: before, to, reason },
+  ]);
+  return agent;
 }
 
 async function refusal(tx: Transaction, agentId: string, verb: string): Promise<IngestError> {

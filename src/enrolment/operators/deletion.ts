@@ -1,4 +1,6 @@
 import { IngestError } from "../../errors.js";
+import { createId } from "../../lib/ids.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import {
   deleteAgentRow,
   deleteHost,
@@ -7,7 +9,6 @@ import {
   lockHostsForDeletion,
 } from "../../store/agents/agent-deletion.js";
 import type { AgentRow } from "../../store/agents/agents.js";
-import type { Database } from "../../store/database.js";
 import { revokeClientCertificates } from "../../store/identity/client-certificates.js";
 
 /** Deleting months of metrics takes its time; locks are not waited for any longer than elsewhere. */
@@ -23,26 +24,43 @@ const REASON = "agent deleted by an operator";
  * @throws IngestError `operation_refused`
  */
 export async function deleteAgent(
-  database: Database,
+  { database, outbox }: PublishingDatabase,
   agentId: string,
   onProgress: (deletedMetrics: number) => void = () => {},
 ): Promise<AgentRow> {
-  return database.transaction(async (tx) => {
-    let deletedMetrics = 0;
-    const hosts = await lockHostsForDeletion(tx, agentId);
-    for (const host of hosts) {
-      for (let done = false; !done; onProgress(deletedMetrics)) {
-        const chunk = await deleteMetricsChunk(tx, host);
-        deletedMetrics += chunk.deleted;
-        done = chunk.done;
+  return outbox.transaction(
+    database,
+    async (tx, outgoing) => {
+      let deletedMetrics = 0;
+      const hosts = await lockHostsForDeletion(tx, agentId);
+      for (const host of hosts) {
+        for (let done = false; !done; onProgress(deletedMetrics)) {
+          const chunk = await deleteMetricsChunk(tx, host);
+          deletedMetrics += chunk.deleted;
+          done = chunk.done;
+        }
       }
-    }
-    // Hosts, agents, tags, as everywhere; and the agent after the metrics: until then it can be answered.
-    const agent = await lockAgentForDeletion(tx, agentId);
-    if (agent === undefined) throw new IngestError("operation_refused", `no agent has the id ${agentId}`);
-    for (const host of hosts) await deleteHost(tx, host);
-    await revokeClientCertificates(tx, agentId, REASON);
-    await deleteAgentRow(tx, agentId);
-    return agent;
-  }, LIMITS);
+      // Hosts, agents, tags, as everywhere; and the agent after the metrics: until then it can be answered.
+      const agent = await lockAgentForDeletion(tx, agentId);
+      if (agent === undefined) throw new IngestError("operation_refused", `no agent has the id ${agentId}`);
+      for (const host of hosts) await deleteHost(tx, host);
+      await revokeClientCertificates(tx, agentId, REASON);
+      await deleteAgentRow(tx, agentId);
+      // Its history is gone with it: the message has no line there.
+      outgoing.publish("agent.status", () => [
+        {
+          message_id: createId(),
+          agent_id: agentId,
+          host_id: hosts[0]?.id ?? null,
+          org_id: agent.organisationId,
+          from: agent.status,
+          to: "deleted",
+          reason: REASON,
+          at: new Date().toISOString(),
+        },
+      ]);
+      return agent;
+    },
+    LIMITS,
+  );
 }

@@ -159,18 +159,25 @@ export async function insertStatusHistory(
     .returning({ id: agentStatusHistory.id, createdAt: agentStatusHistory.createdAt });
 }
 
-/** Moves an agent from one of some states to another; undefined when it is in none of them. */
+/**
+ * Moves an agent from one of some states to another.
+ *
+ * @returns its row, and the state it was in; undefined when it is in none of them
+ */
 export async function changeAgentStatus(
   tx: Transaction,
   agentId: string,
   { from, to, approved = false }: { from: readonly AgentStatus[]; to: AgentStatus; approved?: boolean },
-): Promise<AgentRow | undefined> {
-  const [row] = await tx
+): Promise<{ agent: AgentRow; before: AgentStatus } | undefined> {
+  const isMovable = and(eq(agents.id, agentId), inArray(agents.status, [...from]), isNull(agents.deletedAt));
+  const [before] = await tx.select({ status: agents.status }).from(agents).where(isMovable).for("no key update");
+  if (before === undefined) return undefined;
+  const [agent] = await tx
     .update(agents)
     .set({ status: to, updatedAt: sql`now()`, ...(approved && { approvedAt: sql`now()` }) })
-    .where(and(eq(agents.id, agentId), inArray(agents.status, [...from]), isNull(agents.deletedAt)))
+    .where(eq(agents.id, agentId))
     .returning();
-  return row;
+  return agent && { agent, before: before.status as AgentStatus };
 }
 
 /** The agents that are not deleted, by hostname. */
