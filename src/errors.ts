@@ -93,3 +93,8 @@ export function agentNotFound(agentId: string): IngestError {
 export function agentNotAllowed(agentId: string, status: string): IngestError {
   return new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`, { agentId });
 }
+
+/** A newer stream of the same agent took the place of this one. */
+export function sessionDisplaced(): IngestError {
+  return new IngestError("session_displaced", "a newer stream of this agent took the place of this one");
+}

@@ -7,12 +7,14 @@ import type { SessionLivenessTiming } from "../server/session-liveness.js";
 import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
 import type { DatabaseHealthTiming } from "../store/connection/health.js";
 import type { WorkTiming } from "../work/open-work.js";
+import type { SessionsTiming } from "./open-sessions.js";
 
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
 export interface AppTiming {
   signingKeys?: Partial<SigningKeyRingTiming>;
   agentCa?: Partial<AgentCasTiming>;
   certificateMover?: Partial<CertificateMoverTiming>;
+  sessions?: SessionsTiming;
   work?: WorkTiming;
   databaseHealth?: Partial<DatabaseHealthTiming>;
   /** Of the connections of streams. */

@@ -1,11 +1,7 @@
 import type { Config } from "../config/config.js";
 import { CertificateMover } from "../heartbeat/certificate-mover.js";
 import { HeartbeatEvents } from "../heartbeat/events.js";
-import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
 import { IdentityWatch } from "../heartbeat/identity-watch.js";
-import { OfflineWriter } from "../heartbeat/offline-writer.js";
-import { SessionOpener } from "../heartbeat/session-opener.js";
-import { Sessions } from "../heartbeat/sessions.js";
 import { openAgentCas } from "../identity/agent-ca/agent-cas.js";
 import { Callers } from "../identity/caller.js";
 import { watchExpiry } from "../identity/expiry-watch.js";
@@ -33,14 +29,15 @@ import type { AppTiming } from "./app-timing.js";
 import { openDatabases } from "./open-databases.js";
 import { openEnrolment } from "./open-enrolment.js";
 import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
+import { openSessions } from "./open-sessions.js";
 
-/** How long agents may take to be told to reconnect and be marked offline. */
+/** How long agents may take to be told to reconnect. */
 const DRAIN_TIMEOUT_MS = 15_000;
 /** A running service. */
 export interface App {
   grpcPort: number;
   httpPort: number;
-  /** Ends every stream, marks its agent offline, and closes what was opened. A further call waits for the first. */
+  /** Ends every stream, so that its agent comes back elsewhere, and closes what was opened. A further call waits for the first. */
   close(): Promise<void>;
 }
 
@@ -124,11 +121,14 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   });
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
   const events = new HeartbeatEvents(logger);
-  const sessions = new Sessions({
-    opener: new SessionOpener({ database: streamDatabase, events, instanceId }),
-    writer: new HeartbeatWriter({ database: streamDatabase, outbox, events }),
-    offlineWriter: new OfflineWriter({ database: streamDatabase, outbox, events }),
+  const { sessions, appear, startDraining } = openSessions({
+    database: streamDatabase,
+    outbox,
     events,
+    instanceId,
+    config: config.sessions,
+    timing: timing.sessions,
+    lifetime,
   });
 
   const work = await lifetime.open(
@@ -152,7 +152,8 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
       if (change.kind === "agent") {
         identityWatch.checkAgent(change.agentId);
         certificateUpkeep.checkAgent(change.agentId);
-      } else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
+      } else if (change.kind === "session") identityWatch.checkAgent(change.agentId);
+      else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
       else if (change.kind === "agent CA") void agentCa.refresh();
       else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
     },
@@ -225,10 +226,11 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     keyEvents,
   );
   lifetime.register("expiry watch", stopExpiryWatch);
-  const drain = () => {
+  await appear(rpcListener.port);
+  const drain = async () => {
     // Agents that are told to go elsewhere must not come back here.
     rpcListener.stopAccepting();
-    return sessions.drain();
+    await Promise.allSettled([sessions.drain(), startDraining()]);
   };
   lifetime.register("heartbeat sessions", drain, { timeoutMs: DRAIN_TIMEOUT_MS });
 

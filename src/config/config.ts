@@ -36,6 +36,12 @@ export interface Config {
     /** Whether a token that approves by itself also approves that a new key takes a host over. */
     adoptAutoApprove: boolean;
   };
+  sessions: {
+    /** How long an agent may take to come back after its connection broke, in milliseconds. */
+    graceMs: number;
+    /** How long an agent may say nothing, and how long agents have to come back, in milliseconds. */
+    offlineAfterMs: number;
+  };
   /** Where messages are published; undefined: nowhere. */
   broker?: BrokerConfig;
   /** Most rows of messages that wait for the broker. */
@@ -95,6 +101,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         }),
         adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
       },
+      sessions: { graceMs: v.INGEST_OFFLINE_GRACE, offlineAfterMs: v.INGEST_OFFLINE_AFTER },
       ...(broker && { broker }),
       outboxMaxRows: v.INGEST_OUTBOX_MAX_ROWS,
       stopTimeoutMs: v.INGEST_STOP_TIMEOUT_SECONDS * 1000,

@@ -49,9 +49,25 @@ export class HeartbeatEvents {
     this.logger.warn({ ...rest, err: error }, "sessions could not be checked against the database");
   }
 
-  /** The end of a session could not be written; the agent stays online in the database. */
+  /** This instance could not tell the others that it runs; it goes on trying. */
+  presenceFailed(event: { error: unknown }): void {
+    this.logger.warn({ err: event.error }, "the other instances could not be told that this one runs");
+  }
+
+  /** The database went away, or came back. */
+  calmChanged({ isAway }: { isAway: boolean }): void {
+    if (isAway) this.logger.warn("nothing can be written, streams wait and nobody is marked offline");
+    else this.logger.info("the database can be written again, agents have their time to come back");
+  }
+
+  /** What ended instances left could not be looked for; it is looked for again. */
+  sweepFailed(event: { error: unknown }): void {
+    this.logger.warn({ err: event.error }, "sessions of instances that ended could not be looked for");
+  }
+
+  /** An agent that is gone could not be marked offline; it is tried again. */
   closeFailed(event: AgentRef & { error: unknown }): void {
     const { error, ...rest } = event;
-    this.logger.error({ ...rest, err: error }, "agent could not be marked offline");
+    this.logger.warn({ ...rest, err: error }, "agent could not be marked offline, trying again");
   }
 }

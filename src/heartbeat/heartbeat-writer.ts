@@ -1,9 +1,9 @@
-import { agentNotAllowed, agentNotFound } from "../errors.js";
+import { agentNotAllowed, agentNotFound, sessionDisplaced } from "../errors.js";
 import { recordStatusChanges } from "../identity/status-changes.js";
 import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import { mayCall } from "../store/agents/calling-statuses.js";
-import type { Database } from "../store/database.js";
+import { type Database, isOutage } from "../store/database.js";
 import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/sessions/heartbeats.js";
@@ -12,6 +12,7 @@ import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { toMetricsMessage } from "./metrics-message.js";
 import { findNetworkIds } from "./network-membership.js";
+import type { Calm } from "./presence/calm.js";
 
 const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;
@@ -22,11 +23,14 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 export class HeartbeatWriter {
   readonly #batcher: Batcher<HeartbeatRow, Written>;
 
-  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents }) {
-    const { database, outbox, events } = options;
+  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents; calm: Calm }) {
+    const { database, outbox, events, calm } = options;
     const writer = new SetWriter<HeartbeatRow, Written>({
       write: (rows) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, rows)),
-      onRetry: (retry) => events.writeRetried(retry),
+      onRetry: (retry) => {
+        if (isOutage(retry.error)) calm.reportTrouble();
+        events.writeRetried(retry);
+      },
     });
     this.#batcher = new Batcher({
       flush: async (rows) => {
@@ -47,7 +51,8 @@ export class HeartbeatWriter {
    * Stores a heartbeat.
    *
    * @param bytes about how much memory it holds
-   * @throws IngestError `agent_not_found`, `agent_not_allowed`, `not_storable`, `database_unavailable`
+   * @throws IngestError `agent_not_found`, `agent_not_allowed`, `session_displaced`,
+   * `not_storable`, `database_unavailable`
    */
   async write(row: HeartbeatRow, bytes: number): Promise<void> {
     await this.#batcher.add(row, bytes);
@@ -89,12 +94,14 @@ async function writeBatch(
   return outcomes;
 }
 
-function outcomeOf({ agentId }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
+function outcomeOf({ agentId, epoch }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
   if (found?.state === "busy") return { busy: true };
   if (found?.state !== "locked") {
     return { failed: agentNotFound(agentId) };
   }
   const { agentStatus } = found;
+  // What an old stream still brings must not show an agent online whose newer stream has ended.
+  if (found.epoch > epoch) return { failed: sessionDisplaced() };
   return mayCall(agentStatus)
     ? { done: { cameBack: agentStatus === "offline" } }
     : { failed: agentNotAllowed(agentId, agentStatus) };

@@ -1,3 +1,4 @@
+import { sessionDisplaced } from "../errors.js";
 import { findObjection } from "../identity/standing.js";
 import type { Queryable } from "../store/database.js";
 import { findDoubtfulSessions } from "../store/sessions/session-validity.js";
@@ -17,8 +18,8 @@ export interface IdentityWatchOptions {
 }
 
 /**
- * Ends the sessions of agents that may not hold them any more: revoked, set back to pending, deleted, or with another
- * key or a revoked certificate. At once when a change is notified; a notification that was missed costs until the next
+ * Ends the sessions of agents that may not hold them any more: revoked, set back to pending, deleted, with another key or
+ * a revoked certificate, or with a newer session on another instance. At once when a change is notified; a notification that was missed costs until the next
  * scan. Either way what is on record is read, in one statement for all sessions concerned; while it runs, the next ones
  * gather.
  */
@@ -62,10 +63,11 @@ export class IdentityWatch {
           this.options.db,
           sessions.map((session) => session.credentials),
         );
-        for (const { index, ...standing } of found) {
+        for (const { index, isDisplaced, ...standing } of found) {
           const session = sessions[index];
           const objection = session && findObjection(session.key.agentId, standing);
           if (objection !== undefined) session?.end(objection);
+          else if (isDisplaced) session?.end(sessionDisplaced());
         }
       } catch (error) {
         // The next scan looks at all of them again.

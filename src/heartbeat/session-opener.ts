@@ -2,7 +2,7 @@ import { agentNotFound } from "../errors.js";
 import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import { groupLookups } from "../lib/async/group-lookups.js";
 import { type Database, toDatabaseError } from "../store/database.js";
-import { openAgentSessions } from "../store/sessions/agent-sessions.js";
+import { openAgentSessions, type SessionOpening } from "../store/sessions/agent-sessions.js";
 import {
   type DoubtfulSession,
   findDoubtfulSessions,
@@ -17,6 +17,13 @@ const PACE_MS = 20;
 /** A deadlock is over at once; who cannot be let in for longer is told to come back. */
 const RETRY_FOR_MS = 2_000;
 
+/** What a session starts with. */
+export interface OpenedSession {
+  epoch: number;
+  /** The agent's interval as earlier sessions learned it; null when they did not. */
+  intervalMs: number | null;
+}
+
 /** What a {@link SessionOpener} needs. */
 export interface SessionOpenerOptions {
   database: Database;
@@ -28,7 +35,7 @@ export interface SessionOpenerOptions {
 /** Opens sessions, all that open at the moment together: one statement looks at them, one gives them their epochs. */
 export class SessionOpener {
   readonly #findDoubt: (credentials: SessionCredentials) => Promise<DoubtfulSession | undefined>;
-  readonly #epochs: Batcher<string, number>;
+  readonly #openings: Batcher<SessionOpening, OpenedSession>;
 
   constructor({ database, events, instanceId }: SessionOpenerOptions) {
     this.#findDoubt = groupLookups(async (credentials) => {
@@ -37,19 +44,19 @@ export class SessionOpener {
       );
       return credentials.map((_, index) => found.get(index));
     }, PACE_MS);
-    const writer = new SetWriter<string, number>({
-      write: async (agentIds) => {
-        const opened = await openAgentSessions(database.db, { agentIds, instanceId });
-        return opened.map((result, index): BatchOutcome<number> => {
+    const writer = new SetWriter<SessionOpening, OpenedSession>({
+      write: async (openings) => {
+        const opened = await openAgentSessions(database.db, { sessions: openings, instanceId });
+        return opened.map((result, index): BatchOutcome<OpenedSession> => {
           if (result === "busy") return { busy: true };
-          return result === "gone" ? { failed: agentNotFound(agentIds[index] ?? "") } : { done: result.epoch };
+          return result === "gone" ? { failed: agentNotFound(openings[index]?.agentId ?? "") } : { done: result };
         });
       },
       onRetry: (retry) => events.writeRetried(retry),
       retryForMs: RETRY_FOR_MS,
     });
-    this.#epochs = new Batcher({
-      flush: (agentIds) => writer.write(agentIds),
+    this.#openings = new Batcher({
+      flush: (openings) => writer.write(openings),
       maxItems: MAX_BATCH_ROWS,
       paceMs: PACE_MS,
     });
@@ -71,7 +78,7 @@ export class SessionOpener {
    *
    * @throws IngestError `agent_not_found`, `database_unavailable`
    */
-  takeEpoch(agentId: string): Promise<number> {
-    return this.#epochs.add(agentId);
+  open(opening: SessionOpening): Promise<OpenedSession> {
+    return this.#openings.add(opening);
   }
 }

@@ -10,6 +10,8 @@ export interface SessionStream {
   acknowledge(): Promise<void>;
   /** Aborted when the stream is over, whoever ended it, and whatever is under way. */
   readonly over: AbortSignal;
+  /** Whether it is over because the agent took the call back, on a connection that goes on. */
+  isCancelled(): boolean;
   /** Ends the stream without a word, and whatever is still to be written; nothing happens to one that is over. */
   reset(): void;
 }

@@ -10,7 +10,8 @@ import type { SessionCredentials } from "../store/sessions/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";
-import type { OfflineWriter } from "./offline-writer.js";
+import type { Departures } from "./presence/departures.js";
+import { type Patience, type StreamOutcome, streamEndOf } from "./presence/stream-end.js";
 import type { SessionOpener } from "./session-opener.js";
 import type { SessionStream } from "./session-stream.js";
 
@@ -28,10 +29,19 @@ const END_TIMEOUT_MS = 1_000;
 export interface SessionDependencies {
   opener: SessionOpener;
   writer: HeartbeatWriter;
-  offlineWriter: OfflineWriter;
+  departures: Departures;
+  patience: Patience;
   events: HeartbeatEvents;
   /** The time of receipt; the clock's unless told. */
   now?: () => Date;
+}
+
+/** Who holds the sessions of an instance. */
+export interface SessionHolder {
+  /** The session has its epoch. */
+  opened(session: Session): void;
+  /** Whether its agent has no newer session here. */
+  isCurrent(session: Session): boolean;
 }
 
 /**
@@ -40,7 +50,6 @@ export interface SessionDependencies {
  */
 export class Session {
   readonly certificate: CertificateReference;
-  readonly credentials: SessionCredentials;
   readonly #startedAt = performance.now();
   readonly #interruption = new Interruption();
   #epoch = 0;
@@ -62,12 +71,15 @@ export class Session {
     private readonly remoteAddress: string,
     private readonly stream: SessionStream,
     private readonly dependencies: SessionDependencies,
-    /** Told when the session has its epoch. */
-    private readonly onOpened: () => void,
+    private readonly holder: SessionHolder,
   ) {
-    const { agentId, organisationId, hostId, publicKey, certificate } = caller;
-    this.certificate = certificate;
-    this.credentials = { agentId, organisationId, hostId, publicKey, serial: certificate.serial };
+    this.certificate = caller.certificate;
+  }
+
+  /** What it was opened with, to be compared with what is on record. */
+  get credentials(): SessionCredentials {
+    const { agentId, organisationId, hostId, publicKey, certificate } = this.caller;
+    return { agentId, organisationId, hostId, publicKey, serial: certificate.serial, epoch: this.#epoch };
   }
 
   /** Its epoch is 0 until it has one. */
@@ -99,16 +111,23 @@ export class Session {
    */
   async run(): Promise<void> {
     const { over } = this.stream;
-    const onOver = () => this.#interruption.interrupt(over.reason);
+    const outcome: StreamOutcome = { isCancelled: false };
+    const onOver = () => {
+      outcome.isCancelled = this.stream.isCancelled();
+      this.#interruption.interrupt(over.reason);
+    };
     over.addEventListener("abort", onOver, { once: true });
     try {
       if (over.aborted) onOver();
       await this.#serve();
       // Who ends its stream in order is told that it ended when it shows.
-      await this.#interruption.wait(() => this.#close());
+      await this.#interruption.wait(() => this.#close(outcome));
+    } catch (error) {
+      outcome.error = error;
+      throw error;
     } finally {
       over.removeEventListener("abort", onOver);
-      void this.#close();
+      void this.#close(outcome);
       setTimeout(() => this.stream.reset(), END_TIMEOUT_MS).unref();
     }
   }
@@ -116,7 +135,7 @@ export class Session {
   async #serve(): Promise<void> {
     const first = await this.#read();
     if (first === undefined) return;
-    await this.#open();
+    await this.#open(first);
     for (let next: RawHeartbeatReport | undefined = first; next !== undefined; next = await this.#read()) {
       const report = next;
       await this.#interruption.wait(() => this.#store(this.#record(report)));
@@ -139,19 +158,21 @@ export class Session {
     setTimeout(() => this.end(error), END_TIMEOUT_MS).unref();
   }
 
-  async #open(): Promise<void> {
+  async #open(first: RawHeartbeatReport): Promise<void> {
+    const { remoteAddress } = this;
     const { agentId, hostname } = this.caller;
     const { opener, events } = this.dependencies;
+    const { uptimeSeconds } = clampHeartbeatReport(first);
     // The caller was identified before its first message, and who changes the record finds the session only now.
     const doubt = await this.#interruption.wait(() => opener.findDoubt(this.credentials));
     const objection = doubt && findObjection(agentId, doubt);
     if (objection !== undefined) throw objection;
     await this.#interruption.wait(() =>
       this.#store(
-        opener.takeEpoch(agentId).then((epoch) => {
+        opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch }) => {
           this.#epoch = epoch;
-          events.sessionOpened({ ...this.key, hostname, remoteAddress: this.remoteAddress });
-          this.onOpened();
+          events.sessionOpened({ ...this.key, hostname, remoteAddress });
+          this.holder.opened(this);
         }),
       ),
     );
@@ -179,21 +200,20 @@ export class Session {
     this.#heartbeats += 1;
   }
 
-  #close(): Promise<void> {
-    this.#closing ??= this.#storeEnd();
+  #close(outcome: StreamOutcome): Promise<void> {
+    this.#closing ??= this.#storeEnd(outcome);
     return this.#closing;
   }
 
-  /** Marks the agent offline if this is its current session. */
-  async #storeEnd(): Promise<void> {
-    const { offlineWriter, events } = this.dependencies;
+  /** Sees to it that the agent is marked offline if this stays its current session. */
+  async #storeEnd(outcome: StreamOutcome): Promise<void> {
+    const { departures, patience, events } = this.dependencies;
     await this.#storing.catch(() => {});
     try {
       if (this.#epoch === 0) return;
       events.sessionClosed({ ...this.key, durationMs: Math.round(this.ageMs), heartbeats: this.#heartbeats });
-      await offlineWriter.write(this.key);
-    } catch (error) {
-      events.closeFailed({ ...this.key, error });
+      const end = streamEndOf(outcome, patience);
+      if (end !== undefined) await departures.depart(this.key, end, () => !this.holder.isCurrent(this));
     } finally {
       this.#settleClosed();
     }

@@ -1,6 +1,6 @@
-import { IngestError } from "../errors.js";
+import { IngestError, sessionDisplaced } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
-import { Session, type SessionDependencies } from "./session.js";
+import { Session, type SessionDependencies, type SessionHolder } from "./session.js";
 import type { SessionStream } from "./session-stream.js";
 
 /** The heartbeat sessions this instance holds: at most one live one per agent. */
@@ -9,6 +9,10 @@ export class Sessions {
   readonly #open = new Set<Session>();
   /** Of each agent the one with the highest epoch. */
   readonly #current = new Map<string, Session>();
+  readonly #holder: SessionHolder = {
+    opened: (session) => this.#displace(session),
+    isCurrent: (session) => this.#current.get(session.key.agentId) === session,
+  };
   #draining = false;
 
   constructor(private readonly dependencies: SessionDependencies) {}
@@ -22,7 +26,7 @@ export class Sessions {
    */
   async hold(caller: Caller, remoteAddress: string, stream: SessionStream): Promise<void> {
     if (this.#draining) throw drainingError();
-    const session = new Session(caller, remoteAddress, stream, this.dependencies, () => this.#displace(session));
+    const session = new Session(caller, remoteAddress, stream, this.dependencies, this.#holder);
     this.#open.add(session);
     void session.closed.then(() => this.#forget(session));
     await session.run();
@@ -33,9 +37,13 @@ export class Sessions {
     return this.#open;
   }
 
-  /** Ends every stream, and resolves when their agents are marked offline. */
+  /**
+   * Ends every stream. Its agents are told to come back, which is another instance's doing, and nobody is marked offline
+   * for it: resolves when all that was under way is stored.
+   */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.dependencies.departures.leaveToOthers();
     const open = [...this.#open];
     for (const session of open) session.finish(drainingError());
     await Promise.all(open.map((session) => session.closed));
@@ -46,10 +54,10 @@ export class Sessions {
     const { agentId, epoch } = session.key;
     const other = this.#current.get(agentId);
     if (other !== undefined && other.key.epoch > epoch) {
-      session.end(displacedError());
+      session.end(sessionDisplaced());
     } else {
       this.#current.set(agentId, session);
-      other?.end(displacedError());
+      other?.end(sessionDisplaced());
     }
   }
 
@@ -61,8 +69,4 @@ export class Sessions {
 
 function drainingError(): IngestError {
   return new IngestError("draining", "this instance is shutting down; connect again");
-}
-
-function displacedError(): IngestError {
-  return new IngestError("session_displaced", "a newer stream of this agent took the place of this one");
 }

@@ -9,11 +9,13 @@ export interface Peer {
   certificateDer: Uint8Array | undefined;
   /** Ends the stream of this call at once, and what is still to be written; nothing happens to one that is over. */
   reset(): void;
+  /** Whether the call, which is over, was taken back by its caller, on a connection that goes on. */
+  isCancelled(): boolean;
 }
 
 /** The peer of a call. */
 export const peerKey = createContextKey<Peer>(
-  { address: "", certificateDer: undefined, reset: () => {} },
+  { address: "", certificateDer: undefined, reset: () => {}, isCancelled: () => false },
   { description: "peer" },
 );
 

@@ -42,7 +42,7 @@ export function createHeartbeatHandler(
     { values, signal }: HandlerContext,
   ): AsyncGenerator<HeartbeatResponse> {
     const caller = requireCaller(values);
-    const { address, reset } = values.get(peerKey);
+    const { address, reset, isCancelled } = values.get(peerKey);
     const incoming = new HeartbeatReader(requests, caller, options);
     const responses = new Handover<HeartbeatResponse>();
     let work: WorkSession | undefined;
@@ -52,7 +52,7 @@ export function createHeartbeatHandler(
       await work.report(toRawAgentMessage(incoming.last));
       await responses.put(create(HeartbeatResponseSchema, { ok: true }));
     };
-    const stream = { read: () => incoming.read(), acknowledge, over: signal, reset };
+    const stream = { read: () => incoming.read(), acknowledge, over: signal, reset, isCancelled };
     options.sessions
       .hold(caller, address, stream)
       .finally(() => work?.close())

@@ -120,6 +120,17 @@ export function isTransient(error: unknown): boolean {
   return TRANSIENT.test(code);
 }
 
+/**
+ * Whether a failure, or what it came of, shows that nobody could write for a while: the database was away, or did not
+ * answer in time. Unlike two that were in each other's way.
+ */
+export function isOutage(error: unknown): boolean {
+  if (causesOf(error).some((e) => e instanceof ConnectionError)) return true;
+  const code = sqlStateOf(error);
+  return code === undefined ? isConnectionError(error) : OUTAGE.test(code);
+}
+
+const OUTAGE = /^(08|53|57|58|25006)/;
 const READ_ONLY = "25006";
 const TRANSIENT = new RegExp(`^(08|53|57P|40|${READ_ONLY}|25P03|55000|55P03|57014|58)`);
 const FOREIGN_KEY_VIOLATION = "23503";

@@ -9,7 +9,7 @@ import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { connectTo, createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, openLiveStream } from "../support/field-agent.js";
+import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { startProcess, type TestProcess } from "../support/process.js";
 import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../support/service.js";
 import { startSilentServer } from "../support/silent-server.js";
@@ -67,15 +67,22 @@ t.test("a stop that hangs is bounded as a whole, and a second signal ends it at 
     await process.saw(/"ready"/);
     const address = `localhost:${/"grpcPort":(\d+)/.exec(process.output())?.[1]}`;
     const service = { address, ca } as TestService;
-    const stream = await openLiveStream(service, await enrol(service, token));
+    const agent = await enrol(service, token);
+    const stream = await openLiveStream(service, agent);
     t.teardown(() => stream.destroy());
-    return process;
+    return { process, stream, agent };
   };
-  const [bounded, patient] = [await start("1"), await start("3600")];
+  const services = [await start("1"), await start("3600")] as const;
+  const [bounded, patient] = [services[0].process, services[1].process];
   const holder = await connectTo(t, database.url);
   await holder.query("begin");
-  // Nobody can be marked offline.
+  // What was read cannot be stored, and is not given up for the stop.
   await holder.query("lock table agents, hosts in access exclusive mode");
+  for (const { stream, agent } of services) stream.send(heartbeat(agent.agentId));
+  await eventually(
+    () => database.query("select from pg_stat_activity where query like '%locked_hosts%' and wait_event_type = 'Lock'"),
+    ({ length }) => length >= services.length,
+  );
 
   bounded.kill("SIGTERM");
   await endsWithin(t, bounded, 1, "the deadline");

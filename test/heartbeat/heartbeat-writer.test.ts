@@ -1,6 +1,7 @@
 import t, { type Test } from "tap";
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { Calm } from "../../dist/heartbeat/presence/calm.js";
 import { createId } from "../../dist/lib/ids.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
@@ -15,7 +16,9 @@ async function setUp(t: Test, agents: number) {
   const database = openDatabase({ url: test.url, maxConnections: 2 });
   t.teardown(() => database.close());
   const { logger, lines } = createTestLog();
-  const writer = new HeartbeatWriter({ database, outbox: createClosedOutbox(), events: new HeartbeatEvents(logger) });
+  const events = new HeartbeatEvents(logger);
+  const calm = new Calm({ comeBackMs: 60_000 });
+  const writer = new HeartbeatWriter({ database, outbox: createClosedOutbox(), events, calm });
   let batches = 0;
   const transaction = database.transaction;
   database.transaction = (work) => {

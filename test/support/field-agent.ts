@@ -207,7 +207,7 @@ export interface TestStream {
   /** How the stream ended. */
   ended: Promise<grpc.StatusObject>;
   end(): void;
-  /** Cuts the connection. */
+  /** Takes the call back, as a released agent does when it stops. */
   destroy(): void;
 }
 

@@ -60,6 +60,8 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
     ...serviceEnvironment(directory, database.url),
     INGEST_GRPC_PORT: String(grpcPort),
     INGEST_LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? "silent",
+    // A test that cuts a stream sees its agent offline at once.
+    INGEST_OFFLINE_GRACE: "0s",
     ...options.env,
   };
   const parsed = parseConfig(env);

@@ -1,7 +1,10 @@
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import type { RawHeartbeatReport } from "../../dist/heartbeat/heartbeat-report.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
-import { OfflineWriter } from "../../dist/heartbeat/offline-writer.js";
+import { Calm } from "../../dist/heartbeat/presence/calm.js";
+import { Departures } from "../../dist/heartbeat/presence/departures.js";
+import { OfflineWriter } from "../../dist/heartbeat/presence/offline-writer.js";
+import type { Patience } from "../../dist/heartbeat/presence/stream-end.js";
 import { SessionOpener } from "../../dist/heartbeat/session-opener.js";
 import type { SessionStream } from "../../dist/heartbeat/session-stream.js";
 import { Sessions } from "../../dist/heartbeat/sessions.js";
@@ -14,6 +17,7 @@ import { createTestLog, type LogLine } from "./log.js";
 /** The sessions of an instance without listeners, and what it logged. */
 export interface TestSessions {
   sessions: Sessions;
+  calm: Calm;
   lines: LogLine[];
   /** Holds a session over a stream of the test's; a test need not look at how it ends. */
   hold(caller: Caller, stream: SessionStream): Promise<void>;
@@ -22,19 +26,23 @@ export interface TestSessions {
 export interface TestSessionsOptions {
   instanceId?: string;
   now?: () => Date;
+  patience?: Partial<Patience>;
 }
 
 export function createTestSessions(
   database: Database,
-  { instanceId = "instance-1", now }: TestSessionsOptions = {},
+  { instanceId = "instance-1", now, ...options }: TestSessionsOptions = {},
 ): TestSessions {
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
   const outbox = createClosedOutbox();
+  const patience = { graceMs: 0, offlineAfterMs: 60_000, ...options.patience };
+  const calm = new Calm({ comeBackMs: patience.offlineAfterMs });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events }),
-    offlineWriter: new OfflineWriter({ database, outbox, events }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm }),
+    departures: new Departures({ offlineWriter: new OfflineWriter({ database, outbox, events }), calm, events }),
+    patience,
     events,
     ...(now && { now }),
   });
@@ -43,7 +51,7 @@ export function createTestSessions(
     held.catch(() => {});
     return held;
   };
-  return { sessions, lines, hold };
+  return { sessions, calm, lines, hold };
 }
 
 /** A caller that was identified, of an agent that {@link insertAgentRows} made. */
@@ -106,6 +114,10 @@ export class TestSessionStream implements SessionStream {
   end(): void {
     this.#reports.push(undefined);
     this.#wake();
+  }
+
+  isCancelled(): boolean {
+    return false;
   }
 
   /** Cuts the connection. */

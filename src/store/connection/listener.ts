@@ -12,6 +12,8 @@ const POLICY = { purpose: "listener", statementTimeoutMs: 4_000 };
 /** What somebody changed, as far as a notification tells. */
 export type Change =
   | { kind: "agent"; agentId: string }
+  /** The agent opened a session on another instance than the one that held its last. */
+  | { kind: "session"; agentId: string }
   | { kind: "certificate"; serial: string }
   | { kind: "agent CA" }
   /** Of a host. */
@@ -93,7 +95,7 @@ function parseChange(payload: string): Change | undefined {
   if (payload === "agent_cas") return { kind: "agent CA" };
   if (payload === "work") return { kind: "work" };
   const [, kind, id = ""] = /^([a-z]+):(.*)$/s.exec(payload) ?? [];
-  if (kind === "agent") return { kind, agentId: id };
+  if (kind === "agent" || kind === "session") return { kind, agentId: id };
   if (kind === "certificate") return { kind, serial: id };
   if (kind === "checks" || kind === "queries") return { kind, hostId: id };
   return kind === "run" ? { kind, runId: id } : undefined;

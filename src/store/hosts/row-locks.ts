@@ -3,7 +3,13 @@ import type { Transaction } from "../transaction.js";
 
 /** What {@link lockHostsAndAgents} found of one host and its agent. */
 export type LockedAgent =
-  | { state: "locked"; agentStatus: string; ipAddresses: string[] | null }
+  | {
+      state: "locked";
+      agentStatus: string;
+      ipAddresses: string[] | null;
+      /** Of the agent's newest session; 0 when it never had one. */
+      epoch: number;
+    }
   /** Somebody else holds one of the two rows; try again later. */
   | { state: "busy" }
   /** One of the two is deleted. */
@@ -13,6 +19,10 @@ export type LockedAgent =
  * Locks hosts, then their agents, each in the order of their ids, until the transaction ends. Rows that somebody
  * holds are passed over, never waited for: the web app holds a host for as long as it takes to delete months of
  * metrics, and a batch must not stand still for it.
+ *
+ * This is the one order everywhere: hosts, then agents, then what refers to them, `ingest.agent_sessions` first; rows of
+ * one table by the id of the host or agent. Whoever takes them in another order ends in a deadlock with a heartbeat, an
+ * opening (agents, sessions) or a deletion by the web app (host, history, agent, and by cascade the session).
  *
  * @returns what was found, by agent id
  */
@@ -28,6 +38,7 @@ export async function lockHostsAndAgents(
     locked: boolean;
     status: string;
     ip_addresses: string[] | null;
+    epoch: string | null;
   }>(sql`
     with wanted as (
       select distinct * from unnest(${hostIds}::text[], ${agentIds}::text[]) as w(host_id, agent_id)
@@ -48,17 +59,19 @@ export async function lockHostsAndAgents(
            h.id is not null and a.id is not null as present,
            lh.id is not null and la.id is not null as locked,
            la.status,
-           lh.ip_addresses
+           lh.ip_addresses,
+           s.epoch
     from wanted w
     left join hosts h on h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
     left join agents a on a.id = w.agent_id and a.deleted_at is null
     left join locked_hosts lh on lh.id = w.host_id and lh.agent_id = w.agent_id
-    left join locked_agents la on la.id = w.agent_id`);
+    left join locked_agents la on la.id = w.agent_id
+    left join ingest.agent_sessions s on s.agent_id = w.agent_id`);
   return new Map(
     rows.map((row): [string, LockedAgent] => {
-      if (row.locked)
-        return [row.agent_id, { state: "locked", agentStatus: row.status, ipAddresses: row.ip_addresses }];
-      return [row.agent_id, { state: row.present ? "busy" : "gone" }];
+      if (!row.locked) return [row.agent_id, { state: row.present ? "busy" : "gone" }];
+      const { status: agentStatus, ip_addresses: ipAddresses } = row;
+      return [row.agent_id, { state: "locked", agentStatus, ipAddresses, epoch: Number(row.epoch ?? 0) }];
     }),
   );
 }

@@ -1,0 +1,87 @@
+import { hostname } from "node:os";
+import type { Config } from "../config/config.js";
+import type { HeartbeatEvents } from "../heartbeat/events.js";
+import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
+import { AbandonedSweep } from "../heartbeat/presence/abandoned-sweep.js";
+import { Calm } from "../heartbeat/presence/calm.js";
+import { Departures } from "../heartbeat/presence/departures.js";
+import { InstancePresence, type InstancePresenceTiming } from "../heartbeat/presence/instance-presence.js";
+import { OfflineWriter } from "../heartbeat/presence/offline-writer.js";
+import { SessionOpener } from "../heartbeat/session-opener.js";
+import { Sessions } from "../heartbeat/sessions.js";
+import type { Lifetime } from "../lib/lifetime.js";
+import { VERSION } from "../observe/version.js";
+import type { Outbox } from "../outbox/outbox.js";
+import type { Database } from "../store/database.js";
+
+/** How often sessions are looked at, in milliseconds; what is left out is as production needs it. */
+export interface SessionsTiming extends Partial<InstancePresenceTiming> {
+  /** Between two looks for sessions that no instance holds. */
+  sweepMs?: number;
+}
+
+/** What holds the sessions of an instance. */
+export interface OpenSessions {
+  sessions: Sessions;
+  /** Shows the other instances that this one takes agents, on this port, and looks after what others left. */
+  appear(grpcPort: number): Promise<void>;
+  /** Says that it takes none any more. */
+  startDraining(): Promise<void>;
+}
+
+/** Wires what holds sessions and says who is online. */
+export function openSessions({
+  database,
+  outbox,
+  events,
+  instanceId,
+  config,
+  timing,
+  lifetime,
+}: {
+  database: Database;
+  outbox: Outbox;
+  events: HeartbeatEvents;
+  instanceId: string;
+  config: Config["sessions"];
+  timing: SessionsTiming | undefined;
+  lifetime: Lifetime;
+}): OpenSessions {
+  const { offlineAfterMs } = config;
+  const { db } = database;
+  const calm = new Calm({ comeBackMs: offlineAfterMs, onChange: (change) => events.calmChanged(change) });
+  const offlineWriter = new OfflineWriter({ database, outbox, events });
+  const sessions = new Sessions({
+    opener: new SessionOpener({ database, events, instanceId }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm }),
+    departures: new Departures({ offlineWriter, calm, events }),
+    patience: config,
+    events,
+  });
+  let presence: InstancePresence | undefined;
+  const appear = async (grpcPort: number) => {
+    const address = `${hostname()}:${grpcPort}`;
+    presence = await lifetime.open(
+      "instance",
+      () =>
+        InstancePresence.open({
+          db,
+          instance: { id: instanceId, version: VERSION, address },
+          calm,
+          events,
+          timing,
+        }),
+      (opened) => opened.stop(),
+    );
+    const sweep = new AbandonedSweep({
+      db,
+      offlineWriter,
+      calm,
+      events,
+      silentForMs: offlineAfterMs,
+      sweepMs: timing?.sweepMs,
+    });
+    lifetime.register("sweep of abandoned sessions", () => sweep.stop());
+  };
+  return { sessions, appear, startDraining: async () => presence?.startDraining() };
+}

@@ -1,0 +1,61 @@
+import type { Queryable } from "../../store/database.js";
+import { adoptForeignSessions, findAbandonedSessions } from "../../store/sessions/session-ends.js";
+import type { HeartbeatEvents } from "../events.js";
+import type { Calm } from "./calm.js";
+import type { OfflineWriter } from "./offline-writer.js";
+
+/** What an {@link AbandonedSweep} needs. */
+export interface AbandonedSweepOptions {
+  db: Queryable;
+  offlineWriter: OfflineWriter;
+  calm: Calm;
+  events: HeartbeatEvents;
+  /** How long an agent may say nothing, in milliseconds. */
+  silentForMs: number;
+  /** Between two looks, in milliseconds; 10 seconds unless told otherwise. */
+  sweepMs?: number | undefined;
+}
+
+const SWEEP_MS = 10_000;
+const INSTANCE_GONE = "its instance ended, and it did not come back";
+
+/**
+ * Marks agents offline whose session no instance holds any more: it was killed, lost the database, or told them to come
+ * back elsewhere and they did not. Their own silence has to confirm it; and neither after this instance's start nor
+ * after the database was away is anybody swept before all had the time to come back.
+ */
+export class AbandonedSweep {
+  readonly #startedAt = performance.now();
+  readonly #timer: NodeJS.Timeout;
+  #sweeping = false;
+  #hasAdopted = false;
+
+  constructor(private readonly options: AbandonedSweepOptions) {
+    this.#timer = setInterval(() => void this.#sweep(), options.sweepMs ?? SWEEP_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #sweep(): Promise<void> {
+    const { db, offlineWriter, calm, events, silentForMs } = this.options;
+    const quietMs = performance.now() - Math.max(this.#startedAt, calm.since);
+    if (this.#sweeping || quietMs < silentForMs) return;
+    this.#sweeping = true;
+    try {
+      if (!this.#hasAdopted) await adoptForeignSessions(db);
+      this.#hasAdopted = true;
+      const found = await findAbandonedSessions(db, { silentForMs });
+      const reason = INSTANCE_GONE;
+      await Promise.all(
+        found.map((session) => offlineWriter.write({ ...session, reason, silentForMs, staysOpen: false })),
+      );
+    } catch (error) {
+      events.sweepFailed({ error });
+    } finally {
+      this.#sweeping = false;
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import { isOutage } from "../../store/database.js";
+import type { SessionKey } from "../../store/sessions/agent-sessions.js";
+import type { HeartbeatEvents } from "../events.js";
+import type { Calm } from "./calm.js";
+import type { OfflineWriter } from "./offline-writer.js";
+
+/** Between two looks at whether the database is back. */
+const LOOK_AGAIN_MS = 1_000;
+/** Between two tries where the database refuses to be written. */
+const TRY_AGAIN_MS = 1_000;
+
+/** What {@link Departures} need. */
+export interface DeparturesOptions {
+  offlineWriter: OfflineWriter;
+  calm: Calm;
+  events: HeartbeatEvents;
+}
+
+/** How the stream of an agent ended. */
+export interface StreamEnd {
+  /** How long the agent may take to come back, in milliseconds. */
+  graceMs: number;
+  reason: string;
+}
+
+/**
+ * Agents whose stream ended: each is marked offline once it had its time to come back, if the session is still its
+ * current one then. Nothing is written for one that came back.
+ */
+export class Departures {
+  readonly #leaving = new AbortController();
+
+  constructor(private readonly options: DeparturesOptions) {}
+
+  /**
+   * Resolves when the agent is marked offline, came back, or is left to other instances.
+   *
+   * @param isBack whether the agent opened a newer session here
+   */
+  async depart(key: SessionKey, { graceMs, reason }: StreamEnd, isBack: () => boolean): Promise<void> {
+    const { offlineWriter, calm, events } = this.options;
+    const goneSince = performance.now();
+    let notBefore = goneSince + graceMs;
+    for (;;) {
+      const waitMs = Math.max(notBefore, calm.earliestFor(goneSince)) - performance.now();
+      if (waitMs > 0) {
+        await this.#pause(Math.min(waitMs, calm.isAway ? LOOK_AGAIN_MS : Number.POSITIVE_INFINITY));
+        if (this.#leaving.signal.aborted) return;
+        continue;
+      }
+      if (isBack()) return;
+      try {
+        await offlineWriter.write({ ...key, reason, silentForMs: null, staysOpen: false });
+        return;
+      } catch (error) {
+        if (isOutage(error)) calm.reportTrouble();
+        else events.closeFailed({ ...key, error });
+        if (this.#leaving.signal.aborted) return;
+        notBefore = performance.now() + TRY_AGAIN_MS;
+      }
+    }
+  }
+
+  /** Waits for nobody any more: who does not come back elsewhere is found by the other instances. */
+  leaveToOthers(): void {
+    this.#leaving.abort();
+  }
+
+  #pause(durationMs: number): Promise<void> {
+    const { signal } = this.#leaving;
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const onAbort = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      }, durationMs);
+      timer.unref();
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+}
