@@ -2,6 +2,7 @@ import { groupLookups } from "../../lib/async/group-lookups.js";
 import type { Queryable } from "../../store/database.js";
 import { type FoundToken, findEnrolmentTokens, type UsableToken } from "../../store/enrolment/enrolment-tokens.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";
+import { UnknownTokenCeiling } from "./unknown-token-ceiling.js";
 
 /** Why an enrolment token cannot be used: for the operator, never for the caller. */
 export type TokenProblem = "unknown" | "expired" | "exhausted" | "revoked";
@@ -10,7 +11,10 @@ export type TokenProblem = "unknown" | "expired" | "exhausted" | "revoked";
 export class TokenCheck {
   readonly #find: (tokenHash: string) => Promise<FoundToken | undefined>;
 
-  constructor(db: Queryable) {
+  constructor(
+    db: Queryable,
+    private readonly ceiling = new UnknownTokenCeiling(),
+  ) {
     this.#find = groupLookups((tokenHashes) => findEnrolmentTokens(db, tokenHashes));
   }
 
@@ -21,9 +25,16 @@ export class TokenCheck {
     return found?.usable ? found : undefined;
   }
 
-  /** The enrolment token, or why it cannot be used at the moment. */
+  /**
+   * The enrolment token of a new key, or why it cannot be used at the moment.
+   *
+   * @throws IngestError `too_many_refusals` while too many are unknown
+   */
   async find(orgToken: string): Promise<{ token: UsableToken } | { problem: TokenProblem }> {
-    const found = await this.#find(hashEnrolmentToken(orgToken));
+    const tokenHash = hashEnrolmentToken(orgToken);
+    this.ceiling.requireHearing(tokenHash);
+    const found = await this.#find(tokenHash);
+    this.ceiling.count(tokenHash, found !== undefined);
     if (found === undefined) return { problem: "unknown" };
     if (found.usable) return { token: found };
     return { problem: found.deletedAt !== null ? "revoked" : found.expired ? "expired" : "exhausted" };
