@@ -1,6 +1,10 @@
+import type { X509Certificate } from "node:crypto";
+import { request } from "node:https";
 import { createServer } from "node:net";
-import { connect } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { listen } from "./listen.js";
+
+const PROBE_PATH = "/agent.v1.IngestService/Register";
 
 /** Whether a port could be listened on: undefined when it could, else why not. */
 export async function probePort(port: number): Promise<string | undefined> {
@@ -15,16 +19,52 @@ export async function probePort(port: number): Promise<string | undefined> {
   return undefined;
 }
 
-/** The certificate (DER) that a TLS server on this machine shows; undefined when none answers in time. */
-export function readServedCertificate(port: number, timeoutMs: number): Promise<Buffer | undefined> {
+/** What a service that runs on this machine shows of itself. */
+export interface RunningService {
+  /** The version that it says it has; undefined for one of the earlier service. */
+  version: string | undefined;
+}
+
+/**
+ * Asks what listens for agents on a port of this machine.
+ *
+ * @returns the certificate that it shows; undefined when it is no ingest service, or does not answer in time
+ */
+export function probeAgentPort(port: number, timeoutMs: number): Promise<X509Certificate | undefined> {
   return new Promise((resolve) => {
-    // It is compared, not trusted.
-    const socket = connect({ port, host: "localhost", rejectUnauthorized: false, timeout: timeoutMs });
-    const end = (certificate?: Buffer) => {
-      socket.destroy();
-      resolve(certificate);
+    let certificate: X509Certificate | undefined;
+    // It is looked at, not trusted.
+    const call = request({ port, host: "localhost", path: PROBE_PATH, rejectUnauthorized: false, timeout: timeoutMs });
+    const end = (isService: boolean) => {
+      call.destroy();
+      resolve(isService ? certificate : undefined);
     };
-    socket.once("secureConnect", () => end(socket.getPeerX509Certificate()?.raw));
-    socket.once("timeout", () => end()).once("error", () => end());
+    call.once("socket", (socket) =>
+      socket.once("secureConnect", () => {
+        certificate = (socket as TLSSocket).getPeerX509Certificate();
+      }),
+    );
+    // It knows the method, which is no GET.
+    call.once("response", ({ statusCode }) => end(statusCode === 405));
+    call.once("timeout", () => end(false)).on("error", () => end(false));
+    call.end();
   });
+}
+
+/**
+ * Asks what listens on a port of this machine for plain HTTP.
+ *
+ * @returns undefined when it publishes no keys, or does not answer in time
+ */
+export async function probePlainPort(port: number, timeoutMs: number): Promise<RunningService | undefined> {
+  const ask = (path: string) => fetch(`http://localhost:${port}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
+  try {
+    const keySet: unknown = await (await ask("/.well-known/jwks.json")).json();
+    if (typeof keySet !== "object" || keySet === null || !("keys" in keySet)) return undefined;
+    const { headers } = await ask("/healthz");
+    const [, version] = /^ct-ops-ingest\/(\S{1,64})$/.exec(headers.get("server") ?? "") ?? [];
+    return { version };
+  } catch {
+    return undefined;
+  }
 }

@@ -1,10 +1,5 @@
 import { constants } from "node:crypto";
-import {
-  createSecureServer,
-  type Http2SecureServer,
-  type SecureServerOptions,
-  type ServerHttp2Session,
-} from "node:http2";
+import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import { Connections } from "./connections.js";
@@ -12,6 +7,7 @@ import { endWithAnswer } from "./end-with-answer.js";
 import { listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
+import { type CertificatePair, tryHandshake } from "./trial-handshake.js";
 
 /** Installed agents probe at this interval too. */
 const TCP_KEEP_ALIVE_MS = 15_000;
@@ -25,16 +21,14 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** A certificate (chain) and its key, PEM. */
-export interface CertificatePair {
-  cert: string;
-  key: string;
-}
-
 /** A listener for agents that runs. */
 export interface RpcListener extends Listener {
-  /** Shows another certificate to new connections; those that are open keep theirs. */
-  replaceCertificate(pair: CertificatePair): void;
+  /**
+   * Shows another certificate to new connections; those that are open keep theirs.
+   *
+   * @throws Error with one line when no client could connect with it; the one before is shown on
+   */
+  replaceCertificate(pair: CertificatePair): Promise<void>;
   /** Accepts no connection any more, and tells those that are open to go away; what is under way on them goes on. */
   stopAccepting(): void;
 }
@@ -45,15 +39,6 @@ export interface RpcListenerOptions extends CertificatePair {
   handler: RequestHandler;
   logger: Logger;
   timing?: Partial<SessionLivenessTiming> | undefined;
-}
-
-/** @throws Error with one line when the certificate and the key cannot be used */
-function createServer(options: SecureServerOptions, listener: ReturnType<typeof guardRequests>): Http2SecureServer {
-  try {
-    return createSecureServer(options, listener);
-  } catch (cause) {
-    throw new Error(`the server certificate and its key cannot be used: ${(cause as Error).message}`, { cause });
-  }
 }
 
 /**
@@ -68,7 +53,8 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
     secureOptions: constants.SSL_OP_NO_TICKET,
   } as const;
-  const server = createServer(
+  await tryHandshake({ cert, key });
+  const server = createSecureServer(
     { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
     guardRequests((request, response) => {
       endWithAnswer(request, response);
@@ -97,7 +83,10 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   guardServer(server, logger);
   return {
     port: boundPort,
-    replaceCertificate: (pair) => server.setSecureContext({ ...context, cert: pair.cert, key: pair.key }),
+    replaceCertificate: async (pair) => {
+      await tryHandshake(pair);
+      server.setSecureContext({ ...context, cert: pair.cert, key: pair.key });
+    },
     stopAccepting,
     close: async () => {
       const cut = setTimeout(() => connections.cut(), CLOSE_GRACE_MS);

@@ -1,10 +1,13 @@
 import { generateKeyPairSync } from "node:crypto";
 import { chmod, readFile, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
+import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import type { Queryable } from "../../dist/store/database.js";
 import { createCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
 import { runCommand } from "../support/cli.js";
@@ -49,7 +52,7 @@ t.test("nothing is wrong with a service that runs, nor with one that is about to
   const messages = running.findings.map(({ check, message }) => `${check}: ${message}`).join("\n");
   t.match(
     messages,
-    /ports: INGEST_GRPC_PORT: the service answers on \d+\nports: INGEST_HTTP_PORT: the service answers/,
+    /ports: INGEST_GRPC_PORT: the service answers on \d+\nports: the certificate that it shows is good until .*\nports: INGEST_HTTP_PORT: the service answers on \d+\nports: it is version /,
   );
   t.match(messages, /server certificate: it is good for localhost/);
   t.match(messages, /published keys: 1, this one included/);
@@ -124,8 +127,40 @@ t.test("each broken thing is found, with what to do", async (t) => {
     const { findings } = await examine(env);
     t.ok(findings.some(({ message }) => /earlier service's key as well/.test(message)));
     await query("delete from system_config");
+    // Root may write anywhere.
+    if (process.getuid?.() === 0) return;
+    const readOnly = await makeDirectory(t);
+    await chmod(readOnly, 0o500);
+    await findsOnly(t, { ...env, INGEST_JWT_KEY_FILE: join(readOnly, "a", "b", "jwt.pem") }, [
+      { check: "JWT key", verdict: "error", message: /cannot be written/, remedy: /the right to write there/ },
+    ]);
+  });
+  await t.test("a running service, whatever becomes of its files", async (t) => {
+    const [certFile, keyFile] = [await file("moved.crt", ""), await file("moved.key", "")];
+    const gone = { ...env, INGEST_TLS_CERT: certFile, INGEST_TLS_KEY: keyFile };
+    await findsOnly(t, gone, [{ check: "server certificate", verdict: "error" }]);
+    const other = await createDevServerCertificate(["localhost"]);
+    await Promise.all([writeFile(certFile, other.cert), writeFile(keyFile, other.key)]);
+    await findsOnly(t, gone, [
+      { check: "ports", verdict: "warning", message: /it shows is not the one in INGEST_TLS_CERT/ },
+    ]);
   });
   await t.test("ports", async (t) => {
+    const tls = await createDevServerCertificate(["localhost"]);
+    const stranger = createHttpsServer(tls, (_, response) => response.end("{}")).listen(0);
+    t.teardown(() => stranger.close());
+    const strangersPort = (stranger.address() as { port: number }).port;
+    await findsOnly(t, { ...env, INGEST_GRPC_PORT: String(strangersPort) }, [
+      { check: "ports", verdict: "error", message: `INGEST_GRPC_PORT: another process listens on ${strangersPort}` },
+    ]);
+    const newer = createHttpServer((_, response) =>
+      response.setHeader("Server", "ct-ops-ingest/9.9.9").end('{"keys":[]}'),
+    );
+    t.teardown(() => newer.close());
+    const newersPort = (newer.listen(0).address() as { port: number }).port;
+    await findsOnly(t, { ...env, INGEST_HTTP_PORT: String(newersPort) }, [
+      { check: "ports", verdict: "warning", message: /^it is version 9\.9\.9, this command is/ },
+    ]);
     const squatter = createServer((socket) => socket.end("no TLS").resume()).listen(0);
     t.teardown(() => squatter.close());
     const port = String((squatter.address() as { port: number }).port);
@@ -199,7 +234,6 @@ t.test("a database that cannot be reached, or has nothing in it, hides nothing e
   t.match(gone.wrong, [
     { check: "configuration", message: /INGEST_PORTS/ },
     { check: "server certificate", message: /nowhere/ },
-    { check: "ports", message: /INGEST_GRPC_PORT/ },
     { check: "database", verdict: "error", message: /ECONNREFUSED/ },
   ]);
   t.ok(gone.findings.some(({ check, verdict }) => check === "JWT key" && verdict === "ok"));

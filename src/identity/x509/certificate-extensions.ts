@@ -28,6 +28,7 @@ export const EXTENSION_ID = {
 export const EXTENDED_KEY_USAGE = {
   serverAuthentication: "2b06010505070301",
   clientAuthentication: "2b06010505070302",
+  any: "551d2500",
 };
 
 /** Key usages (RFC 5280, section 4.2.1.3), by their bit in the first byte. */

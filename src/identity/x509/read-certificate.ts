@@ -7,7 +7,7 @@ const EXTENSIONS_TAG = 0xa3;
 const PEM_BLOCK = /-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END \1?CERTIFICATE-----/g;
 
 /** Ours have about 600 bytes, and those of a CA with the largest keys in use not ten times that. */
-const MAX_BYTES = 16 * 1024;
+const MAX_CLIENT_BYTES = 16 * 1024;
 /** Where the extensions are numbered that libraries look into: RFC 5280's, the IETF's, Netscape's. */
 const KNOWN_EXTENSIONS = /^(551d|2b060105050701|6086480186f84201)/;
 
@@ -32,8 +32,8 @@ export interface CertificateFields {
  *
  * @throws Error when it is malformed: not DER, an impossible time, two extensions with one identifier
  */
-export function readCertificate(der: Uint8Array): CertificateFields {
-  if (der.length > MAX_BYTES) throw new Error(`longer than ${MAX_BYTES} bytes`);
+export function readCertificate(der: Uint8Array, maxBytes = MAX_CLIENT_BYTES): CertificateFields {
+  if (der.length > maxBytes) throw new Error(`longer than ${maxBytes} bytes`);
   walkElements(Buffer.from(der));
   const [certificate, ...trailing] = readElements(Buffer.from(der));
   const [toBeSigned, algorithm, signature, ...others] = readElements(contentOf(certificate, DER_TAG.sequence));

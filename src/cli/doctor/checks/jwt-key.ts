@@ -1,11 +1,13 @@
-import { stat } from "node:fs/promises";
+import { access, constants, stat } from "node:fs/promises";
+import { userInfo } from "node:os";
+import { dirname } from "node:path";
 import { readSigningKey } from "../../../identity/signing-keys/signing-key.js";
 import { readSigningKeyFile } from "../../../identity/signing-keys/signing-key-file.js";
 import type { Queryable } from "../../../store/database.js";
 import { listPublishedSigningKeys } from "../../../store/identity/signing-keys.js";
 import { findSystemConfigValue } from "../../../store/identity/system-config.js";
 import { describeError } from "../../describe-error.js";
-import { type Check, type Finding, ok, skipped, warning } from "../check.js";
+import { type Check, error, type Finding, ok, skipped, warning } from "../check.js";
 
 const READABLE_BY_OTHERS = 0o004;
 
@@ -17,9 +19,7 @@ export const jwtKeyCheck: Check = {
     const pem = await readSigningKeyFile(path);
     const inFile = pem === undefined ? undefined : await readSigningKey(pem, path);
     const findings: Finding[] = [
-      inFile === undefined
-        ? ok(`there is no ${path} yet: the service makes it when it starts`)
-        : ok(`${path} holds the key ${inFile.kid}`),
+      inFile === undefined ? await checkDirectory(path) : ok(`${path} holds the key ${inFile.kid}`),
     ];
     if (inFile !== undefined && ((await stat(path)).mode & READABLE_BY_OTHERS) !== 0) {
       findings.push(warning(`${path} can be read by every user of this machine`, `chmod 600 ${path}`));
@@ -31,6 +31,22 @@ export const jwtKeyCheck: Check = {
     return findings;
   },
 };
+
+/** Whether the service can make the key there: directories that are missing it makes as well. */
+async function checkDirectory(path: string): Promise<Finding> {
+  const directory = dirname(path);
+  try {
+    await access(directory, constants.W_OK | constants.X_OK);
+    return ok(`there is no ${path} yet: the service makes it when it starts`);
+  } catch (cause) {
+    const isMissing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    if (isMissing && directory !== path && dirname(directory) !== directory) return checkDirectory(directory);
+    return error(
+      `there is no key yet, and ${directory} cannot be written: ${(cause as Error).message}`,
+      `give ${userInfo().username}, or whom the service runs as, the right to write there, or name another INGEST_JWT_KEY_FILE`,
+    );
+  }
+}
 
 async function checkEarlierKey(db: Queryable, kidInFile: string | undefined): Promise<Finding[]> {
   const pem = await findSystemConfigValue(db, "jwt_private_key");

@@ -1,18 +1,19 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { probePort, readServedCertificate } from "../../../server/port-probe.js";
-import { type Check, error, type Finding, ok, type Subject } from "../check.js";
+import { VERSION } from "../../../observe/version.js";
+import { probeAgentPort, probePlainPort, probePort } from "../../../server/port-probe.js";
+import { type Check, error, type Finding, ok, type Subject, warning } from "../check.js";
 
 const ANSWER_TIMEOUT_MS = 2_000;
 
-/** The two ports: free, or this service's already. */
+/** The two ports: free, or a service's already, which is then looked at. */
 export const portsCheck: Check = {
   name: "ports",
   run: async ({ variables }) => {
     const { INGEST_GRPC_PORT: grpcPort, INGEST_HTTP_PORT: httpPort } = variables;
     const findings = [
-      await checkPort("INGEST_GRPC_PORT", grpcPort, (port) => servesCertificate(port, variables)),
-      await checkPort("INGEST_HTTP_PORT", httpPort, servesKeySet),
+      ...(await checkPort("INGEST_GRPC_PORT", grpcPort, (port) => findAgentService(port, variables))),
+      ...(await checkPort("INGEST_HTTP_PORT", httpPort, findPlainService)),
     ];
     if (grpcPort !== undefined && grpcPort !== 0 && grpcPort === httpPort) {
       findings.push(error(`agents and plain HTTP are both on ${grpcPort}`, "set INGEST_HTTP_PORT to another port"));
@@ -24,44 +25,67 @@ export const portsCheck: Check = {
 async function checkPort(
   name: string,
   port: number | undefined,
-  isService: (port: number) => Promise<boolean>,
-): Promise<Finding> {
-  if (port === undefined) return error(`${name} is not a port`, "set it to a number from 0 to 65535");
-  if (port === 0) return ok(`${name}: a free one is taken`);
+  findService: (port: number) => Promise<Finding[]>,
+): Promise<Finding[]> {
+  if (port === undefined) return [error(`${name} is not a port`, "set it to a number from 0 to 65535")];
+  if (port === 0) return [ok(`${name}: a free one is taken`)];
   const problem = await probePort(port);
-  if (problem === undefined) return ok(`${name}: ${port} is free`);
-  if (problem === "in use") {
-    return (await isService(port))
-      ? ok(`${name}: the service answers on ${port}`)
-      : error(`${name}: another process listens on ${port}`, `end that process, or set ${name} to another port`);
+  if (problem === undefined) return [ok(`${name}: ${port} is free`)];
+  if (problem !== "in use")
+    return [
+      error(`${name}: ${port} cannot be listened on: ${problem}`, `choose another port, or give the right to it`),
+    ];
+  const found = await findService(port);
+  if (found.length > 0) return [ok(`${name}: the service answers on ${port}`), ...found];
+  return [error(`${name}: another process listens on ${port}`, `end that process, or set ${name} to another port`)];
+}
+
+/** What the service shows agents, whatever has become of the files that it read. */
+async function findAgentService(port: number, { INGEST_TLS_CERT }: Subject["variables"]): Promise<Finding[]> {
+  const served = await probeAgentPort(port, ANSWER_TIMEOUT_MS);
+  if (served === undefined) return [];
+  const until = new Date(served.validTo);
+  if (until.getTime() < Date.now()) {
+    return [
+      error(
+        `the certificate that it shows expired on ${until.toISOString()}: no agent can connect`,
+        "put a renewed one into INGEST_TLS_CERT and INGEST_TLS_KEY: it takes it within seconds, or its log says why not",
+      ),
+    ];
   }
-  return error(`${name}: ${port} cannot be listened on: ${problem}`, `choose another port, or give the right to it`);
+  const inFile = await readCertificateFile(INGEST_TLS_CERT);
+  return inFile?.raw.equals(served.raw) === false
+    ? [
+        warning(
+          "the certificate that it shows is not the one in INGEST_TLS_CERT",
+          "it takes a new one within seconds: if this stays so, its log says why, or it is configured with other files",
+        ),
+      ]
+    : [ok(`the certificate that it shows is good until ${until.toISOString()}`)];
 }
 
-/** Whether what answers there has the certificate that is configured. */
-async function servesCertificate(port: number, { INGEST_TLS_CERT }: Subject["variables"]): Promise<boolean> {
-  const served = await readServedCertificate(port, ANSWER_TIMEOUT_MS);
-  if (served === undefined || INGEST_TLS_CERT === undefined) return false;
-  const configured = await readFile(INGEST_TLS_CERT, "utf8").catch(() => undefined);
-  return configured !== undefined && isCertificate(configured, served);
-}
-
-/** A damaged file is the finding of another check. */
-function isCertificate(pem: string, der: Uint8Array): boolean {
+/** A file that cannot be read is the finding of another check. */
+async function readCertificateFile(path: string | undefined): Promise<X509Certificate | undefined> {
+  if (path === undefined) return undefined;
   try {
-    return new X509Certificate(pem).raw.equals(der);
+    return new X509Certificate(await readFile(path, "utf8"));
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-async function servesKeySet(port: number): Promise<boolean> {
-  try {
-    const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const response = await fetch(`http://localhost:${port}/.well-known/jwks.json`, { signal });
-    const body: unknown = await response.json();
-    return typeof body === "object" && body !== null && "keys" in body;
-  } catch {
-    return false;
-  }
+async function findPlainService(port: number): Promise<Finding[]> {
+  const service = await probePlainPort(port, ANSWER_TIMEOUT_MS);
+  if (service === undefined) return [];
+  const { version } = service;
+  if (version === undefined)
+    return [warning("it does not say its version", "is it the earlier service? See docs/upgrade.md")];
+  return version === VERSION
+    ? [ok(`it is version ${version}, as is this command`)]
+    : [
+        warning(
+          `it is version ${version}, this command is ${VERSION}`,
+          "start the service again to run the new version",
+        ),
+      ];
 }

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readServerCertificate } from "../../../identity/server-certificate/server-certificate-files.js";
+import { tryHandshake } from "../../../server/trial-handshake.js";
 import { type Check, error, ok, skipped } from "../check.js";
 import { checkDates } from "../dates.js";
 
@@ -10,7 +11,9 @@ export const serverCertificateCheck: Check = {
   name: "server certificate",
   run: async ({ variables: { INGEST_TLS_CERT: certFile, INGEST_TLS_KEY: keyFile } }) => {
     if (certFile === undefined || keyFile === undefined) return [skipped("its files are not configured")];
-    const { cert, notAfter } = await readServerCertificate({ certFile, keyFile });
+    const pair = await readServerCertificate({ certFile, keyFile });
+    await tryHandshake(pair);
+    const { cert, notAfter } = pair;
     const certificate = new X509Certificate(cert);
     const names = [...(certificate.subjectAltName ?? "").matchAll(/(?:DNS|IP Address):([^,]+)/g)].map(
       ([, name]) => name,
