@@ -46,7 +46,7 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   heartbeat: [["presence"]],
-  rpc: [["screening"]],
+  rpc: [["screening"], ["grpc-stream"]],
   cli: [
     ["terminal"],
     ["service"],

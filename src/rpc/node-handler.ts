@@ -1,55 +1,35 @@
-import type { ContextValues } from "@connectrpc/connect";
-import {
-  type connectNodeAdapter,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
-
-import { createScreenedHandlers, type ScreenedHandlersOptions } from "./screening/screened-handlers.js";
-
-type NodeHandlerParameters = Parameters<ReturnType<typeof connectNodeAdapter>>;
-
-/** A request of HTTP/2 or HTTP/1.1. */
-export type NodeRequest = NodeHandlerParameters[0];
-
-/** Handles one request; rejects when it could not be answered. */
-export type NodeHandler = (...parameters: NodeHandlerParameters) => Promise<void>;
+import type { DescService } from "@bufbuild/protobuf";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { ByteBudget } from "../lib/async/byte-budget.js";
+import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.js";
+import { createGrpcStreamHandler } from "./grpc-stream/grpc-stream-handler.js";
+import type { NodeHandler } from "./node-request.js";
 
 /** What is served, and how. */
-export interface NodeHandlerOptions extends ScreenedHandlersOptions {
-  contextValues: (request: NodeRequest) => ContextValues;
-}
-
-/** Stands in every request for the host its caller named. */
-const AUTHORITY = "ct-ops-ingest";
+export type NodeHandlerOptions<S extends DescService> = Omit<ConnectHandlerOptions<S>, "budgets">;
 
 /**
- * Serves Connect on Node's HTTP servers. connect-node's own adapter throws out of the request listener on an authority
- * that is no host of a URL (`web.1:9443`, `localhost:99999`, none at all), and reports what fails to the console alone.
+ * What the messages that are being read take at one time, over all calls. Unary calls have a budget of their own: they
+ * are read before it is known who makes them, and nobody is to take the room of the streams.
  */
-export function createNodeHandler({ contextValues, ...options }: NodeHandlerOptions): NodeHandler {
-  const handlers = createScreenedHandlers(options);
-  return async (request, response) => {
-    if (request.method === "OPTIONS") {
-      // As checks of balancers ask.
-      response.writeHead(204, { Allow: "POST, OPTIONS" });
-      response.end();
-      return;
-    }
-    const handle = handlers.get(request.url?.split("?", 1)[0] ?? "");
-    if (handle === undefined) {
-      response.writeHead(404);
-      response.end();
-      return;
-    }
-    hideAuthority(request);
-    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
-    await universalResponseToNodeResponse(await handle(universal), response);
-  };
-}
+const UNARY_BUDGET_BYTES = 32 * 1024 * 1024;
+const STREAM_BUDGET_BYTES = 64 * 1024 * 1024;
 
-/** Nothing is derived from the authority: a balancer, an alias or a proxy makes it whatever it likes. */
-function hideAuthority(request: NodeRequest): void {
-  if ("authority" in request) Object.defineProperty(request, "authority", { value: AUTHORITY });
-  else request.headers.host = AUTHORITY;
+/**
+ * Serves a service on Node's HTTP servers: streams both ways over gRPC with our own handler (`grpc-stream/`), since that is
+ * what agents hold all day, everything else with Connect's.
+ */
+export function createNodeHandler<S extends DescService>(options: NodeHandlerOptions<S>): NodeHandler {
+  const budgets = { unary: new ByteBudget(UNARY_BUDGET_BYTES), stream: new ByteBudget(STREAM_BUDGET_BYTES) };
+  const shared = {
+    acceptCompression: [compressionGzip, compressionBrotli],
+    binaryOptions: { readUnknownFields: false },
+    budgets,
+    ...options,
+  };
+  const answerStream = createGrpcStreamHandler(shared);
+  const answer = createConnectHandler(shared);
+  return async (request, response) => {
+    await (answerStream(request, response) ?? answer(request, response));
+  };
 }

@@ -16,7 +16,8 @@ import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { MESSAGE_LIMITS } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
-import { createNodeHandler, type NodeHandler, type NodeRequest } from "./node-handler.js";
+import { createNodeHandler } from "./node-handler.js";
+import type { NodeHandler, NodeRequest } from "./node-request.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 import { toRawInventoryChunks } from "./work-messages.js";
@@ -82,7 +83,8 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   } satisfies ServiceImpl<typeof IngestService>;
 
   return createNodeHandler({
-    routes: (router) => router.service(IngestService, implementation),
+    service: IngestService,
+    implementation,
     // The first one sees the errors of those after it.
     interceptors: [createErrorInterceptor({ logger, meter: refusalMeter, refusals }), createAccessInterceptor(callers)],
     contextValues: (request) => contextValuesOf(peerOf(request)),

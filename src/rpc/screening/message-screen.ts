@@ -58,14 +58,13 @@ export class MessageScreen {
   };
 
   /**
-   * Looks at a message that has arrived, and returns it as it was before it was compressed.
+   * Looks at a message that has arrived, and returns it.
    *
-   * @throws ConnectError INVALID_ARGUMENT, RESOURCE_EXHAUSTED
+   * @throws ConnectError INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
    */
-  async admit(data: Uint8Array, isCompressed: boolean): Promise<Uint8Array> {
+  admit(message: Uint8Array): Uint8Array {
     const { limits, shape, account, type } = this.options;
     account.settle();
-    const message = isCompressed ? await this.#decompress(data) : data;
     const walk = type.format === "json" ? walkJson(message, limits) : walkWire(message, shape, limits);
     if ("problem" in walk) {
       throw walk.problem === "malformed"
@@ -74,6 +73,16 @@ export class MessageScreen {
     }
     this.hold(walk.elements * ELEMENT_BYTES);
     return message;
+  }
+
+  /**
+   * Does the same with a message that is compressed, and returns it as it was before.
+   *
+   * @throws ConnectError INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE; INTERNAL when the call does not say how
+   */
+  async admitCompressed(data: Uint8Array): Promise<Uint8Array> {
+    this.options.account.settle();
+    return this.admit(await this.#decompress(data));
   }
 
   async #decompress(data: Uint8Array): Promise<Uint8Array> {
@@ -115,4 +124,9 @@ export function tooLarge(maxBytes: number): ConnectError {
 /** What a caller is told whose message there is no room for, or who was too slow to send all of it. */
 export function busy(): ConnectError {
   return new ConnectError("too many large requests at once; try again later", Code.Unavailable);
+}
+
+/** What a caller is told whose request ends before its last message does. */
+export function brokenOff(): ConnectError {
+  return new ConnectError("malformed request: it breaks off in the middle of a message", Code.InvalidArgument);
 }

@@ -24,9 +24,12 @@ const CONNECT_UNARY = {
   acceptEncodingHeader: "accept-encoding",
 };
 
+/** `application/grpc`, with messages as Protocol Buffers write them. */
+export const GRPC_PROTOBUF: RequestType = { ...GRPC, format: "protobuf" };
+
 const TYPES: ReadonlyMap<string, RequestType> = new Map<string, RequestType>([
-  ["application/grpc", { ...GRPC, format: "protobuf" }],
-  ["application/grpc+proto", { ...GRPC, format: "protobuf" }],
+  ["application/grpc", GRPC_PROTOBUF],
+  ["application/grpc+proto", GRPC_PROTOBUF],
   ["application/grpc+json", { ...GRPC, format: "json" }],
   ["application/grpc-web", { ...GRPC, format: "protobuf" }],
   ["application/grpc-web+proto", { ...GRPC, format: "protobuf" }],

@@ -1,10 +1,9 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
 
 import { EnvelopeAssembler } from "./envelope-assembler.js";
 import { GrowingBuffer } from "./growing-buffer.js";
-import { busy, type MessageLimits, MessageScreen, tooLarge } from "./message-screen.js";
+import { brokenOff, busy, type MessageLimits, MessageScreen, tooLarge } from "./message-screen.js";
 import { shapeOf } from "./message-shape.js";
 import { RequestPieces } from "./request-pieces.js";
 import { parseRequestType } from "./request-type.js";
@@ -60,13 +59,12 @@ async function* screenEnvelopes(
   for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
     assembler.push(piece.value);
     for (let envelope = assembler.take(); envelope !== undefined; envelope = assembler.take()) {
-      yield encodeEnvelope(0, await screen.admit(envelope.data, envelope.isCompressed));
+      const { data, isCompressed } = envelope;
+      yield encodeEnvelope(0, isCompressed ? await screen.admitCompressed(data) : screen.admit(data));
       onNext();
     }
   }
-  if (assembler.isMidway) {
-    throw new ConnectError("malformed request: it breaks off in the middle of a message", Code.InvalidArgument);
-  }
+  if (assembler.isMidway) throw brokenOff();
 }
 
 /** A body that is one message. */
@@ -81,5 +79,5 @@ async function* screenWhole(
     if (body.length + piece.value.length > maxBytes) throw tooLarge(maxBytes);
     body.append(piece.value, maxBytes);
   }
-  yield await screen.admit(body.take(), screen.isCompressed);
+  yield screen.isCompressed ? await screen.admitCompressed(body.take()) : screen.admit(body.take());
 }

@@ -1,0 +1,12 @@
+import type { connectNodeAdapter } from "@connectrpc/connect-node";
+
+type NodeHandlerParameters = Parameters<ReturnType<typeof connectNodeAdapter>>;
+
+/** A request of HTTP/2 or HTTP/1.1. */
+export type NodeRequest = NodeHandlerParameters[0];
+
+/** What answers it. */
+export type NodeResponse = NodeHandlerParameters[1];
+
+/** Handles one request; rejects when it could not be answered. */
+export type NodeHandler = (request: NodeRequest, response: NodeResponse) => Promise<void>;

@@ -1,0 +1,101 @@
+import { once } from "node:events";
+import { createServer, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo } from "node:net";
+import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Test } from "tap";
+import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { ByteBudget } from "../../dist/lib/async/byte-budget.js";
+import { createLogger } from "../../dist/observe/logger.js";
+import { createConnectHandler } from "../../dist/rpc/connect-handler.js";
+import { createNodeHandler } from "../../dist/rpc/node-handler.js";
+import type { NodeHandler } from "../../dist/rpc/node-request.js";
+import { endWithAnswer } from "../../dist/server/end-with-answer.js";
+import { guardRequests } from "../../dist/server/request-guard.js";
+
+/** What a stream does. */
+export type HeartbeatImpl = ServiceImpl<typeof IngestService>["heartbeat"];
+
+/** Two servers of one method, without TLS: with our own handler, and with Connect's. Both are behind the same screen. */
+export interface StreamServers {
+  ours: StreamServer;
+  connects: StreamServer;
+  /** What both do from now on. */
+  implementation: HeartbeatImpl;
+  interceptor: Interceptor;
+}
+
+export interface StreamServer {
+  url: string;
+  /** Tells every connection to go away, and lets what is under way on it end. */
+  goAway(): void;
+}
+
+/** Of messages. */
+export const MAX_BYTES = 100_000;
+export const COMPRESS_MIN_BYTES = 1_000;
+
+/** Answers each message with its `agent_id`. */
+export const echo: HeartbeatImpl = async function* (requests) {
+  for await (const { agentId } of requests) yield { ok: true, command: agentId };
+};
+
+export async function startStreamServers(t: Test): Promise<StreamServers> {
+  const unused = () => {
+    throw new Error("not called here");
+  };
+  const interceptor: Interceptor = (next) => (request) => servers.interceptor(next)(request);
+  const options = {
+    service: IngestService,
+    implementation: {
+      register: unused,
+      renewCertificate: unused,
+      submitSoftwareInventory: unused,
+      terminal: unused,
+      heartbeat: (...call: Parameters<HeartbeatImpl>) => servers.implementation(...call),
+    },
+    limitsOf: () => ({ maxBytes: MAX_BYTES, maxElements: 100, acceptsGzip: true }),
+    compressMinBytes: COMPRESS_MIN_BYTES,
+    interceptors: [interceptor],
+  };
+  const connects = createConnectHandler({
+    acceptCompression: [compressionGzip, compressionBrotli],
+    binaryOptions: { readUnknownFields: false },
+    budgets: { unary: new ByteBudget(1e6), stream: new ByteBudget(1e6) },
+    ...options,
+  });
+  const servers: StreamServers = {
+    ours: await startServer(t, createNodeHandler(options)),
+    connects: await startServer(t, connects),
+    implementation: echo,
+    interceptor: (next) => next,
+  };
+  return servers;
+}
+
+/** As the product's listener does it. */
+async function startServer(t: Test, handler: NodeHandler): Promise<StreamServer> {
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer(
+    guardRequests((request, response) => {
+      endWithAnswer(request, response);
+      return handler(request, response);
+    }, createLogger("silent")),
+  );
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  server.listen(0, "localhost");
+  await once(server, "listening");
+  t.teardown(() => {
+    for (const session of sessions) session.destroy();
+    server.close();
+  });
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}`,
+    goAway: () => {
+      for (const session of sessions) session.close();
+    },
+  };
+}
