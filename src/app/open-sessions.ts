@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import type { Config } from "../config/config.js";
 import type { HeartbeatEvents } from "../heartbeat/events.js";
 import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
+import { INVENTORY_TIMING } from "../heartbeat/inventory/inventory-pace.js";
 import { AbandonedSweep } from "../heartbeat/presence/abandoned-sweep.js";
 import { Calm } from "../heartbeat/presence/calm.js";
 import { Departures } from "../heartbeat/presence/departures.js";
@@ -13,9 +14,10 @@ import type { Lifetime } from "../lib/lifetime.js";
 import { VERSION } from "../observe/version.js";
 import type { Outbox } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
+import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 
 /** How often sessions are looked at, in milliseconds; what is left out is as production needs it. */
-export interface SessionsTiming extends Partial<InstancePresenceTiming> {
+export interface SessionsTiming extends Partial<InstancePresenceTiming>, Partial<InventoryTiming> {
   /** Between two looks for sessions that no instance holds. */
   sweepMs?: number;
 }
@@ -51,12 +53,14 @@ export function openSessions({
   const { db } = database;
   const calm = new Calm({ comeBackMs: offlineAfterMs, onChange: (change) => events.calmChanged(change) });
   const offlineWriter = new OfflineWriter({ database, outbox, events });
+  const inventoryTiming = { ...INVENTORY_TIMING, ...timing };
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events, calm }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience: config,
     events,
+    inventoryTiming,
   });
   let presence: InstancePresence | undefined;
   const appear = async (grpcPort: number) => {

@@ -1,5 +1,12 @@
+import { SummedUp } from "../lib/async/summed-up.js";
 import type { Logger } from "../observe/logger.js";
 import type { AgentStatus } from "../store/agents/agents.js";
+import type { InventoryCut } from "./inventory/host-inventory.js";
+
+/** A machine that has too much has it in every heartbeat. */
+const CUTS_PERIOD_MS = 60 * 60 * 1000;
+/** Agents that are named; all further ones are one sum. */
+const MAX_CUT_AGENTS = 100;
 
 interface AgentRef {
   agentId: string;
@@ -9,7 +16,24 @@ interface AgentRef {
 
 /** The business events of the heartbeat: each writes what is to be known of it, in one place. */
 export class HeartbeatEvents {
-  constructor(private readonly logger: Logger) {}
+  readonly #cuts: SummedUp<InventoryCut>;
+
+  constructor(
+    private readonly logger: Logger,
+    { cutsPeriodMs = CUTS_PERIOD_MS } = {},
+  ) {
+    this.#cuts = new SummedUp({
+      tell: (agentId, left, heartbeats) => logger.warn({ agentId, ...left, heartbeats }, "an inventory was cut"),
+      add: (sum, more) => ({
+        disks: sum.disks + more.disks,
+        interfaces: sum.interfaces + more.interfaces,
+        addresses: sum.addresses + more.addresses,
+      }),
+      periodMs: cutsPeriodMs,
+      maxKeys: MAX_CUT_AGENTS,
+      otherKey: "others",
+    });
+  }
 
   /** An agent opened a stream. */
   sessionOpened(event: AgentRef & { hostname: string; epoch: number; remoteAddress: string }): void {
@@ -19,6 +43,11 @@ export class HeartbeatEvents {
   /** A stream ended. */
   sessionClosed(event: AgentRef & { epoch: number; durationMs: number; heartbeats: number }): void {
     this.logger.info(event, "heartbeat stream ended");
+  }
+
+  /** An agent reports more disks, interfaces or addresses than are stored: told at once, then summed up once an hour. */
+  inventoryCut(agentId: string, left: InventoryCut): void {
+    this.#cuts.count(agentId, left);
   }
 
   /** A stream was ended so that its agent takes a certificate of the agent CA that signs now. */

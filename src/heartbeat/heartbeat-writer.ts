@@ -4,14 +4,14 @@ import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
 import type { Outbox, Outgoing } from "../outbox/outbox.js";
 import { mayCall } from "../store/agents/calling-statuses.js";
 import { type Database, isOutage } from "../store/database.js";
-import { listNetworks, replaceAutoAssignedMemberships } from "../store/hosts/network-memberships.js";
+import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
-import { type HeartbeatRow, newestOfEachHost, writeHeartbeats } from "../store/sessions/heartbeats.js";
+import { type HeartbeatRow, writeHeartbeats } from "../store/sessions/heartbeats.js";
 import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
+import { type InventoryOutcome, recordInventories } from "./inventory/record-inventories.js";
 import { toMetricsMessage } from "./metrics-message.js";
-import { findNetworkIds } from "./network-membership.js";
 import type { Calm } from "./presence/calm.js";
 
 const MAX_BATCH_ROWS = 200;
@@ -23,10 +23,16 @@ const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 export class HeartbeatWriter {
   readonly #batcher: Batcher<HeartbeatRow, Written>;
 
-  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents; calm: Calm }) {
-    const { database, outbox, events, calm } = options;
+  constructor(options: {
+    database: Database;
+    outbox: Outbox;
+    events: HeartbeatEvents;
+    calm: Calm;
+    inventoryTiming: InventoryTiming;
+  }) {
+    const { database, outbox, events, calm, inventoryTiming } = options;
     const writer = new SetWriter<HeartbeatRow, Written>({
-      write: (rows) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, rows)),
+      write: (rows) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, rows, inventoryTiming)),
       onRetry: (retry) => {
         if (isOutage(retry.error)) calm.reportTrouble();
         events.writeRetried(retry);
@@ -54,17 +60,19 @@ export class HeartbeatWriter {
    * @throws IngestError `agent_not_found`, `agent_not_allowed`, `session_displaced`,
    * `not_storable`, `database_unavailable`
    */
-  async write(row: HeartbeatRow, bytes: number): Promise<void> {
-    await this.#batcher.add(row, bytes);
+  write(row: HeartbeatRow, bytes: number): Promise<Written> {
+    return this.#batcher.add(row, bytes);
   }
 }
 
 const CAME_BACK = "heartbeat received";
 
 /** What a committed heartbeat did beside being stored. */
-interface Written {
+export interface Written {
   /** The agent was offline before. */
   cameBack: boolean;
+  /** What became of the inventory; undefined when none was reported. */
+  inventory: InventoryOutcome | undefined;
 }
 
 function isCameBack(outcome: BatchOutcome<Written> | undefined): boolean {
@@ -75,14 +83,16 @@ async function writeBatch(
   tx: Transaction,
   outgoing: Outgoing,
   rows: readonly HeartbeatRow[],
+  timing: InventoryTiming,
 ): Promise<BatchOutcome<Written>[]> {
   const found = await lockHostsAndAgents(tx, rows);
   const outcomes = rows.map((row) => outcomeOf(row, found.get(row.agentId)));
+  let inventories: ReadonlyMap<string, InventoryOutcome> = new Map();
   const writable = rows.filter((_, index) => "done" in (outcomes[index] ?? {}));
   if (writable.length > 0) {
     const stored = await writeHeartbeats(tx, writable);
     outgoing.publish("metrics.raw", () => stored.map(toMetricsMessage));
-    await assignNetworks(tx, writable, found);
+    inventories = await recordInventories(tx, writable, timing);
     const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
     const offline = [...new Map(cameBack.map((row) => [row.agentId, row])).values()];
     await recordStatusChanges(
@@ -91,7 +101,9 @@ async function writeBatch(
       offline.map((row) => ({ ...row, from: "offline", to: "active", reason: CAME_BACK })),
     );
   }
-  return outcomes;
+  return outcomes.map((outcome, index) =>
+    "done" in outcome ? { done: { ...outcome.done, inventory: inventories.get(rows[index]?.hostId ?? "") } } : outcome,
+  );
 }
 
 function outcomeOf({ agentId, epoch }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
@@ -103,29 +115,6 @@ function outcomeOf({ agentId, epoch }: HeartbeatRow, found: LockedAgent | undefi
   // What an old stream still brings must not show an agent online whose newer stream has ended.
   if (found.epoch > epoch) return { failed: sessionDisplaced() };
   return mayCall(agentStatus)
-    ? { done: { cameBack: agentStatus === "offline" } }
+    ? { done: { cameBack: agentStatus === "offline", inventory: undefined } }
     : { failed: agentNotAllowed(agentId, agentStatus) };
-}
-
-async function assignNetworks(
-  tx: Transaction,
-  rows: readonly HeartbeatRow[],
-  found: ReadonlyMap<string, LockedAgent>,
-): Promise<void> {
-  const moved = newestOfEachHost(rows).flatMap(({ agentId, hostId, organisationId, ipAddresses }) => {
-    const before = found.get(agentId);
-    const unchanged = before?.state === "locked" && JSON.stringify(before.ipAddresses) === JSON.stringify(ipAddresses);
-    return ipAddresses === null || unchanged ? [] : [{ hostId, organisationId, ipAddresses }];
-  });
-  if (moved.length === 0) return;
-  const networks = await listNetworks(tx, [...new Set(moved.map(({ organisationId }) => organisationId))]);
-  const memberships = moved.flatMap(({ hostId, organisationId, ipAddresses }) => {
-    const own = networks.filter((network) => network.organisationId === organisationId);
-    return findNetworkIds(own, ipAddresses).map((networkId) => ({ hostId, organisationId, networkId }));
-  });
-  await replaceAutoAssignedMemberships(
-    tx,
-    moved.map(({ hostId }) => hostId),
-    memberships,
-  );
 }

@@ -1,25 +1,21 @@
-import { createHash } from "node:crypto";
 import type { IngestError } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
 import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
 import { findObjection } from "../identity/standing.js";
 import { Interruption } from "../lib/async/interruption.js";
 import { createId } from "../lib/ids.js";
+import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
 import type { SessionCredentials } from "../store/sessions/session-validity.js";
 import type { HeartbeatEvents } from "./events.js";
-import { clampHeartbeatReport, type HostInventory, type RawHeartbeatReport } from "./heartbeat-report.js";
+import { clampHeartbeatReport, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";
+import { InventoryPace } from "./inventory/inventory-pace.js";
 import type { Departures } from "./presence/departures.js";
 import { type Patience, type StreamOutcome, streamEndOf } from "./presence/stream-end.js";
 import type { SessionOpener } from "./session-opener.js";
 import type { SessionStream } from "./session-stream.js";
 
-/**
- * The web app writes `hosts.metadata` back as it read it, which can undo what was written here: so an inventory that
- * did not change is written again after this long.
- */
-const INVENTORY_REWRITE_MS = 15 * 60 * 1000;
 /** About what a report holds beside its inventory. */
 const REPORT_BASE_BYTES = 512;
 /** How long an agent has to take the end of its stream; one that reads nothing would not take it at all. */
@@ -32,6 +28,7 @@ export interface SessionDependencies {
   departures: Departures;
   patience: Patience;
   events: HeartbeatEvents;
+  inventoryTiming: InventoryTiming;
   /** The time of receipt; the clock's unless told. */
   now?: () => Date;
 }
@@ -54,7 +51,7 @@ export class Session {
   readonly #interruption = new Interruption();
   #epoch = 0;
   #heartbeats = 0;
-  #written: { digest: string; at: number } | undefined;
+  readonly #inventoryPace: InventoryPace;
   #doing: "read" | "store" | "acknowledge" = "read";
   #finishing: IngestError | undefined;
   /** What is under way in the database: it goes on when the stream ends, and what is written of that end follows it. */
@@ -74,6 +71,7 @@ export class Session {
     private readonly holder: SessionHolder,
   ) {
     this.certificate = caller.certificate;
+    this.#inventoryPace = new InventoryPace(dependencies.inventoryTiming, () => this.#now().getTime());
   }
 
   /** What it was opened with, to be compared with what is on record. */
@@ -180,23 +178,13 @@ export class Session {
 
   /** Stores one heartbeat; resolves when it is committed. */
   async #record(raw: RawHeartbeatReport): Promise<void> {
-    const { inventory, ...vitals } = clampHeartbeatReport(raw);
-    const receivedAt = this.dependencies.now?.() ?? new Date();
-    const inventoryJson = JSON.stringify(inventory);
-    const digest = createHash("sha256").update(inventoryJson).digest("base64");
-    const isDue = this.#written?.digest !== digest || receivedAt.getTime() - this.#written.at >= INVENTORY_REWRITE_MS;
-    await this.dependencies.writer.write(
-      {
-        ...this.key,
-        metricId: createId(),
-        receivedAt,
-        ...vitals,
-        metadata: isDue ? toMetadata(inventory) : null,
-        ipAddresses: isDue ? inventory.ipAddresses : null,
-      },
-      REPORT_BASE_BYTES + (isDue ? inventoryJson.length : 0),
-    );
-    if (isDue) this.#written = { digest, at: receivedAt.getTime() };
+    const { inventory: reported, cut, ...vitals } = clampHeartbeatReport(raw);
+    const { writer, events } = this.dependencies;
+    if (cut !== undefined) events.inventoryCut(this.caller.agentId, cut);
+    const inventory = this.#inventoryPace.isDue(reported.digest) ? reported : null;
+    const row = { ...this.key, metricId: createId(), receivedAt: this.#now(), ...vitals, inventory };
+    const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
+    if (written.inventory !== undefined) this.#inventoryPace.settle(reported.digest, written.inventory);
     this.#heartbeats += 1;
   }
 
@@ -219,12 +207,12 @@ export class Session {
     }
   }
 
+  #now(): Date {
+    return this.dependencies.now?.() ?? new Date();
+  }
+
   #store<T>(work: Promise<T>): Promise<T> {
     this.#storing = work;
     return work;
   }
-}
-
-function toMetadata({ disks, networkInterfaces }: HostInventory): Record<string, unknown> {
-  return { disks, network_interfaces: networkInterfaces };
 }

@@ -1,6 +1,7 @@
 import t, { type Test } from "tap";
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { INVENTORY_TIMING } from "../../dist/heartbeat/inventory/inventory-pace.js";
 import { Calm } from "../../dist/heartbeat/presence/calm.js";
 import { createId } from "../../dist/lib/ids.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
@@ -18,7 +19,8 @@ async function setUp(t: Test, agents: number) {
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
   const calm = new Calm({ comeBackMs: 60_000 });
-  const writer = new HeartbeatWriter({ database, outbox: createClosedOutbox(), events, calm });
+  const outbox = createClosedOutbox();
+  const writer = new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming: INVENTORY_TIMING });
   let batches = 0;
   const transaction = database.transaction;
   database.transaction = (work) => {
@@ -44,8 +46,7 @@ function row(agent: AgentRows | undefined, fields: Partial<HeartbeatRow> = {}): 
     os: null,
     osVersion: null,
     arch: null,
-    metadata: null,
-    ipAddresses: null,
+    inventory: null,
     ...fields,
   };
 }
@@ -55,7 +56,9 @@ t.test("a displaced session's heartbeat and the new one's are written in one bat
   await query(
     `insert into networks (id, organisation_id, name, cidr) values ('n', 'organisation', 'lan', '192.0.2.0/24')`,
   );
-  const inventory = { metadata: { disks: [] }, ipAddresses: ["192.0.2.1"] };
+  const inventory = {
+    inventory: { metadata: '{"disks":[]}', ipAddresses: ["192.0.2.1"], digest: "a", addressesDigest: "b" },
+  };
   for (const [index, agent] of rows.entries()) {
     const displaced = row(agent, { epoch: 1, cpuPercent: 10 });
     const current = row(agent, { epoch: 2, cpuPercent: 20, ...inventory });

@@ -5,7 +5,7 @@ import { enrol, heartbeat, openLiveStream, openStream } from "../support/field-a
 import { startTestService } from "../support/service.js";
 
 t.test("a heartbeat brings the host online, with vitals and a time series", async (t) => {
-  const service = await startTestService(t);
+  const service = await startTestService(t, { timing: { sessions: { inventoryPaceMs: 0 } } });
   const a = await enrol(service, await service.createToken());
   const [org] = await service.database.query("select id from organisations");
   await service.database.query(
@@ -118,7 +118,7 @@ t.test("a heartbeat brings the host online, with vitals and a time series", asyn
 });
 
 t.test("no value is refused: it is brought within bounds", async (t) => {
-  const service = await startTestService(t);
+  const service = await startTestService(t, { timing: { sessions: { inventoryPaceMs: 0 } } });
   const a = await enrol(service, await service.createToken());
   const stream = await openLiveStream(service, a);
   stream.send(
@@ -143,9 +143,9 @@ t.test("no value is refused: it is brought within bounds", async (t) => {
   const [host] = await service.database.query("select * from hosts");
   t.match(host, { cpu_percent: null, memory_percent: 0, disk_percent: 100, uptime_seconds: 2_147_483_647 });
   t.equal(host?.os_version.length, 256);
-  t.equal(host?.metadata.disks.length, 512);
+  t.equal(host?.metadata.disks.length, 64);
   t.match(host?.metadata.disks[0], { mount_point: "/mnt/0", total_bytes: Number.MAX_SAFE_INTEGER, percent_used: 100 });
-  t.equal(host?.metadata.network_interfaces.length, 512);
+  t.equal(host?.metadata.network_interfaces.length, 128);
   stream.send(heartbeat(a.agentId, { uptimeSeconds: -1 }));
   t.match(await stream.next(), { ok: true });
   t.match(await service.database.query("select uptime_seconds from hosts"), [{ uptime_seconds: 0 }]);

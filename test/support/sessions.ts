@@ -1,6 +1,7 @@
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import type { RawHeartbeatReport } from "../../dist/heartbeat/heartbeat-report.js";
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
+import { INVENTORY_TIMING } from "../../dist/heartbeat/inventory/inventory-pace.js";
 import { Calm } from "../../dist/heartbeat/presence/calm.js";
 import { Departures } from "../../dist/heartbeat/presence/departures.js";
 import { OfflineWriter } from "../../dist/heartbeat/presence/offline-writer.js";
@@ -11,6 +12,7 @@ import { Sessions } from "../../dist/heartbeat/sessions.js";
 import type { Caller } from "../../dist/identity/caller.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { Database } from "../../dist/store/database.js";
+import type { InventoryTiming } from "../../dist/store/hosts/host-inventories.js";
 import type { AgentRows } from "./agent-rows.js";
 import { createTestLog, type LogLine } from "./log.js";
 
@@ -27,11 +29,12 @@ export interface TestSessionsOptions {
   instanceId?: string;
   now?: () => Date;
   patience?: Partial<Patience>;
+  inventoryTiming?: InventoryTiming;
 }
 
 export function createTestSessions(
   database: Database,
-  { instanceId = "instance-1", now, ...options }: TestSessionsOptions = {},
+  { instanceId = "instance-1", now, inventoryTiming = INVENTORY_TIMING, ...options }: TestSessionsOptions = {},
 ): TestSessions {
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
@@ -40,10 +43,11 @@ export function createTestSessions(
   const calm = new Calm({ comeBackMs: patience.offlineAfterMs });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events, calm }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
     departures: new Departures({ offlineWriter: new OfflineWriter({ database, outbox, events }), calm, events }),
     patience,
     events,
+    inventoryTiming,
     ...(now && { now }),
   });
   const hold = (caller: Caller, stream: SessionStream) => {

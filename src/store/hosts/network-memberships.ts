@@ -1,18 +1,14 @@
-import { and, inArray, isNull, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
+import { parseAddress } from "../../lib/formats/cidr.js";
 import { createId } from "../../lib/ids.js";
-import type { Queryable } from "../database.js";
-import { networks } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
-/** The networks of these organisations. */
-export async function listNetworks(
-  db: Queryable,
-  organisationIds: readonly string[],
-): Promise<{ id: string; organisationId: string; cidr: string }[]> {
-  return db
-    .select({ id: networks.id, organisationId: networks.organisationId, cidr: networks.cidr })
-    .from(networks)
-    .where(and(inArray(networks.organisationId, [...organisationIds]), isNull(networks.deletedAt)));
+/** The addresses of a host. */
+export interface HostAddresses {
+  hostId: string;
+  organisationId: string;
+  /** What is no address is in no network. */
+  ipAddresses: readonly string[];
 }
 
 /** A host in a network. */
@@ -20,6 +16,43 @@ export interface NetworkMembership {
   organisationId: string;
   networkId: string;
   hostId: string;
+}
+
+/**
+ * The networks that hold one of the addresses of these hosts. An address is looked up once for each length of prefix that
+ * its organisation's networks have, so that the work does not grow with addresses times networks.
+ */
+export async function findNetworksOf(tx: Transaction, hosts: readonly HostAddresses[]): Promise<NetworkMembership[]> {
+  const addresses = hosts.flatMap(({ hostId, organisationId, ipAddresses }) =>
+    ipAddresses.flatMap((text) => {
+      const address = parseAddress(text)?.toString();
+      return address === undefined ? [] : [{ hostId, organisationId, address }];
+    }),
+  );
+  const column = (of: (address: (typeof addresses)[number]) => string) => sql.param(addresses.map(of));
+  const { rows } = await tx.execute<{ organisation_id: string; network_id: string; host_id: string }>(sql`
+    with address as materialized (
+      select a.host_id, a.organisation_id, a.address::inet as ip
+      from unnest(${column((a) => a.hostId)}::text[], ${column((a) => a.organisationId)}::text[],
+                  ${column((a) => a.address)}::text[]) as a(host_id, organisation_id, address)
+    ), network as materialized (
+      select n.id, n.organisation_id, ingest.network_range(n.cidr) as range
+      from networks n
+      where n.organisation_id = any(${sql.param([...new Set(hosts.map(({ organisationId }) => organisationId))])}::text[])
+        and n.deleted_at is null
+    ), prefix as (
+      select distinct organisation_id, family(range) as family, masklen(range) as length from network
+    )
+    select distinct a.organisation_id, n.id as network_id, a.host_id
+    from address a
+    join prefix p on p.organisation_id = a.organisation_id and p.family = family(a.ip)
+    join network n on n.organisation_id = a.organisation_id
+                  and network(n.range) = network(set_masklen(a.ip, p.length))`);
+  return rows.map((row) => ({
+    organisationId: row.organisation_id,
+    networkId: row.network_id,
+    hostId: row.host_id,
+  }));
 }
 
 /** Makes these the automatic memberships of these hosts; memberships that somebody assigned by hand stay. */

@@ -6,7 +6,6 @@ export type LockedAgent =
   | {
       state: "locked";
       agentStatus: string;
-      ipAddresses: string[] | null;
       /** Of the agent's newest session; 0 when it never had one. */
       epoch: number;
     }
@@ -37,13 +36,12 @@ export async function lockHostsAndAgents(
     present: boolean;
     locked: boolean;
     status: string;
-    ip_addresses: string[] | null;
     epoch: string | null;
   }>(sql`
     with wanted as (
       select distinct * from unnest(${hostIds}::text[], ${agentIds}::text[]) as w(host_id, agent_id)
     ), locked_hosts as materialized (
-      select h.id, h.agent_id, h.ip_addresses
+      select h.id, h.agent_id
       from hosts h
       where h.id = any(${hostIds}::text[]) and h.deleted_at is null
       order by h.id
@@ -59,7 +57,6 @@ export async function lockHostsAndAgents(
            h.id is not null and a.id is not null as present,
            lh.id is not null and la.id is not null as locked,
            la.status,
-           lh.ip_addresses,
            s.epoch
     from wanted w
     left join hosts h on h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
@@ -70,8 +67,7 @@ export async function lockHostsAndAgents(
   return new Map(
     rows.map((row): [string, LockedAgent] => {
       if (!row.locked) return [row.agent_id, { state: row.present ? "busy" : "gone" }];
-      const { status: agentStatus, ip_addresses: ipAddresses } = row;
-      return [row.agent_id, { state: "locked", agentStatus, ipAddresses, epoch: Number(row.epoch ?? 0) }];
+      return [row.agent_id, { state: "locked", agentStatus: row.status, epoch: Number(row.epoch ?? 0) }];
     }),
   );
 }

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { isCallingStatus } from "../agents/calling-statuses.js";
+import type { HostInventory } from "../hosts/host-inventories.js";
 import type { Transaction } from "../transaction.js";
 
 /** The values of a heartbeat that are written every time. */
@@ -29,10 +30,8 @@ export interface HeartbeatRow extends Vitals {
   epoch: number;
   /** When the service received it. */
   receivedAt: Date;
-  /** What is merged into `hosts.metadata`; null when it did not change. */
-  metadata: Record<string, unknown> | null;
-  /** Null when they did not change. */
-  ipAddresses: string[] | null;
+  /** Null when it did not change. */
+  inventory: HostInventory | null;
 }
 
 /**
@@ -57,7 +56,6 @@ export function newestOfEachHost(rows: readonly HeartbeatRow[]): HeartbeatRow[] 
 export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<HeartbeatRow[]> {
   const newest = newestOfEachHost(rows);
   const column = <T>(of: (row: HeartbeatRow) => T, from: readonly HeartbeatRow[] = newest) => sql.param(from.map(of));
-  const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
   await tx.execute(sql`
     update hosts h
     set cpu_percent = v.cpu_percent,
@@ -67,9 +65,6 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
         os = coalesce(v.os, h.os),
         os_version = coalesce(v.os_version, h.os_version),
         arch = coalesce(v.arch, h.arch),
-        ip_addresses = coalesce(v.ip_addresses::jsonb, h.ip_addresses),
-        metadata = case when v.metadata is null then h.metadata
-                        else coalesce(h.metadata, '{}') || v.metadata::jsonb end,
         status = 'online',
         last_seen_at = now(),
         updated_at = now()
@@ -77,10 +72,8 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
       ${column((r) => r.hostId)}::text[], ${column((r) => r.cpuPercent)}::real[],
       ${column((r) => r.memoryPercent)}::real[], ${column((r) => r.diskPercent)}::real[],
       ${column((r) => r.uptimeSeconds)}::int[], ${column((r) => r.os)}::text[],
-      ${column((r) => r.osVersion)}::text[], ${column((r) => r.arch)}::text[],
-      ${column((r) => json(r.ipAddresses))}::text[], ${column((r) => json(r.metadata))}::text[]
-    ) as v(host_id, cpu_percent, memory_percent, disk_percent, uptime_seconds, os, os_version, arch,
-           ip_addresses, metadata)
+      ${column((r) => r.osVersion)}::text[], ${column((r) => r.arch)}::text[]
+    ) as v(host_id, cpu_percent, memory_percent, disk_percent, uptime_seconds, os, os_version, arch)
     where h.id = v.host_id`);
   await tx.execute(sql`
     update agents a

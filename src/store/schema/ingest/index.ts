@@ -4,6 +4,7 @@ export { agentSessions } from "./agent-sessions.js";
 export { clientCertificates } from "./client-certificates.js";
 export { droppedMessages } from "./dropped-messages.js";
 export { formerKeys } from "./former-keys.js";
+export { hostInventories } from "./host-inventories.js";
 export { instances } from "./instances.js";
 export { outbox } from "./outbox.js";
 export { publishers } from "./publishers.js";
