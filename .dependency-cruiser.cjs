@@ -21,7 +21,7 @@ const rooms = {
   server: ["lib", "observe"],
   agent: ["gen", "lib"],
   app: ["rpc", "server", ...DOMAIN, "identity", ...DATA, "config", ...BASE, "gen"],
-  cli: ["app", "config", "agent", "server", "enrolment", "heartbeat", "identity", ...DATA, ...BASE],
+  cli: ["app", "config", "agent", "server", "enrolment", "heartbeat", "work", "identity", ...DATA, ...BASE],
   main: ["cli", "config", "errors"],
   index: ["app", "agent", "rpc", "server", ...DOMAIN, "identity", ...DATA, "config", ...BASE, "gen"],
 };

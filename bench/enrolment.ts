@@ -20,6 +20,7 @@ import { KeyEvents } from "../dist/identity/key-events.js";
 import { issueAccessToken } from "../dist/identity/signing-keys/access-token.js";
 import { openSigningKeyRing } from "../dist/identity/signing-keys/signing-key-ring.js";
 import { createLogger } from "../dist/observe/logger.js";
+import { createClosedOutbox } from "../dist/outbox/outbox.js";
 import { openDatabase } from "../dist/store/database.js";
 import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
 import { migrateStandalone } from "../dist/store/migrations/migrate.js";
@@ -72,7 +73,7 @@ async function measure(databaseUrl: string): Promise<void> {
     const database = openDatabase({ url: databaseUrl, maxConnections: 1 });
     await insertOrganisation(database.db, { name: "Benchmark", slug: "bench" });
     const request = { label: "bench", autoApprove: true, tags: [{ key: "env", value: "bench" }] };
-    const { token } = await issueEnrolmentToken(database.db, request);
+    const { token } = await issueEnrolmentToken({ database, outbox: createClosedOutbox() }, request);
     const events = new KeyEvents(createLogger("silent"));
     const agentCa = await openAgentCas({ database, encryptionSecret: ENCRYPTION_SECRET, events });
     const signingKeys = await openSigningKeyRing({ db: database.db, path: jwtKeyFile, events });

@@ -19,6 +19,7 @@ import {
 import { writeDevTls } from "../dist/cli/dev/dev-tls.js";
 import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
 import { issueEnrolmentToken } from "../dist/enrolment/tokens/token-issue.js";
+import { createClosedOutbox } from "../dist/outbox/outbox.js";
 import { openDatabase } from "../dist/store/database.js";
 import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
 import { migrateStandalone } from "../dist/store/migrations/migrate.js";
@@ -62,7 +63,10 @@ async function measure(databaseUrl: string): Promise<void> {
   try {
     const database = openDatabase({ url: databaseUrl, maxConnections: 1 });
     await insertOrganisation(database.db, { name: "Benchmark", slug: "bench" });
-    const { token } = await issueEnrolmentToken(database.db, { label: "bench", autoApprove: true, tags: [] });
+    const { token } = await issueEnrolmentToken(
+      { database, outbox: createClosedOutbox() },
+      { label: "bench", autoApprove: true, tags: [] },
+    );
     await database.close();
     // All at once: the last one waits for the handshakes of all others.
     const address = { address: `localhost:${service.port}`, ca: service.ca, connectTimeoutMs: 300_000 };

@@ -137,6 +137,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
       openWork({
         database,
         streamDatabase,
+        outbox,
         config: config.work,
         events: new WorkEvents(logger),
         timing: timing.work,

@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.js";
 import { CertificateUpkeep } from "../enrolment/certificate-upkeep.js";
 import { BRIDGE_NETWORKS } from "../enrolment/duplicates/bridge-networks.js";
+import { DuplicateNotices } from "../enrolment/duplicates/duplicate-notices.js";
 import { IdentifyingAddresses } from "../enrolment/duplicates/identifying-addresses.js";
 import { EnrolmentEvents } from "../enrolment/events.js";
 import { KnownKeys } from "../enrolment/known-keys/known-keys.js";
@@ -30,14 +31,18 @@ export function openEnrolment({
   logger: Logger;
 }): { registrar: Registrar; renewal: CertificateRenewal; certificateUpkeep: CertificateUpkeep } {
   const enrolmentEvents = new EnrolmentEvents(logger);
-  const clientCertificates = new ClientCertificates({ db: database.db, agentCa });
+  const clientCertificates = new ClientCertificates({ database, outbox, agentCa });
   const tokenCheck = new TokenCheck(database.db);
   const identities = { database, outbox, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
   const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = policy;
   const registrar = new Registrar({
     database,
     knownKeys: new KnownKeys(identities),
-    newKeys: new Enroller({ ...identities, policy: { adoptAutoApprove } }),
+    newKeys: new Enroller({
+      ...identities,
+      duplicateNotices: new DuplicateNotices({ database, outbox }),
+      policy: { adoptAutoApprove },
+    }),
     identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
     refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
   });

@@ -12,6 +12,14 @@ export interface MessageSet {
   messages: OutgoingMessage[];
 }
 
+/** Of messages this long each counts as one more. */
+const BYTES_PER_WEIGHT = 4_096;
+
+/** What messages count as, where their number bounds the memory that they take: more than one each if they are long. */
+export function weightOf(messages: readonly OutgoingMessage[]): number {
+  return messages.reduce((sum, { body }) => sum + 1 + Math.floor(body.length / BYTES_PER_WEIGHT), 0);
+}
+
 /** A row of the outbox, with what it holds. */
 export interface MessageRow extends MessageSet {
   id: number;

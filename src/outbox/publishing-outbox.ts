@@ -1,7 +1,7 @@
 import type { Publisher } from "../broker/publisher.js";
 import type { Database, TransactionLimits } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
-import { CollectedMessages, type MessageRow, type MessageSet, writeMessages } from "./collected-messages.js";
+import { CollectedMessages, type MessageRow, type MessageSet, weightOf, writeMessages } from "./collected-messages.js";
 import type { Deliveries } from "./deliveries.js";
 import type { Lanes, LeftBecause } from "./lanes.js";
 import type { Outbox, Outgoing } from "./outbox.js";
@@ -64,7 +64,7 @@ export class PublishingOutbox implements Outbox {
   /** Decided before the row is written, since the row says whether somebody publishes it. */
   #chooseRoute({ topic, messages }: MessageSet): Route {
     const { publisher, lanes } = this.options;
-    const size = messages.length;
+    const size = weightOf(messages);
     if (!publisher.isReady) return this.#leave(topic, size, "broker away");
     if (!lanes.isFree(topic) || (this.#direct > 0 && this.#direct + size > MAX_DIRECT_MESSAGES)) {
       return this.#leave(topic, size, "no room");
@@ -93,7 +93,7 @@ export class PublishingOutbox implements Outbox {
     // Whoever waits for the transaction goes first.
     setImmediate(() => {
       void this.options.deliveries.deliver(row).finally(() => {
-        this.#direct -= row.messages.length;
+        this.#direct -= weightOf(row.messages);
       });
     });
   }
@@ -102,6 +102,7 @@ export class PublishingOutbox implements Outbox {
 /** How the messages of one topic go. */
 interface Route {
   topic: MessageSet["topic"];
+  /** As {@link weightOf} says. */
   size: number;
   /** Why they are left to the relay; undefined when they go straight to the broker. */
   left: LeftBecause | undefined;

@@ -5,6 +5,7 @@ import type { Publisher } from "../broker/publisher.js";
 import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
 import { findDueTopics, type OutboxRow, takeOutboxRows } from "../store/outbox/outbox-rows.js";
+import { weightOf } from "./collected-messages.js";
 import type { Deliveries } from "./deliveries.js";
 import type { OutboxEvents } from "./events.js";
 import type { Lanes } from "./lanes.js";
@@ -100,13 +101,14 @@ export class Relay {
   async #deliver(topic: Topic, rows: readonly OutboxRow[]): Promise<void> {
     let sent = 0;
     for (const { id, messages } of rows) {
-      this.#inFlight += messages.length;
       const row = { id, topic, messages: messages.map((body) => toOutgoingMessage(topic, body)) };
+      const weight = weightOf(row.messages);
+      this.#inFlight += weight;
       void this.options.deliveries.deliver(row).finally(() => {
-        this.#inFlight -= messages.length;
+        this.#inFlight -= weight;
         this.#onSettled();
       });
-      sent += messages.length;
+      sent += weight;
       if (sent < TURN_MESSAGES) continue;
       sent = 0;
       await nextTurn();

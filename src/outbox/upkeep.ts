@@ -1,3 +1,4 @@
+import type { Topic } from "../broker/messages/topics.js";
 import type { Publisher } from "../broker/publisher.js";
 import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
@@ -5,8 +6,8 @@ import { countDroppedMessages, dropOldestRows, readBacklog } from "../store/outb
 import { trimUnroutableMessages } from "../store/outbox/unroutable-messages.js";
 import type { OutboxEvents } from "./events.js";
 
-/** What may be given up when there is no room: the newest metrics are worth more than the oldest ones. */
-const DROPPABLE_TOPIC = "metrics.raw";
+/** What may be given up when there is no room, in this order: the newest ones are worth more than the oldest. */
+const DROPPABLE_TOPICS: readonly Topic[] = ["metrics.raw", "checks.raw"];
 /** Messages that wait for so long should be with the broker. */
 const LATE_MS = 60_000;
 
@@ -54,10 +55,11 @@ export class OutboxUpkeep {
 
   async #keepBounds(): Promise<void> {
     const { db, maxRows, events } = this.options;
-    const messages = await dropOldestRows(db, DROPPABLE_TOPIC, maxRows);
-    if (messages > 0) {
-      await countDroppedMessages(db, { topic: DROPPABLE_TOPIC, from: "outbox", messages });
-      events.dropped({ topic: DROPPABLE_TOPIC, messages, maxRows });
+    for (const topic of DROPPABLE_TOPICS) {
+      const messages = await dropOldestRows(db, topic, maxRows);
+      if (messages === 0) continue;
+      await countDroppedMessages(db, { topic, from: "outbox", messages });
+      events.dropped({ topic, messages, maxRows });
     }
     this.#tellSetAside();
     for (const dropped of await trimUnroutableMessages(db)) {

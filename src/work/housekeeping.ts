@@ -1,8 +1,9 @@
 import { Refresher } from "../lib/async/refresher.js";
+import type { PublishingDatabase } from "../outbox/outbox.js";
 import { tryLockInTransaction } from "../store/advisory-locks.js";
-import type { Database } from "../store/database.js";
 import { endOverdueTasks, findOverdueTasks } from "../store/work/overdue-tasks.js";
 import type { WorkEvents } from "./events.js";
+import { publishEnds } from "./outgoing-work.js";
 
 const INTERVAL_MS = 30_000;
 /** What the web app says that a task may take. */
@@ -11,8 +12,7 @@ const TASK_TIMEOUT_MS = 60 * 60 * 1000;
 const MAX_TASKS = 500;
 
 /** What {@link Housekeeping} needs. */
-export interface HousekeepingOptions {
-  database: Database;
+export interface HousekeepingOptions extends PublishingDatabase {
   events: WorkEvents;
   /** How long a task may wait for its host, in milliseconds. */
   maxAgeMs: number;
@@ -43,17 +43,20 @@ export class Housekeeping {
   }
 
   async #work(): Promise<void> {
-    const { database, events, maxAgeMs } = this.options;
+    const { database, outbox, events, maxAgeMs } = this.options;
     const limits = { timeoutMs: TASK_TIMEOUT_MS, maxAgeMs, limit: MAX_TASKS };
     const reasons = {
       timedOut: "The agent did not report an end within 60 minutes.",
       expired: `The task waited for longer than ${describeHours(maxAgeMs)} for its host and was not sent any more.`,
     };
     for (let more = true; more; ) {
-      const finished = await database.transaction(async (tx) => {
+      const finished = await outbox.transaction(database, async (tx, outgoing) => {
         if (!(await tryLockInTransaction(tx, "work-housekeeping"))) return undefined;
         const overdue = await findOverdueTasks(tx, limits);
-        return overdue.runIds.length === 0 ? undefined : endOverdueTasks(tx, overdue, reasons);
+        if (overdue.runIds.length === 0) return undefined;
+        const ended = await endOverdueTasks(tx, overdue, reasons);
+        publishEnds(outgoing, ended.tasks);
+        return ended;
       });
       if (finished !== undefined) events.tasksFinished(finished);
       more = (finished?.tasks.length ?? 0) >= MAX_TASKS;

@@ -1,4 +1,5 @@
 import { WebCertificateWatch } from "../identity/server-certificate/web-certificate.js";
+import type { Outbox } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
 import { AgentWork } from "./agent-work.js";
 import { Dispatcher } from "./dispatch/dispatcher.js";
@@ -39,6 +40,7 @@ export interface WorkOptions {
   database: Database;
   /** For what streams wait for. */
   streamDatabase: Database;
+  outbox: Outbox;
   config: WorkConfig;
   events: WorkEvents;
   timing?: WorkTiming | undefined;
@@ -54,7 +56,7 @@ export interface Work {
 
 /** Opens the room of work. */
 export async function openWork(options: WorkOptions): Promise<Work> {
-  const { database, streamDatabase, config, events, timing = {} } = options;
+  const { database, streamDatabase, outbox, config, events, timing = {} } = options;
   const { maxAgeMs, updateConcurrency: concurrency, downloadBaseUrl } = config;
   const reportProblem = (what: string) => (error: unknown) => events.failed({ what, error });
   const releases = await Releases.open(config.release, reportProblem("the release manifest"), timing.filesMs);
@@ -62,7 +64,13 @@ export async function openWork(options: WorkOptions): Promise<Work> {
     config.webCertificateFile === undefined
       ? undefined
       : new WebCertificateWatch(config.webCertificateFile, reportProblem("the web site's certificate"), timing.filesMs);
-  const dispatcher = new Dispatcher({ database: streamDatabase, events, maxAgeMs, scanIntervalMs: timing.scanMs });
+  const dispatcher = new Dispatcher({
+    database: streamDatabase,
+    outbox,
+    events,
+    maxAgeMs,
+    scanIntervalMs: timing.scanMs,
+  });
   const newestVersion = () => releases.newest;
   const signals = new Signals({
     database,
@@ -73,13 +81,13 @@ export async function openWork(options: WorkOptions): Promise<Work> {
     concurrency,
     intervalMs: timing.signalsMs,
   });
-  const reports = new ReportWriter({ database: streamDatabase, events });
-  const housekeeping = new Housekeeping({ database, events, maxAgeMs, intervalMs: timing.housekeepingMs });
+  const reports = new ReportWriter({ database: streamDatabase, outbox, events });
+  const housekeeping = new Housekeeping({ database, outbox, events, maxAgeMs, intervalMs: timing.housekeepingMs });
   const sweep = new InventorySweep({ database, events, intervalMs: timing.sweepMs });
   return {
     agents: new AgentWork({ dispatcher, reports, signals }),
     dispatcher,
-    inventoryUploads: new InventoryUploads({ database, events, chunkTimeoutMs: timing.chunkTimeoutMs }),
+    inventoryUploads: new InventoryUploads({ database, outbox, events, chunkTimeoutMs: timing.chunkTimeoutMs }),
     stop: async () => {
       const parts = [dispatcher, signals, housekeeping, sweep, releases, webCertificate];
       await Promise.all(parts.map((part) => part?.stop()));

@@ -1,15 +1,16 @@
 import { IngestError } from "../errors.js";
 import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
-import type { Database } from "../store/database.js";
+import type { Outgoing, PublishingDatabase } from "../outbox/outbox.js";
 import { keepHosts } from "../store/hosts/row-locks.js";
 import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import { insertCheckResults } from "../store/work/checks.js";
-import { completeQueries } from "../store/work/queries.js";
+import { completeQueries, type QueryAnswer } from "../store/work/queries.js";
 import { appendTaskOutput } from "../store/work/task-output.js";
 import { type FinishedTasks, finishTasks } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 import type { WorkEvents } from "./events.js";
+import { publishAnswers, publishCheckResults, publishEnds, publishRefusal } from "./outgoing-work.js";
 import { type WorkReport, weightOf } from "./work-report.js";
 
 const MAX_BATCH_REPORTS = 100;
@@ -27,10 +28,10 @@ export class ReportWriter {
   readonly #batcher: Batcher<Waiting, Stored>;
   readonly #events: WorkEvents;
 
-  constructor({ database, events }: { database: Database; events: WorkEvents }) {
+  constructor({ database, outbox, events }: PublishingDatabase & { events: WorkEvents }) {
     this.#events = events;
     const setWriter = new SetWriter<Waiting, Stored>({
-      write: (items) => database.transaction((tx) => writeBatch(tx, items)),
+      write: (items) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, items)),
       onRetry: ({ error }) => events.failed({ what: "results of agents", error }),
     });
     this.#batcher = new Batcher({
@@ -63,10 +64,7 @@ export class ReportWriter {
       this.#events.queryCompleted({ hostId, organisationId, queryId, status });
     }
     for (const [kind, ids] of Object.entries(dropped)) {
-      if (ids.length > 0) {
-        const event = { hostId, organisationId, kind, ids: ids.slice(0, LOGGED_IDS), count: ids.length };
-        this.#events.workRefused(event);
-      }
+      if (ids.length > 0) this.#events.workRefused(refusalOf(host, kind, ids));
     }
   }
 }
@@ -81,14 +79,18 @@ interface Waiting {
 /** What became of a report. */
 interface Stored {
   finished: FinishedTasks;
-  answered: { queryId: string; status: string }[];
+  answered: QueryAnswer[];
   /** Ids by what they are of. */
   dropped: Record<"check" | "query" | "task", string[]>;
 }
 
 const NOTHING_FINISHED: FinishedTasks = { tasks: [], runs: [] };
 
-async function writeBatch(tx: Transaction, items: readonly Waiting[]): Promise<BatchOutcome<Stored>[]> {
+async function writeBatch(
+  tx: Transaction,
+  outgoing: Outgoing,
+  items: readonly Waiting[],
+): Promise<BatchOutcome<Stored>[]> {
   const hosts = await keepHosts(
     tx,
     items.map(({ host }) => host.hostId),
@@ -112,9 +114,10 @@ async function writeBatch(tx: Transaction, items: readonly Waiting[]): Promise<B
     tx,
     gather((report) => report.taskOutcomes),
   );
+  const isRepeated = new Set(kept.filter(({ tried }) => tried));
   for (const item of kept) item.tried = true;
   const ended = new Set(finished.tasks.map(({ id }) => id));
-  return items.map((item): BatchOutcome<Stored> => {
+  const outcomes = items.map((item): BatchOutcome<Stored> => {
     const { host, report } = item;
     if (hosts.get(host.hostId) === "busy") return { busy: true };
     const isKept = hosts.has(host.hostId);
@@ -134,4 +137,25 @@ async function writeBatch(tx: Transaction, items: readonly Waiting[]): Promise<B
       },
     };
   });
+  publishCheckResults(
+    outgoing,
+    gather((report) => report.checkResults),
+    (id) => checkResults.get(id),
+  );
+  publishEnds(outgoing, finished.tasks);
+  outcomes.forEach((outcome, index) => {
+    const item = items[index];
+    if (item === undefined || !("done" in outcome)) return;
+    publishAnswers(outgoing, outcome.done.answered);
+    // What was stored the first time looks as if nobody waited for it.
+    if (isRepeated.has(item)) return;
+    for (const [kind, ids] of Object.entries(outcome.done.dropped)) {
+      if (ids.length > 0) publishRefusal(outgoing, refusalOf(item.host, kind, ids));
+    }
+  });
+  return outcomes;
+}
+
+function refusalOf({ hostId, organisationId }: WorkHost, kind: string, ids: readonly string[]) {
+  return { hostId, organisationId, kind, ids: ids.slice(0, LOGGED_IDS), count: ids.length };
 }

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { runCli } from "../../dist/cli/program.js";
 import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { connectTo, createTestDatabase } from "../support/database.js";
@@ -60,7 +61,10 @@ t.test("a stop that hangs is bounded as a whole, and a second signal ends it at 
   const store = openDatabase({ url: database.url, maxConnections: 1 });
   t.teardown(() => store.close());
   await insertOrganisation(store.db, { name: "Test", slug: "test" });
-  const { token } = await issueEnrolmentToken(store.db, { label: "test", autoApprove: true, tags: [] });
+  const { token } = await issueEnrolmentToken(
+    { database: store, outbox: createClosedOutbox() },
+    { label: "test", autoApprove: true, tags: [] },
+  );
   const ca = await readFile(join(directory, "tls/server.crt"), "utf8");
   const start = async (seconds: string) => {
     const process = startProcess(t, ["serve"], { env: { ...env, INGEST_STOP_TIMEOUT_SECONDS: seconds } });

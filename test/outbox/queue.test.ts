@@ -299,6 +299,22 @@ t.test("the outbox is bounded: the oldest metrics go, never status or events", a
   );
 });
 
+t.test("long messages count as many: memory is bounded by what they take", async (t) => {
+  const scene = await openScene(t);
+  const { outbox, publisher } = await startQueue(t, scene);
+  publisher.isReady = true;
+  publisher.decide = () => new Promise(() => {});
+  for (let n = 0; n < 3; n++) {
+    const long = { ...metrics(`long ${n}`), os_version: "x".repeat(8_000_000) };
+    await outbox.transaction(scene.store, async (_, outgoing) => outgoing.publish("metrics.raw", () => [long]));
+  }
+  const rows = await eventually(
+    () => scene.database.query("select leased_until from ingest.outbox order by id"),
+    () => true,
+  );
+  t.match(rows, [{ leased_until: Date }, { leased_until: Date }, { leased_until: null }]);
+});
+
 t.test("a transaction that runs again leaves nothing behind of its first run", async (t) => {
   const scene = await openScene(t);
   await scene.database.query(`

@@ -68,6 +68,7 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
   if ("problems" in parsed) throw new Error(parsed.problems.join("\n"));
   const store = openDatabase({ url: database.url, maxConnections: 2 });
   t.teardown(() => store.close());
+  const publishing = { database: store, outbox: createClosedOutbox() };
   const logger = options.logger ?? createLogger(parsed.config.logLevel);
   const app = await startApp(parsed.config, logger, { timing: options.timing });
   t.teardown(() => app.close());
@@ -81,9 +82,9 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
     env,
     database,
     store,
-    publishing: { database: store, outbox: createClosedOutbox() },
+    publishing,
     createToken: async (request) =>
-      (await issueEnrolmentToken(store.db, { label: "test", autoApprove: true, tags: [], ...request })).token,
+      (await issueEnrolmentToken(publishing, { label: "test", autoApprove: true, tags: [], ...request })).token,
     close: () => app.close(),
   };
 }

@@ -1,5 +1,6 @@
 import type { SQL } from "drizzle-orm";
 import t, { type Test } from "tap";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { Database } from "../../dist/store/database.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { createTestDatabase } from "../support/database.js";
@@ -22,6 +23,7 @@ interface DispatcherOptions {
 function startDispatcher(t: Test, { scanIntervalMs = NEVER_MS, hold }: DispatcherOptions = {}): Dispatcher {
   const store = openStore(t, database);
   const dispatcher = new Dispatcher({
+    outbox: createClosedOutbox(),
     database: hold === undefined ? store : holdPutBack(store, hold),
     events: quietEvents(),
     maxAgeMs: 24 * HOUR_MS,

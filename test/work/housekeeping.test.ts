@@ -1,4 +1,5 @@
 import t from "tap";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { Housekeeping } from "../../dist/work/housekeeping.js";
 import { createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
@@ -41,7 +42,12 @@ t.test("what an old database holds is closed at the first start, by one of two i
   await database.query("update task_run_hosts set deleted_at = now() where task_run_id = $1", [deleted.runId]);
 
   for (let n = 0; n < 2; n++) {
-    const keeper = new Housekeeping({ database: openStore(t, database, 1), events: quietEvents(), maxAgeMs: DAY_MS });
+    const keeper = new Housekeeping({
+      outbox: createClosedOutbox(),
+      database: openStore(t, database, 1),
+      events: quietEvents(),
+      maxAgeMs: DAY_MS,
+    });
     t.teardown(() => keeper.stop());
   }
   await eventually(
@@ -73,7 +79,12 @@ t.test("more than one transaction ends is ended all the same", async (t) => {
   const hosts = await insertHosts(database, 1_200);
   const run = await insertRun(database, hosts, { status: "running" });
   await age(run.runId, "2 hours");
-  const keeper = new Housekeeping({ database: openStore(t, database, 1), events: quietEvents(), maxAgeMs: DAY_MS });
+  const keeper = new Housekeeping({
+    outbox: createClosedOutbox(),
+    database: openStore(t, database, 1),
+    events: quietEvents(),
+    maxAgeMs: DAY_MS,
+  });
   t.teardown(() => keeper.stop());
   await eventually(
     () => readRunStatus(database, run.runId),

@@ -1,5 +1,6 @@
 import t, { type Test } from "tap";
 import { IngestError } from "../../dist/errors.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { RawInventoryChunk } from "../../dist/work/inventory/inventory-upload.js";
 import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
 import { createTestDatabase } from "../support/database.js";
@@ -7,7 +8,12 @@ import { openStore, quietEvents } from "../support/work-desk.js";
 import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/work-rows.js";
 
 const database = await createTestDatabase(t);
-const uploads = new InventoryUploads({ database: openStore(t, database), events: quietEvents(), chunkTimeoutMs: 200 });
+const uploads = new InventoryUploads({
+  outbox: createClosedOutbox(),
+  database: openStore(t, database),
+  events: quietEvents(),
+  chunkTimeoutMs: 200,
+});
 const never = new AbortController().signal;
 
 async function oneHost(): Promise<TestHost> {
@@ -216,7 +222,11 @@ t.test("20,000 packages, in any form", async (t) => {
 });
 
 t.test("uploads beyond four at a time wait, in order, and can be given up", async (t) => {
-  const slow = new InventoryUploads({ database: openStore(t, database, 1), events: quietEvents() });
+  const slow = new InventoryUploads({
+    outbox: createClosedOutbox(),
+    database: openStore(t, database, 1),
+    events: quietEvents(),
+  });
   const host = await oneHost();
   const blocks = Array.from({ length: 4 }, () => makeBlock());
   const held = blocks.map(({ wait }) => {

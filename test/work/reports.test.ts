@@ -1,5 +1,6 @@
 import t, { type Test } from "tap";
 import { createLogger } from "../../dist/observe/logger.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import { ReportWriter } from "../../dist/work/report-writer.js";
@@ -24,7 +25,7 @@ const store = openDatabase({ url: database.url, maxConnections: 2 });
 t.teardown(() => store.close());
 const lines: Record<string, unknown>[] = [];
 const logger = createLogger("info", { write: (line: string) => void lines.push(JSON.parse(line)) });
-const writer = new ReportWriter({ database: store, events: new WorkEvents(logger) });
+const writer = new ReportWriter({ outbox: createClosedOutbox(), database: store, events: new WorkEvents(logger) });
 
 /** Has an agent report; the others' part is empty. */
 function report(host: TestHost, part: Partial<RawWorkReport>, receivedAt = new Date()): Promise<void> {
@@ -209,7 +210,11 @@ t.test("a run ends with its last row, whichever two end at once", async (t) => {
   const hosts = await insertHosts(database, 40);
   const second = openDatabase({ url: database.url, maxConnections: 2 });
   t.teardown(() => second.close());
-  const elsewhere = new ReportWriter({ database: second, events: new WorkEvents(createLogger("silent")) });
+  const elsewhere = new ReportWriter({
+    outbox: createClosedOutbox(),
+    database: second,
+    events: new WorkEvents(createLogger("silent")),
+  });
   const { runId, taskIds } = await insertRun(database, hosts, { status: "running" });
   await Promise.all(
     hosts.map((host, n) => {

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { WebSiteCertificate } from "../../dist/identity/server-certificate/web-certificate.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { Releases } from "../../dist/work/signals/releases.js";
 import { Signals } from "../../dist/work/signals/signals.js";
@@ -22,7 +23,12 @@ interface Desk {
 
 function open(t: Test, concurrency = 50): Desk {
   const store = openStore(t, database);
-  const dispatcher = new Dispatcher({ database: store, events: quietEvents(), maxAgeMs: 1 });
+  const dispatcher = new Dispatcher({
+    outbox: createClosedOutbox(),
+    database: store,
+    events: quietEvents(),
+    maxAgeMs: 1,
+  });
   t.teardown(() => dispatcher.stop());
   const desk = {
     newest: "v1.1.0",

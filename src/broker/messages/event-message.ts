@@ -37,11 +37,19 @@ const token = {
   label: z.string(),
 };
 
+/** Something about the work that an agent does for the platform. */
+const work = {
+  ...envelope,
+  host_id: z.string(),
+};
+
 const shapes = {
   /** A machine that was not known became an agent. */
   "agent.registered": registration,
   /** An operator approved a pending agent. */
   "agent.approved": agent,
+  /** An operator turned a pending agent away. */
+  "agent.rejected": { ...agent, reason: z.string() },
   /** A host that was gone went over to a new key. */
   "agent.adopted": {
     ...registration,
@@ -71,14 +79,51 @@ const shapes = {
     /** The addresses that took the stream from each other. */
     remote_addresses: z.array(z.string()),
   },
-  /** A client certificate was issued with a registration. */
+  /** A new client certificate was issued in a registration. */
   "certificate.issued": certificate,
-  /** A client certificate was issued to an agent that renewed the one it had. */
+  /** A new client certificate was issued to an agent that renewed the one it had. */
   "certificate.renewed": certificate,
   /** An operator made an enrolment token. */
   "token.created": token,
   /** An operator took an enrolment token out of use. */
   "token.revoked": token,
+  /** A query was answered. */
+  "query.completed": {
+    ...work,
+    query_id: z.string(),
+    /** `complete` or `error`. */
+    status: z.string(),
+    error: z.string().nullable(),
+  },
+  /** A task began, and is sent to its agent; one that could not be sent begins again later. */
+  "task.started": { ...work, task_id: z.string(), run_id: z.string(), task_type: z.string() },
+  /** A task came to its end. */
+  "task.finished": {
+    ...work,
+    task_id: z.string(),
+    run_id: z.string(),
+    /** `success`, `failed` or `cancelled`. */
+    status: z.string(),
+  },
+  /** A host's software was scanned, or the scan failed. */
+  "inventory.finished": {
+    ...work,
+    task_id: z.string(),
+    /** `success` or `failed`. */
+    status: z.string(),
+    /** How many packages the host has; null when the scan failed. */
+    packages: z.number().nullable(),
+    error: z.string().nullable(),
+  },
+  /** What an agent brought back was dropped: it is another host's, deleted or disabled, or came too late. */
+  "work.refused": {
+    ...work,
+    /** `check`, `query` or `task`. */
+    kind: z.string(),
+    /** The first ones, as the agent named them. */
+    ids: z.array(z.string()),
+    count: z.number(),
+  },
 };
 
 type Shapes = typeof shapes;

@@ -1,10 +1,12 @@
 import type { AgentStatusMessage } from "./agent-status-message.js";
+import type { CheckMessage } from "./check-message.js";
 import type { EventMessage } from "./event-message.js";
 import type { MetricsMessage } from "./metrics-message.js";
 import type { Topic } from "./topics.js";
 
 interface Bodies {
   "metrics.raw": MetricsMessage;
+  "checks.raw": CheckMessage;
   "agent.status": AgentStatusMessage;
   "events.raw": EventMessage;
 }

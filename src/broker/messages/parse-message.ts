@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { agentStatusMessageSchema } from "./agent-status-message.js";
+import { checkMessageSchema } from "./check-message.js";
 import { findEventSchema } from "./event-message.js";
 import type { Message } from "./message.js";
 import { metricsMessageSchema } from "./metrics-message.js";
@@ -30,6 +31,8 @@ export function parseMessage(routingKey: string, content: Uint8Array): Message |
   switch (routingKey) {
     case "metrics.raw":
       return { topic: routingKey, body: check(routingKey, metricsMessageSchema, body) };
+    case "checks.raw":
+      return { topic: routingKey, body: check(routingKey, checkMessageSchema, body) };
     case "agent.status":
       return { topic: routingKey, body: check(routingKey, agentStatusMessageSchema, body) };
     case "events.raw": {

@@ -7,8 +7,9 @@ import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
 import type { Lifetime } from "../../lib/lifetime.js";
 import { makeDirectory } from "../../lib/make-directory.js";
 import { createLogger, type Logger } from "../../observe/logger.js";
+import { createClosedOutbox } from "../../outbox/outbox.js";
 import { tryLockInstance } from "../../store/advisory-locks.js";
-import { openDatabase, type Queryable } from "../../store/database.js";
+import { type Database, openDatabase } from "../../store/database.js";
 import { insertOrganisation, listOrganisations } from "../../store/enrolment/organisations.js";
 import { migrateStandalone } from "../../store/migrations/migrate.js";
 import { announceDatabase } from "../command-database.js";
@@ -78,7 +79,7 @@ async function start(context: CommandContext, { dataDir, databaseUrl, logger, li
   const config = requireConfig(environment, context.warn);
   await lifetime.open("migrations of the platform", (signal) => migrateStandalone(databaseUrl, signal));
   const token = await lifetime.open("enrolment token", () =>
-    withQueryable(databaseUrl, (db) => loadToken(db, dataDir)),
+    withDatabase(databaseUrl, (database) => loadToken(database, dataDir)),
   );
   const { grpcPort, httpPort } = await startApp(config, logger, { lifetime });
   const grpcAddress = `localhost:${grpcPort}`;
@@ -121,26 +122,31 @@ function shorten(path: string): string {
 }
 
 /** The token that was made the first time; a new one when this database does not know it, or it was revoked. */
-async function loadToken(db: Queryable, dataDir: string): Promise<string> {
+async function loadToken(database: Database, dataDir: string): Promise<string> {
+  const { db } = database;
   const path = join(dataDir, "enrolment-token");
   const stored = await readOptional(path);
   if (stored !== undefined && (await new TokenCheck(db).findUsable(stored))) return stored;
   if ((await listOrganisations(db)).length === 0) await insertOrganisation(db, { name: "Default", slug: "default" });
   const [organisation] = await listOrganisations(db);
-  const { token } = await issueEnrolmentToken(db, {
-    label: "made by dev",
-    autoApprove: true,
-    tags: [],
-    ...(organisation && { organisationSlug: organisation.slug }),
-  });
+  // Nobody publishes before the service has started for the first time.
+  const { token } = await issueEnrolmentToken(
+    { database, outbox: createClosedOutbox() },
+    {
+      label: "made by dev",
+      autoApprove: true,
+      tags: [],
+      ...(organisation && { organisationSlug: organisation.slug }),
+    },
+  );
   await writePrivateFile(path, `${token}\n`);
   return token;
 }
 
-async function withQueryable<T>(url: string, work: (db: Queryable) => Promise<T>): Promise<T> {
+async function withDatabase<T>(url: string, work: (database: Database) => Promise<T>): Promise<T> {
   const database = openDatabase({ url, maxConnections: 1 });
   try {
-    return await work(database.db);
+    return await work(database);
   } finally {
     await database.close();
   }

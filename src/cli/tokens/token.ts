@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
-import { revokeEnrolmentToken } from "../../store/enrolment/enrolment-tokens.js";
+import { revokeToken } from "../../enrolment/tokens/token-revocation.js";
 import type { Tag } from "../../store/hosts/tags.js";
-import { changeDatabase } from "../command-database.js";
+import { changePublishingDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
 import { readDurationMs } from "../terminal/duration.js";
@@ -39,8 +39,8 @@ function createCommand(context: CommandContext): Command {
     .option("--json", "print JSON only")
     .action(async (options: CreateOptions) => {
       const { label, org, autoApprove = false, maxUses, expiresIn, tag, json } = options;
-      const { token, row } = await changeDatabase(context, ({ db }) =>
-        issueEnrolmentToken(db, {
+      const { token, row } = await changePublishingDatabase(context, (publishing) =>
+        issueEnrolmentToken(publishing, {
           label,
           autoApprove,
           tags: tag,
@@ -63,13 +63,7 @@ function revokeCommand(context: CommandContext): Command {
   return new Command("revoke")
     .description("take enrolment tokens out of use; agents that enrolled with them stay")
     .argument("<id...>", "ids of tokens, as `token list` shows them")
-    .action((ids: string[]) =>
-      forEachId(context, ids, "revoked", async ({ database }, id) => {
-        const label = await revokeEnrolmentToken(database.db, id);
-        if (label === undefined) throw new Error(`no enrolment token has the id ${id}, or it is revoked already`);
-        return label;
-      }),
-    );
+    .action((ids: string[]) => forEachId(context, ids, "revoked", revokeToken));
 }
 
 function parsePositiveInteger(text: string): number {

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { cancelTask, listOpenItems, type OpenItem } from "../../store/work/open-items.js";
+import { publishEnds } from "../../work/outgoing-work.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
@@ -45,8 +46,12 @@ function cancelCommand(context: CommandContext): Command {
     .description("cancel tasks: one that waits is not sent any more, one that runs is stopped by its agent")
     .argument("<id...>", "ids of tasks")
     .action((ids: string[]) =>
-      forEachId(context, ids, "cancelled", async ({ database }, id) => {
-        const cancelled = await database.transaction((tx) => cancelTask(tx, id));
+      forEachId(context, ids, "cancelled", async ({ database, outbox }, id) => {
+        const cancelled = await outbox.transaction(database, async (tx, outgoing) => {
+          const task = await cancelTask(tx, id);
+          if (task?.status === "cancelled") publishEnds(outgoing, [{ ...task, status: task.status }]);
+          return task;
+        });
         if (cancelled === undefined) throw new Error(`no task with the id ${id} is pending or running`);
         return `${cancelled.hostname}: ${cancelled.status}`;
       }),

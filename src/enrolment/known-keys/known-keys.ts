@@ -64,10 +64,10 @@ export class KnownKeys {
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
     if (agent.status === "pending") return { status: "pending", agentId: agent.id };
 
-    const certificate = await clientCertificates.obtain(identity, publicKey);
+    const { hostname } = agent;
+    const certificate = await clientCertificates.obtain({ ...identity, hostname }, publicKey, "certificate.issued");
     if (certificate === undefined) throw new LookAgain();
     const { serial, isNew } = certificate;
-    const { hostname } = agent;
     events.identityIssued({ ...identity, hostname, serial, newCertificate: isNew, remoteAddress, showedCertificate });
     return answerActive(signingKeys, { ...identity, publicKey }, certificate);
   }

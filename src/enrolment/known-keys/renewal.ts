@@ -31,7 +31,11 @@ export class CertificateRenewal {
     const publicKey = parseAgentPublicKey(caller.publicKey);
     await requirePossession(request.csrDer, publicKey);
     const { clientCertificates, events } = this.options;
-    const certificate = await clientCertificates.obtain({ agentId, organisationId }, publicKey);
+    const certificate = await clientCertificates.obtain(
+      { agentId, organisationId, hostname },
+      publicKey,
+      "certificate.renewed",
+    );
     if (certificate === undefined) throw await this.#refusal(agentId, publicKey);
     const { serial, isNew } = certificate;
     events.certificateRenewed({ agentId, organisationId, hostname, serial, newCertificate: isNew });

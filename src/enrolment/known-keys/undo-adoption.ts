@@ -1,6 +1,7 @@
 import type { SpiffeIdentity } from "../../identity/spiffe-id.js";
 import { recordStatusChanges } from "../../identity/status-changes.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import { type AgentStatus, findAgent } from "../../store/agents/agents.js";
 import { findAdoptedHostId, restoreAdopted, takeAdoption } from "../../store/enrolment/adoptions.js";
 import { rememberFormerKey } from "../../store/enrolment/former-keys.js";
@@ -39,6 +40,9 @@ export async function undoAdoption(
         to: before.agent.status as AgentStatus,
         reason: `its own key registered from ${remoteAddress}: the adoption by another key${isRejected ? ", which was rejected," : ""} is undone`,
       },
+    ]);
+    publishEvents(outgoing, "agent.adoption_undone", () => [
+      { org_id: organisationId, agent_id: agentId, hostname: adopter.hostname },
     ]);
     return true;
   });

@@ -12,6 +12,7 @@ import { registrationLocks, takeRegistrationLocks } from "../../store/enrolment/
 import { lockHostNow } from "../../store/hosts/hosts.js";
 import type { Transaction } from "../../store/transaction.js";
 import { decideNewKey, type EnrolDecision, isSameDecision, type NewKeyPolicy, type Refusal } from "../decision.js";
+import type { DuplicateNotices } from "../duplicates/duplicate-notices.js";
 import { describeMatch } from "../duplicates/duplicate-refusal.js";
 import type { EnrolmentEvents } from "../events.js";
 import { LookAgain } from "../look-again.js";
@@ -32,6 +33,7 @@ export interface EnrollerOptions extends PublishingDatabase {
   signingKeys: SigningKeyRing;
   events: EnrolmentEvents;
   policy: NewKeyPolicy;
+  duplicateNotices: DuplicateNotices;
 }
 
 /** Enrols keys that no agent has: each takes one use of an enrolment token. */
@@ -51,7 +53,7 @@ export class Enroller {
     connection: RegistrationConnection,
     goneId: string | undefined,
   ): Promise<EnrolDecision | Refusal> {
-    const { database, tokenCheck, policy } = this.options;
+    const { database, tokenCheck, policy, duplicateNotices } = this.options;
     if (registration.problem !== undefined) return { kind: "refuse", error: registration.problem };
     const found = await tokenCheck.find(registration.orgToken);
     if ("problem" in found) {
@@ -62,7 +64,15 @@ export class Enroller {
     const key = { registration, token: found.token, connection, goneId };
     const decision = decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
     // What matches may be what another request with the same key has just made.
-    if (decision.kind === "refuse") await this.#requireUnchanged(database.db, registration, goneId);
+    if (decision.kind === "refuse") {
+      await this.#requireUnchanged(database.db, registration, goneId);
+      await duplicateNotices.tell({
+        organisationId: found.token.organisationId,
+        publicKey: registration.publicKey.pem,
+        hostname: registration.hostname,
+        reason: decision.error.message,
+      });
+    }
     return decision;
   }
 

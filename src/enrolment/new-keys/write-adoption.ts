@@ -1,4 +1,5 @@
 import type { Outgoing } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import { type AgentStatus, renewAgent } from "../../store/agents/agents.js";
 import { forgetAdoption, insertAdoption } from "../../store/enrolment/adoptions.js";
 import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
@@ -6,7 +7,7 @@ import { reassignHost } from "../../store/hosts/hosts.js";
 import type { Transaction } from "../../store/transaction.js";
 import { describeMatch } from "../duplicates/duplicate-refusal.js";
 import { agentOf, type Enrolment, pendingTagsOf } from "./enrolment.js";
-import { finishEnrolments, putAgent, reviveAgent } from "./write-enrolment.js";
+import { describeEnrolment, finishEnrolments, type PlacedEnrolment, putAgent, reviveAgent } from "./write-enrolment.js";
 
 /**
  * Gives a host that is not there any more, and its agent, to a new key. The old key is off the record from then on, and
@@ -32,7 +33,10 @@ export async function writeAdoption(
     await renewAgent(tx, agentOf(enrolment));
   }
   await reassignHost(tx, { id: hostId, agentId, hostname, os, osVersion, arch }, pendingTagsOf(enrolment));
-  const reason = `adopted by a new key from ${enrolment.key.connection.remoteAddress} (${describeMatch(host)})`;
+  const matched = describeMatch(host);
+  const reason = `adopted by a new key from ${enrolment.key.connection.remoteAddress} (${matched})`;
   const from = (host.agent?.status ?? null) as AgentStatus | null;
-  await finishEnrolments(tx, outgoing, [{ ...enrolment, hostId, from, reason }]);
+  const placed: PlacedEnrolment = { ...enrolment, hostId, from, reason };
+  await finishEnrolments(tx, outgoing, [placed]);
+  publishEvents(outgoing, "agent.adopted", () => [{ ...describeEnrolment(placed), matched }]);
 }

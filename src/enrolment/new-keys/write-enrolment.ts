@@ -1,5 +1,7 @@
+import { describeCertificate } from "../../identity/client-certificates/client-certificates.js";
 import { type AgentStatusChange, recordStatusChanges } from "../../identity/status-changes.js";
 import type { Outgoing } from "../../outbox/outbox.js";
+import { type EventBody, publishEvents } from "../../outbox/publish-events.js";
 import { type AgentStatus, insertAgents, renewAgent } from "../../store/agents/agents.js";
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { recordEnrolments } from "../../store/enrolment/agent-registrations.js";
@@ -73,6 +75,24 @@ async function putHosts(
     placed.map(({ host }) => host),
   );
   await finishEnrolments(tx, outgoing, placed);
+  publishEvents(outgoing, "agent.registered", () => placed.map(describeEnrolment));
+}
+
+/** What is published of an enrolment. */
+export function describeEnrolment({
+  key,
+  identity,
+  hostId,
+  certificate,
+}: PlacedEnrolment): EventBody<"agent.registered"> {
+  return {
+    org_id: identity.organisationId,
+    agent_id: identity.agentId,
+    hostname: key.registration.hostname,
+    host_id: hostId,
+    status: certificate === undefined ? "pending" : "active",
+    token_id: key.token.id,
+  };
 }
 
 /** An enrolment whose agent and host are written. */
@@ -105,6 +125,13 @@ export async function finishEnrolments(
     })),
   );
   await recordStatusChanges(tx, outgoing, enrolments.flatMap(changesOf));
+  publishEvents(outgoing, "certificate.issued", () =>
+    enrolments.flatMap(({ identity, key, certificate }) =>
+      certificate === undefined
+        ? []
+        : describeCertificate(identity.organisationId, identity.agentId, key.registration.hostname, certificate),
+    ),
+  );
   await linkHostTags(
     tx,
     enrolments.flatMap((enrolment) => (enrolment.certificate === undefined ? [] : [tagsOf(enrolment)])),

@@ -1,6 +1,7 @@
 import { IngestError } from "../../errors.js";
 import { recordStatusChanges } from "../../identity/status-changes.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import { type AgentRow, type AgentStatus, changeAgentStatus, findAgent } from "../../store/agents/agents.js";
 import { CALLING_STATUSES } from "../../store/agents/calling-statuses.js";
 import { forgetAdoption, isAdopted } from "../../store/enrolment/adoptions.js";
@@ -11,6 +12,7 @@ import { revokeClientCertificates } from "../../store/identity/client-certificat
 import { deletePendingCertSignings } from "../../store/identity/pending-cert-signings.js";
 import type { Transaction } from "../../store/transaction.js";
 import { mergeTags, readTags } from "../tags.js";
+import { describeAgent } from "./describe-agent.js";
 
 /**
  * Approves a pending agent: its next poll is answered with an identity. The tags that waited are linked to its host.
@@ -33,6 +35,7 @@ export async function approveAgent({ database, outbox }: PublishingDatabase, age
       await clearPendingTags(tx, host.id);
       await linkHostTags(tx, [{ organisationId, hostId: host.id, wanted }]);
     }
+    publishEvents(outgoing, "agent.approved", () => [describeAgent(agent)]);
     return agent;
   });
 }
@@ -56,6 +59,7 @@ export async function rejectAgent(
     const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "rejected");
     if (!(await isAdopted(tx, agentId))) await revokeClientCertificates(tx, agentId, reason);
+    publishEvents(outgoing, "agent.rejected", () => [{ ...describeAgent(agent), reason }]);
     return agent;
   });
 }
@@ -78,6 +82,7 @@ export async function revokeAgent(
     await forgetAdoption(tx, agentId);
     await deletePendingCertSignings(tx, agentId);
     await revokeClientCertificates(tx, agentId, reason);
+    publishEvents(outgoing, "agent.revoked", () => [{ ...describeAgent(agent), reason }]);
     return agent;
   });
 }
@@ -94,6 +99,7 @@ export async function unrevokeAgent({ database, outbox }: PublishingDatabase, ag
     const change = { from: ["revoked"], to: "pending", reason: "unrevoked by an operator" } as const;
     const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "unrevoked");
+    publishEvents(outgoing, "agent.unrevoked", () => [describeAgent(agent)]);
     return agent;
   });
 }

@@ -1,6 +1,7 @@
 import { IngestError } from "../../errors.js";
 import { createId } from "../../lib/ids.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import {
   deleteAgentRow,
   deleteHost,
@@ -10,6 +11,7 @@ import {
 } from "../../store/agents/agent-deletion.js";
 import type { AgentRow } from "../../store/agents/agents.js";
 import { revokeClientCertificates } from "../../store/identity/client-certificates.js";
+import { describeAgent } from "./describe-agent.js";
 
 /** Deleting months of metrics takes its time; locks are not waited for any longer than elsewhere. */
 const LIMITS = { statementTimeoutMs: 60 * 60 * 1000 };
@@ -59,6 +61,7 @@ export async function deleteAgent(
           at: new Date().toISOString(),
         },
       ]);
+      publishEvents(outgoing, "agent.deleted", () => [describeAgent(agent)]);
       return agent;
     },
     LIMITS,

@@ -1,5 +1,7 @@
 import { IngestError } from "../../errors.js";
 import { createId } from "../../lib/ids.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import type { Queryable } from "../../store/database.js";
 import { type EnrolmentTokenRow, insertEnrolmentToken } from "../../store/enrolment/enrolment-tokens.js";
 import { findOldestUserId, listOrganisations } from "../../store/enrolment/organisations.js";
@@ -24,9 +26,10 @@ export interface TokenRequest {
  * @throws IngestError `operation_refused`
  */
 export async function issueEnrolmentToken(
-  db: Queryable,
+  { database, outbox }: PublishingDatabase,
   { label, organisationSlug, autoApprove, maxUses, lifetimeMs, tags }: TokenRequest,
 ): Promise<{ token: string; row: EnrolmentTokenRow }> {
+  const { db } = database;
   const organisationId = await requireOrganisationId(db, organisationSlug);
   const createdById = await findOldestUserId(db);
   if (createdById === undefined) {
@@ -37,17 +40,21 @@ export async function issueEnrolmentToken(
   }
   const token = createEnrolmentToken();
   const tokenHash = hashEnrolmentToken(token);
-  const row = await insertEnrolmentToken(db, {
-    id: createId(),
-    organisationId,
-    label,
-    token: `sha256:${tokenHash}`,
-    tokenHash,
-    createdById,
-    autoApprove,
-    maxUses: maxUses ?? null,
-    expiresAt: lifetimeMs === undefined ? null : new Date(Date.now() + lifetimeMs),
-    ...(tags.length > 0 && { metadata: { tags } }),
+  const id = createId();
+  const row = await outbox.transaction(database, async (tx, outgoing) => {
+    publishEvents(outgoing, "token.created", () => [{ org_id: organisationId, token_id: id, label }]);
+    return insertEnrolmentToken(tx, {
+      id,
+      organisationId,
+      label,
+      token: `sha256:${tokenHash}`,
+      tokenHash,
+      createdById,
+      autoApprove,
+      maxUses: maxUses ?? null,
+      expiresAt: lifetimeMs === undefined ? null : new Date(Date.now() + lifetimeMs),
+      ...(tags.length > 0 && { metadata: { tags } }),
+    });
   });
   return { token, row };
 }

@@ -1,4 +1,5 @@
-import type { Queryable } from "../../store/database.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { type EventBody, publishEvents } from "../../outbox/publish-events.js";
 import {
   type CertificateOnRecord,
   findCertificateOnRecord,
@@ -32,7 +33,7 @@ export interface ObtainedCertificate
 
 /** Decides which client certificate an agent has, and keeps the record of all that are good. */
 export class ClientCertificates {
-  constructor(private readonly options: { db: Queryable; agentCa: PresentAgentCas }) {}
+  constructor(private readonly options: PublishingDatabase & { agentCa: PresentAgentCas }) {}
 
   /** Signs the first certificate of an agent. It is for the caller to put on record, with the agent. */
   issue(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<IssuedCertificate> {
@@ -45,11 +46,18 @@ export class ClientCertificates {
    * does not grow the list of what is to be revoked with it. Otherwise a new one; those before stay good until they
    * expire. Of requests at the same moment one signs, and all get that one.
    *
+   * @param occasion what a new one is published as
    * @returns undefined when the agent may not have one (any more): its status, its key, or that it exists changed
    */
-  async obtain(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<ObtainedCertificate | undefined> {
-    const { db, agentCa } = this.options;
-    const { agentId } = identity;
+  async obtain(
+    holder: SpiffeIdentity & { hostname: string },
+    publicKey: AgentPublicKey,
+    occasion: "certificate.issued" | "certificate.renewed",
+  ): Promise<ObtainedCertificate | undefined> {
+    const { database, agentCa } = this.options;
+    const { db } = database;
+    const { agentId, organisationId } = holder;
+    const identity = { agentId, organisationId };
     for (;;) {
       const ca = agentCa.current;
       const onRecord = await findCertificateOnRecord(db, agentId);
@@ -62,10 +70,35 @@ export class ClientCertificates {
         return { pem, serial, notAfter, agentCaCertificatePem: ca.certificatePem, isNew: false };
       }
       const issued = await issueClientCertificate(ca, identity, publicKey);
-      if (await replaceClientCertificate(db, agentId, onRecord, issued)) return { ...issued, isNew: true };
+      if (await this.#replace(holder, onRecord, issued, occasion)) return { ...issued, isNew: true };
       // What is on record changed meanwhile.
     }
   }
+
+  #replace(
+    { agentId, organisationId, hostname }: SpiffeIdentity & { hostname: string },
+    onRecord: CertificateOnRecord,
+    issued: IssuedCertificate,
+    occasion: "certificate.issued" | "certificate.renewed",
+  ): Promise<boolean> {
+    const { database, outbox } = this.options;
+    return outbox.transaction(database, async (tx, outgoing) => {
+      const isReplaced = await replaceClientCertificate(tx, agentId, onRecord, issued);
+      if (isReplaced)
+        publishEvents(outgoing, occasion, () => [describeCertificate(organisationId, agentId, hostname, issued)]);
+      return isReplaced;
+    });
+  }
+}
+
+/** What is published of a certificate that was issued. */
+export function describeCertificate(
+  organisationId: string,
+  agentId: string,
+  hostname: string,
+  { serial, notAfter }: Pick<IssuedCertificate, "serial" | "notAfter">,
+): EventBody<"certificate.issued"> {
+  return { org_id: organisationId, agent_id: agentId, hostname, serial, not_after: notAfter.toISOString() };
 }
 
 /** The certificate on record, if a call that presents it would be accepted. */

@@ -109,12 +109,15 @@ export async function listEnrolmentTokens(db: Queryable) {
     .orderBy(asc(createdAt), asc(id));
 }
 
-/** Takes a token out of use, as the web app does; its label, or undefined when there is none (any more). */
-export async function revokeEnrolmentToken(db: Queryable, tokenId: string): Promise<string | undefined> {
+/** Takes a token out of use, as the web app does; undefined when there is none (any more). */
+export async function revokeEnrolmentToken(
+  db: Queryable,
+  tokenId: string,
+): Promise<{ label: string; organisationId: string } | undefined> {
   const [row] = await db
     .update(agentEnrolmentTokens)
     .set({ deletedAt: sql`now()`, updatedAt: sql`now()` })
     .where(and(eq(agentEnrolmentTokens.id, tokenId), isNull(agentEnrolmentTokens.deletedAt)))
-    .returning({ label: agentEnrolmentTokens.label });
-  return row?.label;
+    .returning({ label: agentEnrolmentTokens.label, organisationId: agentEnrolmentTokens.organisationId });
+  return row;
 }

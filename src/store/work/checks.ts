@@ -73,13 +73,16 @@ export interface CheckResultRow extends WorkHost {
  * Writes results of checks that are enabled and their host's own, and keeps the newest 100 of each check by the time it
  * ran. The hosts are locked.
  *
- * @returns the ids of the results whose check may have them; of a repeat as well
+ * @returns the ids of the results whose check may have them, with the type of that check; of a repeat as well
  */
-export async function insertCheckResults(tx: Transaction, results: readonly CheckResultRow[]): Promise<Set<string>> {
-  if (results.length === 0) return new Set();
-  const { rows } = await tx.execute<{ id: string; check_id: string }>(sql`
+export async function insertCheckResults(
+  tx: Transaction,
+  results: readonly CheckResultRow[],
+): Promise<Map<string, string>> {
+  if (results.length === 0) return new Map();
+  const { rows } = await tx.execute<{ id: string; check_id: string; check_type: string }>(sql`
     with accepted as (
-      select v.*, c.organisation_id
+      select v.*, c.organisation_id, c.check_type
       from ${sql`jsonb_to_recordset(${JSON.stringify(results)}::jsonb) as v(
         id text, "checkId" text, "hostId" text, "organisationId" text, "ranAt" timestamptz, status text, output text,
         "durationMs" int)`}
@@ -90,10 +93,10 @@ export async function insertCheckResults(tx: Transaction, results: readonly Chec
       select id, "checkId", "hostId", organisation_id, "ranAt", status, output, "durationMs" from accepted
       on conflict do nothing
     )
-    select id, "checkId" as check_id from accepted`);
+    select id, "checkId" as check_id, check_type from accepted`);
   const checkIds = [...new Set(rows.map(({ check_id }) => check_id))];
   if (checkIds.length > 0) await pruneCheckResults(tx, checkIds);
-  return new Set(rows.map(({ id }) => id));
+  return new Map(rows.map(({ id, check_type }) => [id, check_type]));
 }
 
 async function pruneCheckResults(tx: Transaction, checkIds: readonly string[]): Promise<void> {

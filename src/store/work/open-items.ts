@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
 import { closeTaskRuns, listRunsOf, lockTaskRuns } from "./task-runs.js";
+import type { WorkHost } from "./work-host.js";
 
 /** A query or a task that has not ended. */
 export interface OpenItem {
@@ -58,25 +59,48 @@ export async function listOpenItems(
   }));
 }
 
+/** A task that was stopped. */
+export interface CancelledTask extends WorkHost {
+  id: string;
+  runId: string;
+  hostname: string;
+  /** `cancelled` when it has ended, `cancelling` when its agent is to be told. */
+  status: "cancelled" | "cancelling";
+}
+
 /**
  * Stops a task as the web app does: one that waits is cancelled, one that runs is to be cancelled, and its agent is told.
  *
  * @returns its host's name and what it is now; undefined when it is not pending or running
  */
-export async function cancelTask(
-  tx: Transaction,
-  taskId: string,
-): Promise<{ hostname: string; status: string } | undefined> {
+export async function cancelTask(tx: Transaction, taskId: string): Promise<CancelledTask | undefined> {
   const runIds = await listRunsOf(tx, [taskId]);
   await lockTaskRuns(tx, runIds);
-  const { rows } = await tx.execute<{ hostname: string; status: string }>(sql`
+  const { rows } = await tx.execute<{
+    id: string;
+    hostname: string;
+    status: CancelledTask["status"];
+    host_id: string;
+    organisation_id: string;
+    task_run_id: string;
+  }>(sql`
     update task_run_hosts r
     set status = case when r.status = 'pending' then 'cancelled' else 'cancelling' end,
         completed_at = case when r.status = 'pending' then now() end,
         updated_at = now()
     from hosts h
     where r.id = ${taskId} and h.id = r.host_id and r.status in ('pending', 'running') and r.deleted_at is null
-    returning h.hostname, r.status`);
+    returning r.id, h.hostname, r.status, r.host_id, r.organisation_id, r.task_run_id`);
   await closeTaskRuns(tx, runIds);
-  return rows[0];
+  const [row] = rows;
+  return (
+    row && {
+      id: row.id,
+      runId: row.task_run_id,
+      hostId: row.host_id,
+      organisationId: row.organisation_id,
+      hostname: row.hostname,
+      status: row.status,
+    }
+  );
 }

@@ -8,20 +8,27 @@ import { hostsOf, type WorkHost } from "./work-host.js";
 export const INVENTORY_TASK = "software_inventory";
 
 /** A task that is to be sent to a host. */
-export interface DueTask {
+export interface DueTask extends WorkHost {
   id: string;
-  hostId: string;
   runId: string;
   type: string;
   /** `config::text`. */
   configText: string;
 }
 
-type DueTaskRow = { id: string; host_id: string; task_run_id: string; task_type: string; config: string };
+type DueTaskRow = {
+  id: string;
+  host_id: string;
+  organisation_id: string;
+  task_run_id: string;
+  task_type: string;
+  config: string;
+};
 
 const toDueTask = (row: DueTaskRow): DueTask => ({
   id: row.id,
   hostId: row.host_id,
+  organisationId: row.organisation_id,
   runId: row.task_run_id,
   type: row.task_type,
   configText: row.config,
@@ -84,13 +91,13 @@ export async function startTasks(
       set status = 'running', started_at = now(), updated_at = now()
       from chosen c
       where r.id = c.id and r.status = 'pending' and (c.room is null or c.nth_of_run <= c.room)
-      returning r.id, r.host_id, r.task_run_id, r.created_at
+      returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.created_at
     ), started_runs as (
       update task_runs run
       set status = 'running', started_at = coalesce(run.started_at, now()), updated_at = now()
       where run.id in (select task_run_id from started) and run.status = 'pending'
     )
-    select s.id, s.host_id, s.task_run_id, runs.task_type, runs.config
+    select s.id, s.host_id, s.organisation_id, s.task_run_id, runs.task_type, runs.config
     from started s join runs on runs.id = s.task_run_id
     order by s.created_at, s.id`);
   return rows.map(toDueTask);
@@ -113,7 +120,7 @@ export async function putTasksBack(db: Queryable, taskIds: readonly string[]): P
  */
 export async function listRunningInventories(db: Queryable, hosts: readonly WorkHost[]): Promise<DueTask[]> {
   const { rows } = await db.execute<DueTaskRow>(sql`
-    select r.id, r.host_id, r.task_run_id, run.task_type, run.config::text as config
+    select r.id, r.host_id, r.organisation_id, r.task_run_id, run.task_type, run.config::text as config
     from ${hostsOf(hosts)}
     join task_run_hosts r on r.host_id = w.host_id and r.organisation_id = w.organisation_id
     join task_runs run on run.id = r.task_run_id

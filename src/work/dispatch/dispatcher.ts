@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
 import { groupBy } from "../../lib/group-by.js";
-import type { Database } from "../../store/database.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { listCheckSets } from "../../store/work/checks.js";
 import { findDueHosts } from "../../store/work/due-work.js";
 import { listPendingQueries } from "../../store/work/queries.js";
@@ -19,8 +19,7 @@ const RETRY_BACKOFF: BackoffOptions = { baseMs: 200, maxMs: 5_000 };
 const MAX_QUERIES = 50;
 
 /** What a {@link Dispatcher} needs. */
-export interface DispatcherOptions {
-  database: Database;
+export interface DispatcherOptions extends PublishingDatabase {
   events: WorkEvents;
   /** Tasks that have waited for longer are never sent, in milliseconds. */
   maxAgeMs: number;
@@ -42,9 +41,9 @@ export class Dispatcher {
   #running: Promise<void> | undefined;
 
   constructor(private readonly options: DispatcherOptions) {
-    const { database, events, maxAgeMs, scanIntervalMs = SCAN_INTERVAL_MS } = options;
+    const { database, outbox, events, maxAgeMs, scanIntervalMs = SCAN_INTERVAL_MS } = options;
     const onDue = (hostIds: readonly string[]) => this.#hint(hostIds.map((hostId) => ({ kind: "tasks", hostId })));
-    this.#tasks = new TaskSender({ database, events, maxAgeMs, onDue });
+    this.#tasks = new TaskSender({ database, outbox, events, maxAgeMs, onDue });
     this.#timer = setInterval(() => this.hear({ kind: "everything" }), scanIntervalMs);
     this.#timer.unref();
   }

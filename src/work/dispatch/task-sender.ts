@@ -1,5 +1,5 @@
 import { groupBy } from "../../lib/group-by.js";
-import type { Database } from "../../store/database.js";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import {
   type DueTask,
   listCancelledTasks,
@@ -9,14 +9,14 @@ import {
   startTasks,
 } from "../../store/work/tasks.js";
 import type { WorkEvents } from "../events.js";
+import { publishStarts } from "../outgoing-work.js";
 import type { Seat } from "../seats.js";
 
 /** Tasks that a host is given at once; the next ones follow when these were sent. */
 const MAX_TASKS_PER_HOST = 8;
 
 /** What a {@link TaskSender} needs. */
-export interface TaskSenderOptions {
-  database: Database;
+export interface TaskSenderOptions extends PublishingDatabase {
   events: WorkEvents;
   /** Tasks that have waited for longer are never sent, in milliseconds. */
   maxAgeMs: number;
@@ -64,13 +64,18 @@ export class TaskSender {
   async #sendOf(candidates: readonly Seat[], runIds: readonly string[] | undefined): Promise<void> {
     const seats = candidates.filter(({ isStalled }) => !isStalled);
     if (seats.length === 0) return;
-    const { database, maxAgeMs } = this.options;
+    const { database, outbox, maxAgeMs } = this.options;
     const hosts = seats.map(({ host }) => host);
     const bySeat = new Map(seats.map((seat) => [seat.host.hostId, seat]));
     const waiting = await listWaitingRuns(database.db, hosts, { runIds, maxAgeMs });
     if (waiting.length > 0) {
       const limits = { runIds: waiting, maxAgeMs, maxPerHost: MAX_TASKS_PER_HOST };
-      this.#start(await database.transaction((tx) => startTasks(tx, hosts, limits)), bySeat);
+      const started = await outbox.transaction(database, async (tx, outgoing) => {
+        const tasks = await startTasks(tx, hosts, limits);
+        publishStarts(outgoing, tasks);
+        return tasks;
+      });
+      this.#start(started, bySeat);
     }
     const cancelled = await listCancelledTasks(database.db, hosts, { runIds });
     for (const [hostId, tasks] of groupBy(cancelled, ({ hostId }) => hostId)) {

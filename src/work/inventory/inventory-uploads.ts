@@ -2,7 +2,8 @@ import { IngestError } from "../../errors.js";
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import { Slots } from "../../lib/async/slots.js";
 import { createId } from "../../lib/ids.js";
-import { type Database, toDatabaseError } from "../../store/database.js";
+import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
+import { toDatabaseError } from "../../store/database.js";
 import { keepHosts } from "../../store/hosts/row-locks.js";
 import { SetWriter } from "../../store/set-writer.js";
 import type { Transaction } from "../../store/transaction.js";
@@ -17,6 +18,7 @@ import {
 import { type FinishedTasks, finishTasks } from "../../store/work/task-results.js";
 import type { WorkHost } from "../../store/work/work-host.js";
 import type { WorkEvents } from "../events.js";
+import { publishEnds, publishScan } from "../outgoing-work.js";
 import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
 
 /** Uploads that are read at a time; each holds 16 MB of text at most. The others wait, unread. */
@@ -27,8 +29,7 @@ const CHUNK_TIMEOUT_MS = 60_000;
 const MAX_DRAINED_CHUNKS = 1_000;
 
 /** What {@link InventoryUploads} needs. */
-export interface InventoryUploadsOptions {
-  database: Database;
+export interface InventoryUploadsOptions extends PublishingDatabase {
   events: WorkEvents;
   /** 60 seconds unless told otherwise. */
   chunkTimeoutMs?: number | undefined;
@@ -43,9 +44,9 @@ export class InventoryUploads {
   readonly #writer: Batcher<Outcome, Written>;
 
   constructor(private readonly options: InventoryUploadsOptions) {
-    const { database, events } = options;
+    const { database, outbox, events } = options;
     const setWriter = new SetWriter<Outcome, Written>({
-      write: (outcomes) => database.transaction((tx) => writeOutcomes(tx, outcomes)),
+      write: (outcomes) => outbox.transaction(database, (tx, outgoing) => writeOutcomes(tx, outgoing, outcomes)),
       onRetry: ({ error }) => events.failed({ what: "a software inventory", error }),
     });
     this.#writer = new Batcher({
@@ -157,7 +158,11 @@ interface Written {
   finished: FinishedTasks;
 }
 
-async function writeOutcomes(tx: Transaction, outcomes: readonly Outcome[]): Promise<BatchOutcome<Written>[]> {
+async function writeOutcomes(
+  tx: Transaction,
+  outgoing: Outgoing,
+  outcomes: readonly Outcome[],
+): Promise<BatchOutcome<Written>[]> {
   const hosts = await keepHosts(
     tx,
     outcomes.map(({ scan }) => scan.hostId),
@@ -166,19 +171,21 @@ async function writeOutcomes(tx: Transaction, outcomes: readonly Outcome[]): Pro
   for (const outcome of outcomes) {
     const state = hosts.get(outcome.scan.hostId);
     if (state === "busy") written.push({ busy: true });
-    else if (state === "locked") written.push({ done: await writeOutcome(tx, outcome) });
+    else if (state === "locked") written.push({ done: await writeOutcome(tx, outgoing, outcome) });
     else written.push({ failed: new IngestError("task_not_found", "scan_id: the host was deleted") });
   }
   return written;
 }
 
-async function writeOutcome(tx: Transaction, outcome: Outcome): Promise<Written> {
+async function writeOutcome(tx: Transaction, outgoing: Outgoing, outcome: Outcome): Promise<Written> {
   const { scan } = outcome;
   const { taskId, hostId, organisationId } = scan;
   const end = { taskId, hostId, organisationId };
   if ("error" in outcome) {
     await insertFailedScan(tx, scan, outcome.error);
     const finished = await finishTasks(tx, [{ ...end, exitCode: -1, resultJson: null, error: outcome.error }]);
+    publishEnds(outgoing, finished.tasks);
+    publishScan(outgoing, { ...end, packages: null, error: outcome.error });
     return { counts: undefined, finished };
   }
   const counts = await storeScan(tx, scan, outcome.packages);
@@ -190,7 +197,10 @@ async function writeOutcome(tx: Transaction, outcome: Outcome): Promise<Written>
     started_at: scan.startedAt.toISOString(),
     completed_at: new Date().toISOString(),
   });
-  return { counts, finished: await finishTasks(tx, [{ ...end, exitCode: 0, resultJson, error: "" }]) };
+  const finished = await finishTasks(tx, [{ ...end, exitCode: 0, resultJson, error: "" }]);
+  publishEnds(outgoing, finished.tasks);
+  publishScan(outgoing, { ...end, packages: counts.packages, error: null });
+  return { counts, finished };
 }
 
 function hostOf({ hostId, organisationId }: WorkHost): WorkHost {

@@ -1,6 +1,16 @@
 import t, { type Test } from "tap";
+import { DuplicateNotices } from "../../dist/enrolment/duplicates/duplicate-notices.js";
+import { createStoringOutbox } from "../../dist/outbox/storing-outbox.js";
 import { runCommand } from "../support/cli.js";
-import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";
+import {
+  createTestCsr,
+  createTestKey,
+  enrol,
+  openLiveStream,
+  register,
+  registration,
+  renewCertificate,
+} from "../support/field-agent.js";
 import { comeAndGo, comeBack, machine } from "../support/machines.js";
 import { BROKER_AWAY, readOutbox } from "../support/outbox-messages.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -28,7 +38,7 @@ t.test("each line in the history of an agent is one message, whoever wrote it", 
 
   const a = await enrol(service, approved, of);
   t.same(await changes(a.agentId), ["null > pending", "pending > active"], "new");
-  const [host] = await service.database.query("select id from hosts");
+  const [host] = await service.database.query("select id, organisation_id from hosts");
   await comeAndGo(service, a, ["192.0.2.10"]);
   t.same((await changes(a.agentId)).slice(2), ["active > offline"]);
   t.match(await register(service, await registration(createTestKey(), approved, of)), { status: "pending" });
@@ -73,6 +83,28 @@ t.test("each line in the history of an agent is one message, whoever wrote it", 
     "each names the host",
   );
   await command(t, service, "agent", "delete", a.agentId);
+  const events = await readOutbox(service.database, "events.raw");
+  const [{ id: tokenId } = { id: "" }] = await service.database.query(
+    "select id from agent_enrolment_tokens where auto_approve",
+  );
+  const own = { agent_id: a.agentId, hostname: "web-01", org_id: host?.organisation_id };
+  t.match(
+    events.filter((event) => event.agent_id === a.agentId),
+    [
+      { type: "certificate.issued", ...own, serial: /^[0-9a-f]+$/ },
+      { type: "agent.registered", ...own, status: "active", token_id: tokenId, host_id: host?.id },
+      { type: "agent.adopted", ...own, status: "pending", matched: "same hostname, same address 192.0.2.10" },
+      { type: "agent.adoption_undone", ...own },
+      { type: "agent.revoked", ...own, reason: "lost" },
+      { type: "agent.unrevoked", ...own },
+      { type: "agent.approved", ...own },
+      { type: "agent.deleted", ...own },
+    ],
+  );
+  t.same(
+    events.filter((event) => event.agent_id === agentId).map(({ type }) => type),
+    ["agent.registered", "agent.rejected", "agent.registered"],
+  );
   t.match((await told(a.agentId)).at(-1), {
     host_id: host?.id,
     from: "active",
@@ -91,3 +123,57 @@ t.test("a command tells nothing where no instance publishes, and none is to", as
   t.match(await runCommand(env, ["agent", "unrevoke", agentId]), { exitCode: 0 });
   t.match(await readOutbox(service.database, "agent.status"), [{ agent_id: agentId, to: "pending" }]);
 });
+
+t.test("tokens, renewals and duplicates are told", async (t) => {
+  const service = await startTestService(t, { env: BROKER_AWAY });
+  const env = { DATABASE_URL: service.database.url };
+  const created = JSON.parse(
+    (await runCommand(env, ["token", "create", "--label", "web", "--auto-approve", "--json"])).output,
+  );
+  await command(t, service, "token", "revoke", created.id);
+  const token = { token_id: created.id, label: "web", org_id: created.organisationId };
+  t.match(await readOutbox(service.database, "events.raw"), [
+    { type: "token.created", ...token },
+    { type: "token.revoked", ...token },
+  ]);
+  t.match(await runCommand(env, ["token", "revoke", created.id]), { exitCode: 1, errors: /or it is revoked already/ });
+
+  const usable = await service.createToken();
+  const of = machine("web-01", "192.0.2.10");
+  const a = await enrol(service, usable, of);
+  const told = (await readOutbox(service.database, "events.raw")).length;
+  await renewCertificate(service, { agentId: a.agentId, csrDer: createTestCsr(a.key) }, a);
+  t.equal((await readOutbox(service.database, "events.raw")).length, told, "one that is handed out again is none");
+  await service.database.query("update agents set client_cert_pem = null");
+  await renewCertificate(service, { agentId: a.agentId, csrDer: createTestCsr(a.key) }, a);
+  await service.database.query("update agents set client_cert_pem = null");
+  await register(service, await registration(a.key, usable, of), a);
+  const [{ client_cert_serial: serial } = {}] = await service.database.query("select client_cert_serial from agents");
+  const second = createTestKey();
+  for (let n = 0; n < 3; n++) await t.rejects(register(service, await registration(second, usable, of)));
+  t.match((await readOutbox(service.database, "events.raw")).slice(told), [
+    { type: "certificate.renewed", agent_id: a.agentId, hostname: "web-01" },
+    { type: "certificate.issued", agent_id: a.agentId, serial },
+    { type: "agent.duplicate_refused", hostname: "web-01", reason: /this machine exists already as host web-01/ },
+  ]);
+});
+
+t.test(
+  "a machine that is refused again and again is told once an hour, and at once when something else is wrong",
+  async (t) => {
+    const { store, database } = await startTestService(t);
+    let now = 0;
+    const notices = new DuplicateNotices({ database: store, outbox: createStoringOutbox(), now: () => now });
+    const machine = { organisationId: "o", publicKey: "key", hostname: "web-01", reason: "is online" };
+    const told = async () => (await readOutbox(database, "events.raw")).map(({ reason }) => reason);
+    await notices.tell(machine);
+    now = 59 * 60_000;
+    await notices.tell(machine);
+    t.same(await told(), ["is online"]);
+    await notices.tell({ ...machine, reason: "was revoked" });
+    await notices.tell({ ...machine, publicKey: "another key" });
+    now = 61 * 60_000;
+    await notices.tell(machine);
+    t.same(await told(), ["is online", "was revoked", "is online", "is online"]);
+  },
+);
