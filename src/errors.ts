@@ -13,6 +13,8 @@ export type IngestErrorCode =
   | "host_exists"
   /** Too many registrations from the caller's address were refused. */
   | "too_many_refusals"
+  /** An agent calls more often, or more at one time, than an agent needs to. */
+  | "too_many_calls"
   /** No client certificate, or one that does not stand up to verification. */
   | "client_certificate_invalid"
   /** The client certificate is of an agent CA that no longer signs, and the agent has to move to the one that does. */

@@ -7,6 +7,7 @@ import type { SessionLivenessTiming } from "../server/session-liveness.js";
 import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
 import type { DatabaseHealthTiming } from "../store/connection/health.js";
 import type { WorkTiming } from "../work/open-work.js";
+import type { AgentPace } from "./agent-pace.js";
 import type { SessionsTiming } from "./open-sessions.js";
 
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
@@ -16,6 +17,7 @@ export interface AppTiming {
   certificateMover?: Partial<CertificateMoverTiming>;
   sessions?: SessionsTiming;
   work?: WorkTiming;
+  pace?: Partial<AgentPace>;
   databaseHealth?: Partial<DatabaseHealthTiming>;
   /** Of the connections of streams. */
   streamDatabase?: Partial<ConnectionPolicy>;

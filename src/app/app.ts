@@ -25,6 +25,7 @@ import { Listener } from "../store/connection/listener.js";
 import { migrateIngest } from "../store/migrations/migrate.js";
 import { WorkEvents } from "../work/events.js";
 import { openWork } from "../work/open-work.js";
+import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
 import { openDatabases } from "./open-databases.js";
 import { openEnrolment } from "./open-enrolment.js";
@@ -89,6 +90,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("sum of refusals", () => refusalMeter.close());
 
   const instanceId = createId();
+  const pace = { ...AGENT_PACE, ...timing.pace };
   const outbox =
     config.broker === undefined
       ? await openClosedOutbox({ db: database.db, logger, lifetime })
@@ -117,6 +119,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     agentCa,
     signingKeys,
     policy: config.enrolment,
+    knownKeyPace: pace.registrations,
     logger,
   });
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
@@ -128,6 +131,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     instanceId,
     config: config.sessions,
     timing: timing.sessions,
+    pace: pace.heartbeats,
     lifetime,
   });
 
@@ -201,6 +205,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
           inventoryUploads: work.inventoryUploads,
           acceptIdWithoutJwt: config.acceptIdWithoutJwt,
           signingKeys,
+          callPace: pace.calls,
           refusals,
           refusalMeter,
           logger,

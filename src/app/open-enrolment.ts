@@ -13,8 +13,10 @@ import { TokenCheck } from "../enrolment/tokens/token-check.js";
 import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
 import { ClientCertificates } from "../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
+import { Pace, type PaceLimit } from "../lib/async/pace.js";
 import type { Logger } from "../observe/logger.js";
 import type { PublishingDatabase } from "../outbox/outbox.js";
+import { AGENT_PACE } from "./agent-pace.js";
 
 /** Wires what gives machines their identity. Whoever opens it stops its upkeep. */
 export function openEnrolment({
@@ -23,11 +25,13 @@ export function openEnrolment({
   agentCa,
   signingKeys,
   policy,
+  knownKeyPace = AGENT_PACE.registrations,
   logger,
 }: PublishingDatabase & {
   agentCa: AgentCas;
   signingKeys: SigningKeyRing;
   policy: Config["enrolment"];
+  knownKeyPace?: PaceLimit;
   logger: Logger;
 }): { registrar: Registrar; renewal: CertificateRenewal; certificateUpkeep: CertificateUpkeep } {
   const enrolmentEvents = new EnrolmentEvents(logger);
@@ -45,6 +49,7 @@ export function openEnrolment({
     }),
     identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
     refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
+    knownKeyPace: new Pace(knownKeyPace),
   });
   const renewal = new CertificateRenewal({ db: database.db, clientCertificates, events: enrolmentEvents });
   const certificateUpkeep = new CertificateUpkeep({ db: database.db, events: enrolmentEvents });

@@ -10,6 +10,7 @@ import { InstancePresence, type InstancePresenceTiming } from "../heartbeat/pres
 import { OfflineWriter } from "../heartbeat/presence/offline-writer.js";
 import { SessionOpener } from "../heartbeat/session-opener.js";
 import { Sessions } from "../heartbeat/sessions.js";
+import { Pace, type PaceLimit } from "../lib/async/pace.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import { VERSION } from "../observe/version.js";
 import type { Outbox } from "../outbox/outbox.js";
@@ -39,6 +40,7 @@ export function openSessions({
   instanceId,
   config,
   timing,
+  pace,
   lifetime,
 }: {
   database: Database;
@@ -47,6 +49,8 @@ export function openSessions({
   instanceId: string;
   config: Config["sessions"];
   timing: SessionsTiming | undefined;
+  /** Of the heartbeats of each agent. */
+  pace: PaceLimit;
   lifetime: Lifetime;
 }): OpenSessions {
   const { offlineAfterMs } = config;
@@ -61,6 +65,7 @@ export function openSessions({
     patience: config,
     events,
     inventoryTiming,
+    pace: new Pace(pace),
   });
   let presence: InstancePresence | undefined;
   const appear = async (grpcPort: number) => {

@@ -1,5 +1,7 @@
 import { IngestError, type IngestErrorCode } from "../errors.js";
 import { groupLookups } from "../lib/async/group-lookups.js";
+import type { Pace } from "../lib/async/pace.js";
+import { addressSource } from "../lib/formats/address-source.js";
 import type { Database } from "../store/database.js";
 import { type FoundKey, findKeys, isGone } from "../store/enrolment/known-agents.js";
 import type { Decision } from "./decision.js";
@@ -7,7 +9,7 @@ import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js
 import type { KnownKeys } from "./known-keys/known-keys.js";
 import { LookAgain } from "./look-again.js";
 import type { Enroller } from "./new-keys/enroller.js";
-import type { RegistrationConnection } from "./registration-connection.js";
+import { type RegistrationConnection, showsOwnCertificate } from "./registration-connection.js";
 import { proveRegistration, type RawRegistration, type Registration } from "./registration-request.js";
 import type { RegistrationResult } from "./registration-result.js";
 import type { RefusalLimiter } from "./tokens/refusal-limiter.js";
@@ -25,6 +27,8 @@ export interface RegistrarOptions {
   newKeys: Enroller;
   identifyingAddresses: IdentifyingAddresses;
   refusalLimiter: RefusalLimiter;
+  /** Of registrations with a key that is known. */
+  knownKeyPace: Pace;
 }
 
 /** Gives machines an identity: a key that is known gets its own back, a new one needs an enrolment token. */
@@ -49,7 +53,7 @@ export class Registrar {
    * Registers an agent. The same request again has the same effect as once.
    *
    * @throws IngestError `invalid_field`, `enrolment_token_unusable`, `key_of_other_organisation`, `host_exists`,
-   * `too_many_refusals`
+   * `too_many_refusals`, `too_many_calls`
    */
   async register(registration: Registration, connection: RegistrationConnection): Promise<RegistrationResult> {
     for (let look = 1; look <= MAX_LOOKS; look++) {
@@ -67,14 +71,30 @@ export class Registrar {
     const found = await this.#findKey(registration.publicKey.pem);
     const decideAndAct = async () =>
       this.#act(await this.#decide(found, registration, connection), registration, connection);
-    // Only of a new key refusals are counted: one that is known and proven is never limited.
-    if (!isNew(found)) return decideAndAct();
+    // Only of a new key refusals are counted; one that is known and proven is kept to a pace of its own.
+    if (!isNew(found)) {
+      this.#requireTurn(registration, connection);
+      return decideAndAct();
+    }
     return this.options.refusalLimiter.attempt({
       address: connection.remoteAddress,
       signal: connection.signal,
       work: decideAndAct,
       isRefusal: (error) => error instanceof IngestError && COUNTED.has(error.code),
     });
+  }
+
+  /** An old request is easily kept: who shows no certificate of the key takes no turn from who does. */
+  #requireTurn(registration: Registration, connection: RegistrationConnection): void {
+    const { pem } = registration.publicKey;
+    const isShown = showsOwnCertificate(connection, registration);
+    const key = isShown ? pem : `${pem} ${addressSource(connection.remoteAddress).source}`;
+    const waitMs = this.options.knownKeyPace.tryTake(key);
+    if (waitMs === 0) return;
+    throw new IngestError(
+      "too_many_calls",
+      `this machine registers too often; try again in ${Math.ceil(waitMs / 1000)} s`,
+    );
   }
 
   async #decide(

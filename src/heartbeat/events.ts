@@ -5,8 +5,9 @@ import type { InventoryCut } from "./inventory/host-inventory.js";
 
 /** A machine that has too much has it in every heartbeat. */
 const CUTS_PERIOD_MS = 60 * 60 * 1000;
+const DELAYS_PERIOD_MS = 60 * 1000;
 /** Agents that are named; all further ones are one sum. */
-const MAX_CUT_AGENTS = 100;
+const MAX_SUMMED_AGENTS = 100;
 
 interface AgentRef {
   agentId: string;
@@ -17,6 +18,7 @@ interface AgentRef {
 /** The business events of the heartbeat: each writes what is to be known of it, in one place. */
 export class HeartbeatEvents {
   readonly #cuts: SummedUp<InventoryCut>;
+  readonly #delays: SummedUp<number>;
 
   constructor(
     private readonly logger: Logger,
@@ -30,7 +32,18 @@ export class HeartbeatEvents {
         addresses: sum.addresses + more.addresses,
       }),
       periodMs: cutsPeriodMs,
-      maxKeys: MAX_CUT_AGENTS,
+      maxKeys: MAX_SUMMED_AGENTS,
+      otherKey: "others",
+    });
+    this.#delays = new SummedUp({
+      tell: (agentId, sumMs, heartbeats) =>
+        logger.warn(
+          { agentId, heartbeats, delayedMs: Math.round(sumMs) },
+          "an agent sends too fast, it is read more slowly",
+        ),
+      add: (sum, more) => sum + more,
+      periodMs: DELAYS_PERIOD_MS,
+      maxKeys: MAX_SUMMED_AGENTS,
       otherKey: "others",
     });
   }
@@ -48,6 +61,11 @@ export class HeartbeatEvents {
   /** An agent reports more disks, interfaces or addresses than are stored: told at once, then summed up once an hour. */
   inventoryCut(agentId: string, left: InventoryCut): void {
     this.#cuts.count(agentId, left);
+  }
+
+  /** An agent sends faster than it is read: told at once, then summed up once a minute. */
+  heartbeatDelayed(agentId: string, delayMs: number): void {
+    this.#delays.count(agentId, delayMs);
   }
 
   /** A stream was ended so that its agent takes a certificate of the agent CA that signs now. */

@@ -3,6 +3,7 @@ import type { Caller } from "../identity/caller.js";
 import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
 import { findObjection } from "../identity/standing.js";
 import { Interruption } from "../lib/async/interruption.js";
+import type { Pace } from "../lib/async/pace.js";
 import { createId } from "../lib/ids.js";
 import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
@@ -29,6 +30,8 @@ export interface SessionDependencies {
   patience: Patience;
   events: HeartbeatEvents;
   inventoryTiming: InventoryTiming;
+  /** Of the heartbeats of each agent. */
+  pace: Pace;
   /** The time of receipt; the clock's unless told. */
   now?: () => Date;
 }
@@ -146,9 +149,20 @@ export class Session {
   async #read(): Promise<RawHeartbeatReport | undefined> {
     if (this.#finishing !== undefined) throw this.#finishing;
     this.#doing = "read";
+    await this.#interruption.wait(() => this.#takeTurn());
     const report = await this.#interruption.wait(() => this.stream.read());
     this.#doing = "store";
     return report;
+  }
+
+  /** An agent that sends more than an agent needs to is read more slowly: nothing of what it sends is lost. */
+  async #takeTurn(): Promise<void> {
+    const { pace, events } = this.dependencies;
+    const { agentId } = this.caller;
+    const waitMs = pace.take(agentId);
+    if (waitMs === 0) return;
+    events.heartbeatDelayed(agentId, waitMs);
+    await new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref());
   }
 
   /** It is stored, but an agent that reads nothing would never take the acknowledgement. */

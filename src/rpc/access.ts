@@ -1,6 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Callers } from "../identity/caller.js";
+import type { AgentCalls } from "./agent-calls.js";
 import { callerKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
@@ -14,13 +15,27 @@ const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
   renewCertificate: "client certificate",
 };
 
-/** Identifies the caller of every method that needs a client certificate, before its handler runs. */
-export function createAccessInterceptor(callers: Callers): Interceptor {
+/**
+ * Identifies the caller of every method that needs a client certificate, and keeps it to its pace, before the handler
+ * runs.
+ */
+export function createAccessInterceptor(callers: Callers, calls: AgentCalls): Interceptor {
   return (next) => async (request) => {
-    if (ACCESS[request.method.localName as MethodName] !== "anyone") {
-      const { certificateDer } = request.contextValues.get(peerKey);
-      request.contextValues.set(callerKey, await callers.identify(certificateDer));
+    const { method, contextValues, signal } = request;
+    const name = method.localName as MethodName;
+    if (ACCESS[name] === "anyone") return next(request);
+    const { certificateDer, reset } = contextValues.get(peerKey);
+    calls.requireTurn(method.name, certificateDer);
+    const caller = await callers.identify(certificateDer);
+    contextValues.set(callerKey, caller);
+    const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", end: reset });
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
+    if (request.stream) return next(request);
+    try {
+      return await next(request);
+    } finally {
+      leave();
     }
-    return next(request);
   };
 }

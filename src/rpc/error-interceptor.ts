@@ -63,7 +63,7 @@ export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterce
         source: addressSource(remoteAddress).source,
       };
       if (!meter.admit(caller, reason)) return told;
-      const details = error instanceof IngestError ? { ...error.logged, err: error.cause } : {};
+      const details = error instanceof IngestError ? { ...error.logged, ...causeOf(error, told) } : {};
       logger[error instanceof IngestError ? "warn" : "debug"]({ ...line, ...details }, "call refused");
       if (isRefusal(told)) {
         refusals.record({
@@ -93,6 +93,12 @@ function agentOf({ contextValues }: UnaryRequest | StreamRequest, error: unknown
 /** The certificate of the connection: its key is the caller's, whoever issued it. */
 function presentedBy({ contextValues }: UnaryRequest | StreamRequest) {
   return readPresentedCertificate(contextValues.get(peerKey).certificateDer);
+}
+
+/** A refusal is expected: what it comes from is told, and not where in the code. */
+function causeOf({ cause }: IngestError, told: ConnectError): object {
+  if (cause === undefined || !isRefusal(told)) return { err: cause };
+  return { cause: boundText(cause instanceof Error ? cause.message : String(cause), MAX_LOGGED_LENGTH) };
 }
 
 function snakeCase(name: string): string {

@@ -11,6 +11,7 @@ const STATUS: Record<IngestErrorCode, Code> = {
   key_of_other_organisation: Code.FailedPrecondition,
   host_exists: Code.AlreadyExists,
   too_many_refusals: Code.ResourceExhausted,
+  too_many_calls: Code.ResourceExhausted,
   client_certificate_invalid: Code.Unauthenticated,
   certificate_outdated: Code.Unauthenticated,
   access_token_invalid: Code.Unauthenticated,

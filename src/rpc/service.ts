@@ -7,10 +7,12 @@ import type { Sessions } from "../heartbeat/sessions.js";
 import { type Callers, requireAccessToken } from "../identity/caller.js";
 import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
+import type { PaceLimit } from "../lib/async/pace.js";
 import type { Logger } from "../observe/logger.js";
 import type { AgentWork } from "../work/agent-work.js";
 import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
+import { AgentCalls } from "./agent-calls.js";
 import { contextValuesOf, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
 import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
@@ -38,6 +40,8 @@ export interface ServiceOptions {
   signingKeys: SigningKeyRing;
   refusals: RefusalRecorder;
   refusalMeter: RefusalMeter;
+  /** How often an agent may call each method. */
+  callPace: PaceLimit;
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
@@ -56,6 +60,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     signingKeys,
     refusals,
     refusalMeter,
+    callPace,
     logger,
     peerOf,
   } = options;
@@ -86,7 +91,10 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     service: IngestService,
     implementation,
     // The first one sees the errors of those after it.
-    interceptors: [createErrorInterceptor({ logger, meter: refusalMeter, refusals }), createAccessInterceptor(callers)],
+    interceptors: [
+      createErrorInterceptor({ logger, meter: refusalMeter, refusals }),
+      createAccessInterceptor(callers, new AgentCalls(callPace)),
+    ],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,

@@ -175,3 +175,27 @@ t.test("an agent that reads nothing is let go all the same, and its stream reset
   await drained;
   t.notOk(session !== undefined && sessions.open.has(session));
 });
+
+t.test("an agent that sends too fast is read more slowly, and loses nothing", async (t) => {
+  const test = await createTestDatabase(t);
+  const callers = (await insertAgentRows(test, 2)).map(callerOf);
+  const database = openDatabase({ url: test.url, maxConnections: 5 });
+  t.teardown(() => database.close());
+  const { hold, lines, sessions } = createTestSessions(database, { pace: { perMinute: 600, burst: 3 } });
+  const [fast, slow] = callers.map((caller) => {
+    const stream = new TestSessionStream();
+    hold(caller, stream);
+    return stream;
+  });
+  if (fast === undefined || slow === undefined) throw new Error("no stream");
+  const startedAt = performance.now();
+  const sent = Array.from({ length: 6 }, (_, n) => fast.send(rawReport({ cpuPercent: n })));
+  await slow.send();
+  await Promise.all(sent);
+  t.ok(performance.now() - startedAt >= 290, "three of six had to wait for a tenth of a second each");
+  t.match(await test.query("select count(*)::int from host_metrics where host_id = 'host-1'"), [{ count: 6 }]);
+  const told = lines.filter(({ msg }) => msg === "an agent sends too fast, it is read more slowly");
+  t.match(told, [{ agentId: "agent-1", heartbeats: 1 }], "with one line");
+  void fast.send();
+  await sessions.drain();
+});

@@ -16,6 +16,10 @@ import { ENCRYPTION_SECRET, fixtureFile } from "./fixtures.js";
 
 export { ENCRYPTION_SECRET };
 
+/** What an agent does in hours a test does in a second. */
+const UNPACED_LIMIT = { perMinute: Number.POSITIVE_INFINITY, burst: 1 };
+const UNPACED = { calls: UNPACED_LIMIT, registrations: UNPACED_LIMIT, heartbeats: UNPACED_LIMIT };
+
 /** A service that runs in the test's process, on free ports and a database of its own. */
 export interface TestService {
   grpcPort: number;
@@ -70,7 +74,7 @@ export async function startTestService(t: Test, options: TestServiceOptions = {}
   t.teardown(() => store.close());
   const publishing = { database: store, outbox: createClosedOutbox() };
   const logger = options.logger ?? createLogger(parsed.config.logLevel);
-  const app = await startApp(parsed.config, logger, { timing: options.timing });
+  const app = await startApp(parsed.config, logger, { timing: { pace: UNPACED, ...options.timing } });
   t.teardown(() => app.close());
   if (of === undefined) await insertOrganisation(store.db, { name: "Test", slug: "test" });
   return {

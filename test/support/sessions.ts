@@ -10,6 +10,7 @@ import { SessionOpener } from "../../dist/heartbeat/session-opener.js";
 import type { SessionStream } from "../../dist/heartbeat/session-stream.js";
 import { Sessions } from "../../dist/heartbeat/sessions.js";
 import type { Caller } from "../../dist/identity/caller.js";
+import { Pace, type PaceLimit } from "../../dist/lib/async/pace.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { Database } from "../../dist/store/database.js";
 import type { InventoryTiming } from "../../dist/store/hosts/host-inventories.js";
@@ -30,11 +31,12 @@ export interface TestSessionsOptions {
   now?: () => Date;
   patience?: Partial<Patience>;
   inventoryTiming?: InventoryTiming;
+  pace?: PaceLimit;
 }
 
 export function createTestSessions(
   database: Database,
-  { instanceId = "instance-1", now, inventoryTiming = INVENTORY_TIMING, ...options }: TestSessionsOptions = {},
+  { instanceId = "instance-1", now, inventoryTiming = INVENTORY_TIMING, pace, ...options }: TestSessionsOptions = {},
 ): TestSessions {
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
@@ -48,6 +50,7 @@ export function createTestSessions(
     patience,
     events,
     inventoryTiming,
+    pace: new Pace({ perMinute: Number.POSITIVE_INFINITY, burst: 1, ...pace }),
     ...(now && { now }),
   });
   const hold = (caller: Caller, stream: SessionStream) => {
