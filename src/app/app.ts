@@ -15,6 +15,7 @@ import { createId } from "../lib/ids.js";
 import { type CloseStep, Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { VERSION } from "../observe/version.js";
+import { createHandshakeReporter } from "../rpc/handshake-refusals.js";
 import { RefusalMeter } from "../rpc/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
@@ -212,6 +213,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
           peerOf,
         }),
         logger,
+        onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals }),
         timing: timing.sessionLiveness,
       }),
     (opened) => opened.close(),

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { constants, type Http2ServerRequest } from "node:http2";
+import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
 /**
@@ -27,9 +28,17 @@ export function peerOf(request: IncomingMessage | Http2ServerRequest): {
 } {
   const socket = "stream" in request ? (request.stream.session?.socket ?? request.socket) : request.socket;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
-  // The dual-stack listener shows IPv4 peers as IPv4-mapped IPv6 addresses.
-  const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
   // Over HTTP/1.1 no call goes both ways, so none is held for long.
   const reset = "stream" in request ? () => request.stream.close(constants.NGHTTP2_CANCEL) : () => {};
-  return { address, certificateDer: certificate?.raw, reset, isCancelled: watchCancellation(request) };
+  return {
+    address: addressOf(socket),
+    certificateDer: certificate?.raw,
+    reset,
+    isCancelled: watchCancellation(request),
+  };
+}
+
+/** The address of the other end: the dual-stack listener shows IPv4 peers as IPv4-mapped IPv6 addresses. */
+export function addressOf({ remoteAddress = "" }: Pick<Socket, "remoteAddress">): string {
+  return remoteAddress.replace(/^::ffff:/, "");
 }

@@ -4,7 +4,9 @@ import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import { Connections } from "./connections.js";
 import { endWithAnswer } from "./end-with-answer.js";
+import { describeHandshakeFailure, type HandshakeFailure } from "./handshake-failure.js";
 import { listen } from "./listen.js";
+import { addressOf } from "./peer.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
 import { type CertificatePair, tryHandshake } from "./trial-handshake.js";
@@ -38,6 +40,8 @@ export interface RpcListenerOptions extends CertificatePair {
   port: number;
   handler: RequestHandler;
   logger: Logger;
+  /** Told of each TLS handshake that failed, unless the client hung up. */
+  onHandshakeFailure?: (failure: HandshakeFailure) => void;
   timing?: Partial<SessionLivenessTiming> | undefined;
 }
 
@@ -47,7 +51,7 @@ export interface RpcListenerOptions extends CertificatePair {
  * listed would present none, and one that expired could not even register.
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
-  const { port, cert, key, handler, logger, timing } = options;
+  const { port, cert, key, handler, logger, onHandshakeFailure, timing } = options;
   const context = {
     minVersion: "TLSv1.2",
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
@@ -77,6 +81,10 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     cutWhenDead(session, timing);
     // Its handshake was under way when the others were told.
     if (closed !== undefined) session.close();
+  });
+  server.on("tlsClientError", (error, socket: Socket) => {
+    const reason = describeHandshakeFailure(error);
+    if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: addressOf(socket), reason });
   });
   server.on("secureConnection", (socket: Socket) => socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS));
   const boundPort = await listen(server, port);

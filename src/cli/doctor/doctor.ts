@@ -3,7 +3,7 @@ import { parseConfig } from "../../config/config.js";
 import { readValidVariables } from "../../config/environment.js";
 import { type Database, openDatabase } from "../../store/database.js";
 import { readServerVersion } from "../../store/inspection.js";
-import { findEnvironment } from "../command-database.js";
+import { findEnvironment, readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import type { Check } from "./check.js";
 import { agentCaCheck } from "./checks/agent-ca.js";
@@ -17,6 +17,7 @@ import { migrationsCheck } from "./checks/migrations.js";
 import { portsCheck } from "./checks/ports.js";
 import { serverCertificateCheck } from "./checks/server-certificate.js";
 import { unsupportedFeaturesCheck } from "./checks/unsupported-features.js";
+import { formatRecentRefusals, readRecentRefusals } from "./recent.js";
 import { formatReport } from "./report-text.js";
 import { isWrong, runChecks } from "./run-checks.js";
 
@@ -24,8 +25,14 @@ import { isWrong, runChecks } from "./run-checks.js";
 export function doctorCommand(context: CommandContext): Command {
   return new Command("doctor")
     .description("look at configuration, files and database, and say what is wrong and what to do; nothing is changed")
+    .option("--recent", "show instead what was refused lately, whoever called; TLS handshakes that failed included")
     .option("--json", "print JSON only")
-    .action(async ({ json }: { json?: true }) => {
+    .action(async ({ recent, json }: { recent?: true; json?: true }) => {
+      if (recent) {
+        const refusals = await readDatabase(context, readRecentRefusals);
+        context.print(json ? JSON.stringify(refusals) : formatRecentRefusals(refusals, context.terminal));
+        return;
+      }
       const env = await findEnvironment(context.env);
       const variables = readValidVariables(env);
       const { database, problem } = await connect(variables.DATABASE_URL);

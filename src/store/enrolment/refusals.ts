@@ -59,6 +59,11 @@ export async function pruneRefusals(db: Queryable): Promise<void> {
         or k.in_all > case when k.is_agents then ${KEPT_OF_AGENTS}::int else ${KEPT_OF_OTHERS}::int end)`);
 }
 
+/** The newest refusals, whomever they concern. */
+export async function listRecentRefusals(db: Queryable, limit: number): Promise<RefusalRow[]> {
+  return db.select().from(refusals).orderBy(desc(refusals.refusedAt), desc(refusals.id)).limit(limit);
+}
+
 /** What refusals of an agent are found by. */
 export interface RefusedAgent {
   agentId: string;

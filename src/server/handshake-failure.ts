@@ -1,0 +1,38 @@
+/** A TLS handshake that failed. */
+export interface HandshakeFailure {
+  remoteAddress: string;
+  /** Why, for the operator who has to find the machine. */
+  reason: string;
+}
+
+const OLD_TLS = "no TLS version in common: the service takes 1.2 and later";
+const NOT_ACCEPTED = "the client does not accept the server certificate";
+const UNKNOWN_CA = "the client does not trust the CA of the server certificate";
+
+/** What Node's and OpenSSL's codes mean here. */
+const REASONS: Readonly<Record<string, string>> = {
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: UNKNOWN_CA,
+  ERR_SSL_TLSV1_UNKNOWN_CA: UNKNOWN_CA,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: NOT_ACCEPTED,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: NOT_ACCEPTED,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: "the server certificate has expired, by the client's clock",
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: OLD_TLS,
+  ERR_SSL_UNSUPPORTED_PROTOCOL: OLD_TLS,
+  ERR_SSL_VERSION_TOO_LOW: OLD_TLS,
+  ERR_SSL_NO_SHARED_CIPHER: "no cipher suite in common",
+  ERR_SSL_NO_APPLICATION_PROTOCOL: "no protocol in common: the service speaks h2 and http/1.1 (ALPN)",
+  ERR_SSL_HTTP_REQUEST: "plain HTTP: the port takes TLS",
+  ERR_SSL_HTTPS_PROXY_REQUEST: "a request to a proxy: the port takes TLS",
+  ERR_SSL_WRONG_VERSION_NUMBER: "no TLS: HTTP/2 without it, or the PROXY header of a balancer",
+  ERR_TLS_HANDSHAKE_TIMEOUT: "the handshake was not ended in time",
+};
+/** Balancers that check by connecting hang up at once: that is nothing to tell. */
+const HUNG_UP = new Set(["ECONNRESET", "EPIPE"]);
+const MAX_LENGTH = 200;
+
+/** Why a handshake failed; undefined when the client hung up. */
+export function describeHandshakeFailure(error: Error & { code?: string; reason?: string }): string | undefined {
+  const { code = "", reason, message } = error;
+  if (HUNG_UP.has(code)) return undefined;
+  return REASONS[code] ?? reason ?? message.slice(0, MAX_LENGTH);
+}
