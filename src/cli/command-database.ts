@@ -4,6 +4,7 @@ import { parsePostgresUrl } from "../lib/formats/postgres-url.js";
 import { createClosedOutbox, type PublishingDatabase } from "../outbox/outbox.js";
 import { createStoringOutbox } from "../outbox/storing-outbox.js";
 import { type Database, isMissingRelation, openDatabase, type Queryable } from "../store/database.js";
+import { requireKnownVersion } from "../store/migrations/migration-state.js";
 import { isQueueInUse } from "../store/outbox/publishers.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev/dev-instance.js";
@@ -32,7 +33,11 @@ export async function findEnvironment(env: Environment): Promise<Environment> {
   return databaseUrlIn(env) === undefined ? ((await findDevInstance())?.environment ?? env) : env;
 }
 
-/** Works on the database of a command without changing it. */
+/**
+ * Works on the database of a command without changing it.
+ *
+ * @throws IngestError `database_newer`
+ */
 export async function readDatabase<T>(
   { env }: CommandContext,
   work: (database: Database, target: CommandTarget) => Promise<T>,
@@ -40,7 +45,11 @@ export async function readDatabase<T>(
   return withDatabase(await findTarget(env), work);
 }
 
-/** Works on the database of a command, and says before which one that is. */
+/**
+ * Works on the database of a command, and says before which one that is.
+ *
+ * @throws IngestError `database_newer`
+ */
 export async function changeDatabase<T>(
   { env, warn }: CommandContext,
   work: (database: Database, target: CommandTarget) => Promise<T>,
@@ -105,6 +114,8 @@ async function withDatabase<T>(
 ): Promise<T> {
   const database = openDatabase({ url: target.databaseUrl, maxConnections: 2 });
   try {
+    // First of all: what keeps a command from the database is said once, however many things it is to change.
+    await requireKnownVersion(database.db);
     return await work(database, target);
   } finally {
     await database.close();

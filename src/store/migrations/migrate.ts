@@ -6,6 +6,7 @@ import { openConnection } from "../connection/connection.js";
 import { reasonOf, sqlStateOf } from "../connection/connection-error.js";
 import {
   BASELINE_TABLES,
+  databaseNewer,
   MIGRATION_JOURNALS,
   type MigrationSet,
   migrationsFolder,
@@ -124,12 +125,7 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 async function apply(client: pg.Client, set: MigrationSet): Promise<void> {
   const db = drizzle(client);
   const { pending, isNewer } = await readAppliedMigrations(db, set);
-  if (isNewer) {
-    throw new IngestError(
-      "database_newer",
-      "a newer version of this service has migrated the database: run that version, on all instances",
-    );
-  }
+  if (isNewer) throw databaseNewer();
   if (pending === 0) return;
   try {
     await migrate(db, {

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { getTableName, is, sql } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { PgTable } from "drizzle-orm/pg-core";
+import { IngestError } from "../../errors.js";
 import type { Queryable } from "../database.js";
 import * as platform from "../schema/platform/index.js";
 
@@ -54,6 +55,23 @@ export async function readAppliedMigrations(db: Queryable, set: MigrationSet): P
     pending: known.filter((millis) => millis > applied).length,
     isNewer: applied > Math.max(...known),
   };
+}
+
+/**
+ * Demands that no newer version of the service has migrated the database: what this one knows of its tables may be wrong.
+ *
+ * @throws IngestError `database_newer`
+ */
+export async function requireKnownVersion(db: Queryable): Promise<void> {
+  if ((await readAppliedMigrations(db, "ingest")).isNewer) throw databaseNewer();
+}
+
+/** A newer version of the service has migrated the database. */
+export function databaseNewer(): IngestError {
+  return new IngestError(
+    "database_newer",
+    "a newer version of this service has migrated the database: run that version, on all instances",
+  );
 }
 
 async function readNewestApplied(db: Queryable, journal: string): Promise<number> {
