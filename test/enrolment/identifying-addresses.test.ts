@@ -76,7 +76,6 @@ t.test("no more than 32 addresses of a machine count", async (t) => {
   const many = Array.from({ length: 40 }, (_, n) => `192.0.2.${n}`);
   t.same(identifying.pick(["127.0.0.1", ...many]), many.slice(0, 32));
   t.same(identifying.pick([`${"0".repeat(100)}:1`, "192.0.2.1"]), ["192.0.2.1"]);
-  const startedAt = performance.now();
-  identifying.pick(Array.from({ length: 200_000 }, () => "172.17.0.1"));
-  t.ok(performance.now() - startedAt < 200, "very many cost no more");
+  const past = Array.from({ length: 200_000 }, () => "172.17.0.1");
+  t.same(identifying.pick([...past, "192.0.2.1"]), [], "of very many the last ones are not looked at");
 });

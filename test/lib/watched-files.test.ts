@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { rename, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -60,11 +60,11 @@ t.test("a change is taken once it stands, a bad one is reported once, and what i
 
 t.test("what is still being written is not taken", async (t) => {
   const path = join(await makeDirectory(t), "a");
-  writeFileSync(path, "a");
+  writeFileSync(path, "a000");
   const applied: string[] = [];
   const watched = new WatchedFiles({
     paths: [path],
-    inUse: ["a"],
+    inUse: ["a000"],
     apply: ([contents = ""]) => void applied.push(contents),
     onProblem: (error) => t.fail(String(error)),
     intervalMs: 50,
@@ -72,12 +72,15 @@ t.test("what is still being written is not taken", async (t) => {
   t.teardown(() => watched.stop());
   // In this thread, so that no two looks pass without a write between them.
   let writes = 0;
+  // Over what is there: a file that is emptied first is the same each time that somebody looks just then.
+  const file = openSync(path, "r+");
   await new Promise<void>((resolve) => {
     const writing = setInterval(() => {
       writes += 1;
-      writeFileSync(path, `a${writes}`);
+      writeSync(file, `a${String(writes).padStart(3, "0")}`, 0);
       if (writes < 100) return;
       clearInterval(writing);
+      closeSync(file);
       resolve();
     }, 5);
   });
