@@ -11,6 +11,7 @@ import { type AgentCas, openAgentCas } from "../../dist/identity/agent-ca/agent-
 import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
 import { KeyEvents } from "../../dist/identity/key-events.js";
 import { openSigningKeyRing } from "../../dist/identity/signing-keys/signing-key-ring.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { createTestDatabase, TEMPLATES } from "../support/database.js";
@@ -29,6 +30,7 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
   const database = openDatabase({ url, maxConnections: 3 });
   t.teardown(() => database.close());
   for (const slug of ["one", "two"]) await insertOrganisation(database.db, { name: slug, slug });
+  const publishing = { database, outbox: createClosedOutbox() };
   const { logger } = createTestLog();
   const events = new KeyEvents(logger);
   const signingKeys = await openSigningKeyRing({ db: database.db, path: join(directory, "jwt_key.pem"), events });
@@ -49,7 +51,13 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
     },
   });
   const policy = { adoptAutoApprove, refusalsPerMinute: REFUSALS_PER_MINUTE, duplicateIgnoreCidrs: [] };
-  const { registrar, certificateUpkeep } = openEnrolment({ database, agentCa: counting, signingKeys, policy, logger });
+  const { registrar, certificateUpkeep } = openEnrolment({
+    ...publishing,
+    agentCa: counting,
+    signingKeys,
+    policy,
+    logger,
+  });
   t.teardown(async () => {
     certificateUpkeep.stop();
     await Promise.all([agentCa.close(), signingKeys.close()]);
@@ -89,7 +97,7 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
   };
   /** As if nothing had been heard of any machine for a while. */
   const passTime = () => query("update ingest.agent_registrations set registered_at = now() - interval '1 hour'");
-  return { database, query, register, createToken, passTime };
+  return { publishing, query, register, createToken, passTime };
 }
 
 /** How often is signed for what is decided so, by a token that approves by itself. */
@@ -104,7 +112,7 @@ const SIGNED: Record<Decision["kind"], number> = {
 };
 
 t.test("only a machine that is active is signed for", async (t) => {
-  const { database, query, register, createToken, passTime } = await openCounted(t);
+  const { publishing, query, register, createToken, passTime } = await openCounted(t);
   const token = await createToken();
   const manual = await createToken({ autoApprove: false });
   const own = createTestKey();
@@ -158,10 +166,10 @@ t.test("only a machine that is active is signed for", async (t) => {
 
   await passTime();
   t.match(await register(token, adopter), { outcome: "pending", agentId, signed: SIGNED.adopt });
-  await rejectAgent(database, agentId, "not ours");
+  await rejectAgent(publishing, agentId, "not ours");
   t.match(await register(token, adopter), { outcome: "revoked", signed: SIGNED.revoked }, "a key that was rejected");
   t.match(await register(token, { key: own }, ownConnection), { outcome: "active", agentId });
-  await revokeAgent(database, agentId, "stolen");
+  await revokeAgent(publishing, agentId, "stolen");
   t.match(await register(token, { key: own }), { outcome: "revoked", signed: SIGNED.revoked }, "an agent that was");
   await passTime();
   await refused("a machine that was revoked", "host_exists", token, { ...stranger, hostname: "web-01" });
