@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type ServerHttp2Session } from "node:http2";
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
@@ -8,7 +8,7 @@ import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { ByteBudget } from "../../dist/lib/async/byte-budget.js";
 import { createLogger } from "../../dist/observe/logger.js";
 import { createConnectHandler } from "../../dist/rpc/connect-handler.js";
-import { createNodeHandler } from "../../dist/rpc/node-handler.js";
+import { createGrpcStreamHandler } from "../../dist/rpc/grpc-stream/grpc-stream-handler.js";
 import type { NodeHandler } from "../../dist/rpc/node-request.js";
 import { endWithAnswer } from "../../dist/server/end-with-answer.js";
 import { guardRequests } from "../../dist/server/request-guard.js";
@@ -25,8 +25,13 @@ export interface StreamServers {
   interceptor: Interceptor;
 }
 
+/** One of the two. */
 export interface StreamServer {
   url: string;
+  /** The stream of the newest call. */
+  newestStream(): ServerHttp2Stream;
+  /** What the messages that are being read take. */
+  heldBytes(): number;
   /** Tells every connection to go away, and lets what is under way on it end. */
   goAway(): void;
 }
@@ -40,7 +45,8 @@ export const echo: HeartbeatImpl = async function* (requests) {
   for await (const { agentId } of requests) yield { ok: true, command: agentId };
 };
 
-export async function startStreamServers(t: Test): Promise<StreamServers> {
+/** @param budgetBytes what the messages that are being read may take at each of the two */
+export async function startStreamServers(t: Test, budgetBytes = 1_000_000): Promise<StreamServers> {
   const unused = () => {
     throw new Error("not called here");
   };
@@ -57,16 +63,22 @@ export async function startStreamServers(t: Test): Promise<StreamServers> {
     limitsOf: () => ({ maxBytes: MAX_BYTES, maxElements: 100, acceptsGzip: true }),
     compressMinBytes: COMPRESS_MIN_BYTES,
     interceptors: [interceptor],
-  };
-  const connects = createConnectHandler({
     acceptCompression: [compressionGzip, compressionBrotli],
     binaryOptions: { readUnknownFields: false },
-    budgets: { unary: new ByteBudget(1e6), stream: new ByteBudget(1e6) },
-    ...options,
-  });
+  };
+  const budgets = { unary: new ByteBudget(0), stream: new ByteBudget(budgetBytes) };
+  const answerStream = createGrpcStreamHandler({ ...options, budgets });
+  const budgetsOfConnect = { unary: new ByteBudget(0), stream: new ByteBudget(budgetBytes) };
+  const answer = createConnectHandler({ ...options, budgets: budgetsOfConnect });
   const servers: StreamServers = {
-    ours: await startServer(t, createNodeHandler(options)),
-    connects: await startServer(t, connects),
+    ours: {
+      ...(await startServer(
+        t,
+        async (request, response) => answerStream(request, response) ?? answer(request, response),
+      )),
+      heldBytes: () => budgets.stream.held,
+    },
+    connects: { ...(await startServer(t, answer)), heldBytes: () => budgetsOfConnect.stream.held },
     implementation: echo,
     interceptor: (next) => next,
   };
@@ -74,14 +86,18 @@ export async function startStreamServers(t: Test): Promise<StreamServers> {
 }
 
 /** As the product's listener does it. */
-async function startServer(t: Test, handler: NodeHandler): Promise<StreamServer> {
+async function startServer(t: Test, handler: NodeHandler): Promise<Omit<StreamServer, "heldBytes">> {
   const sessions = new Set<ServerHttp2Session>();
+  let newest: ServerHttp2Stream | undefined;
   const server = createServer(
     guardRequests((request, response) => {
       endWithAnswer(request, response);
       return handler(request, response);
     }, createLogger("silent")),
   );
+  server.on("stream", (stream) => {
+    newest = stream;
+  });
   server.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
@@ -94,6 +110,7 @@ async function startServer(t: Test, handler: NodeHandler): Promise<StreamServer>
   });
   return {
     url: `http://localhost:${(server.address() as AddressInfo).port}`,
+    newestStream: () => newest as ServerHttp2Stream,
     goAway: () => {
       for (const session of sessions) session.close();
     },

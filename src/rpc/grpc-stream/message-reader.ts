@@ -83,6 +83,8 @@ export class MessageReader<T> implements AsyncIterable<T>, AsyncIterator<T, unde
   }
 
   #onEnd(): void {
+    // A stream that its sender resets ends as well: that is no end of what it had to say, and `close` tells of it.
+    if (this.options.stream.aborted) return;
     this.#hasEnded = true;
     if (this.#reading !== undefined && !this.#isDecompressing) this.#advance();
   }
