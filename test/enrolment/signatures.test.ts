@@ -93,7 +93,7 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
   };
   const createToken = async (request: Partial<TokenRequest> = {}) => {
     const wanted = { label: "test", autoApprove: true, tags: [], organisationSlug: "one", ...request };
-    return (await issueEnrolmentToken(database.db, wanted)).token;
+    return (await issueEnrolmentToken(publishing, wanted)).token;
   };
   /** As if nothing had been heard of any machine for a while. */
   const passTime = () => query("update ingest.agent_registrations set registered_at = now() - interval '1 hour'");
