@@ -32,10 +32,21 @@ const STATUS: Record<IngestErrorCode, Code> = {
   operation_refused: Code.FailedPrecondition,
 };
 
+/** gRPC sends it as a header, percent-encoded; many clients take no more than 8 KiB of headers in all. */
+const MAX_ENCODED_LENGTH = 4_096;
+
+/** The beginning of a message, as long as it can be sent: it may name what the caller sent. */
+export function cutForHeader(message: string): string {
+  const text = message.slice(0, MAX_ENCODED_LENGTH).toWellFormed();
+  if (encodeURIComponent(text).length <= MAX_ENCODED_LENGTH) return text;
+  // What takes most is three bytes, each written with three characters.
+  return `${text.slice(0, MAX_ENCODED_LENGTH / 9 - 2).toWellFormed()} …`;
+}
+
 /** Turns what a handler failed with into what the caller is told; undefined for a bug, whose cause is for the log. */
 export function toConnectError(error: unknown): ConnectError | undefined {
   if (error instanceof ConnectError) return error;
-  if (error instanceof IngestError) return new ConnectError(error.message, STATUS[error.code]);
+  if (error instanceof IngestError) return new ConnectError(cutForHeader(error.message), STATUS[error.code]);
   return undefined;
 }
 

@@ -16,6 +16,8 @@ export interface MessageLimits {
   acceptsGzip: boolean;
 }
 
+/** Of what a caller sent, in an answer: it goes into a header. */
+const MAX_NAMED_LENGTH = 100;
 /** What an element takes in memory once it is decoded. */
 const ELEMENT_BYTES = 256;
 
@@ -46,7 +48,7 @@ export class MessageScreen {
     const accepted = limits.acceptsGzip ? ["gzip"] : [];
     if (["identity", ...accepted].includes(this.#encoding)) return;
     throw new ConnectError(
-      `this method takes no messages that are compressed with ${this.#encoding}`,
+      `this method takes no messages that are compressed with ${this.#encoding.slice(0, MAX_NAMED_LENGTH)}`,
       Code.Unimplemented,
       { [type.acceptEncodingHeader]: accepted.join() || "identity" },
     );

@@ -1,4 +1,5 @@
 import { IngestError } from "../../errors.js";
+import { isClean } from "../../lib/formats/bounded-text.js";
 import { PackageSet, type RawPackage } from "./software-packages.js";
 
 /** One message of an upload, as it came over the wire. */
@@ -53,6 +54,8 @@ export class InventoryUpload {
     }
     if (this.#chunks === 0) {
       if (chunk.scanId === "") throw invalid("scan_id: missing; expected the id of the task");
+      // PostgreSQL refuses the statement that looks for it.
+      if (!isClean(chunk.scanId)) throw invalid("scan_id: no task has an id with control characters");
       this.scanId = chunk.scanId;
       this.source = chunk.source.slice(0, MAX_SOURCE).replaceAll("\0", "").toWellFormed() || "other";
     } else if (chunk.scanId !== this.scanId) {
