@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 
 /** A service that runs in a process of its own. */
 export interface ServiceProcess {
+  pid: number;
   /** Of the RPC listener. */
   port: number;
   /** PEM of the CA that agents check the server certificate against. */
@@ -14,10 +15,17 @@ export interface ServiceProcess {
   stop(): Promise<void>;
 }
 
-/** Starts `serve` with this environment, and waits until it is ready. */
-export async function startService(env: Record<string, string>): Promise<ServiceProcess> {
+/**
+ * Starts `serve` with this environment, and waits until it is ready.
+ *
+ * @param nodeOptions what Node is started with besides
+ */
+export async function startService(
+  env: Record<string, string>,
+  nodeOptions: readonly string[] = [],
+): Promise<ServiceProcess> {
   const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-  const child = spawn(process.execPath, [main, "serve"], {
+  const child = spawn(process.execPath, [...nodeOptions, main, "serve"], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -26,6 +34,7 @@ export async function startService(env: Record<string, string>): Promise<Service
     if (msg !== "ready") continue;
     child.stdout.resume();
     return {
+      pid: child.pid ?? 0,
       port: grpcPort,
       ca: await readFile(env.INGEST_TLS_CERT ?? "", "utf8"),
       stop: async () => {
