@@ -1,11 +1,4 @@
-import {
-  Code,
-  ConnectError,
-  type Interceptor,
-  type StreamRequest,
-  type StreamResponse,
-  type UnaryRequest,
-} from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
 import { IngestError, type IngestErrorCode } from "../errors.js";
 import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
 import { addressSource } from "../lib/formats/address-source.js";
@@ -79,7 +72,7 @@ export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterce
     };
     try {
       const response = await next(request);
-      return response.stream ? { ...response, message: translateStream(response, translate) } : response;
+      return response.stream ? { ...response, message: translateStream(response.message, translate) } : response;
     } catch (error) {
       throw translate(error);
     }
@@ -105,10 +98,19 @@ function snakeCase(name: string): string {
   return name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 }
 
-async function* translateStream(response: StreamResponse, translate: (error: unknown) => ConnectError) {
-  try {
-    yield* response.message;
-  } catch (error) {
+/** Without an async generator: each message of a stream comes through here. */
+function translateStream<T>(messages: AsyncIterable<T>, translate: (error: unknown) => ConnectError): AsyncIterable<T> {
+  const fail = (error: unknown): never => {
     throw translate(error);
-  }
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = messages[Symbol.asyncIterator]();
+      return {
+        next: () => iterator.next().catch(fail),
+        return: async () => iterator.return?.() ?? { done: true, value: undefined },
+        throw: (error) => iterator.throw?.(error).catch(fail) ?? Promise.reject(error),
+      };
+    },
+  };
 }

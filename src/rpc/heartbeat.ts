@@ -30,6 +30,9 @@ export interface HeartbeatHandlerOptions {
   acceptIdWithoutJwt: boolean;
 }
 
+/** The same for all: it says nothing else. */
+const ACKNOWLEDGEMENT = create(HeartbeatResponseSchema, { ok: true });
+
 /**
  * `Heartbeat`: hands the stream over to a session, and its agent to the work that waits for it. The next message is read when the one before it is stored and
  * acknowledged, so that a writer that is behind slows the stream down through HTTP/2 flow control.
@@ -37,10 +40,7 @@ export interface HeartbeatHandlerOptions {
 export function createHeartbeatHandler(
   options: HeartbeatHandlerOptions,
 ): ServiceImpl<typeof IngestService>["heartbeat"] {
-  return async function* heartbeat(
-    requests: AsyncIterable<HeartbeatRequest>,
-    { values, signal }: HandlerContext,
-  ): AsyncGenerator<HeartbeatResponse> {
+  return (requests: AsyncIterable<HeartbeatRequest>, { values, signal }: HandlerContext) => {
     const caller = requireCaller(values);
     const { address, reset, isCancelled } = values.get(peerKey);
     const incoming = new HeartbeatReader(requests, caller, options);
@@ -50,7 +50,7 @@ export function createHeartbeatHandler(
       // Not before its first heartbeat is stored: by then the session is the agent's current one.
       work ??= options.work.open(caller, (push) => responses.offer(toPushResponse(push)));
       await work.report(toRawAgentMessage(incoming.last));
-      await responses.put(create(HeartbeatResponseSchema, { ok: true }));
+      await responses.put(ACKNOWLEDGEMENT);
     };
     const stream = { read: () => incoming.read(), acknowledge, over: signal, reset, isCancelled };
     options.sessions
@@ -60,7 +60,7 @@ export function createHeartbeatHandler(
         () => responses.end(),
         (error: unknown) => responses.fail(error),
       );
-    yield* responses;
+    return responses;
   };
 }
 

@@ -1,21 +1,30 @@
 /** How many values may wait that were only offered. */
 const MAX_OFFERED = 16;
 
+/** A value on its way, and whoever waits for the word that it was taken. */
+interface Parcel<T> {
+  value: T;
+  settle: (isTaken: boolean) => void;
+}
+
 /**
  * Values from somebody who has them to somebody who iterates, and back the word that they were taken. What is put goes
- * before what was only offered.
+ * before what was only offered. A value is taken when the next one is asked for; whoever iterates may also stop while it
+ * holds one.
  */
-export class Handover<T> implements AsyncIterable<T> {
-  #value: { value: T; taken: () => void } | undefined;
-  readonly #offered: { value: T; settle: (isTaken: boolean) => void }[] = [];
+export class Handover<T> implements AsyncIterable<T>, AsyncIterator<T, undefined> {
+  #put: Parcel<T> | undefined;
+  readonly #offered: Parcel<T>[] = [];
+  /** What whoever iterates holds. */
+  #held: Parcel<T> | undefined;
+  #asking: { resolve: (result: IteratorResult<T, undefined>) => void; reject: (error: unknown) => void } | undefined;
   #end: { error?: unknown } | undefined;
-  #wake: () => void = () => {};
 
-  /** Hands over a value, one at a time; resolves when the next one is asked for. Never rejects. */
+  /** Hands over a value, one at a time; resolves when it was taken. Never rejects. */
   put(value: T): Promise<void> {
-    return new Promise((taken) => {
-      this.#value = { value, taken };
-      this.#wake();
+    return new Promise((resolve) => {
+      this.#put = { value, settle: (isTaken) => isTaken && resolve() };
+      this.#advance();
     });
   }
 
@@ -27,7 +36,7 @@ export class Handover<T> implements AsyncIterable<T> {
     if (this.#end !== undefined || this.#offered.length >= MAX_OFFERED) return Promise.resolve(false);
     return new Promise((settle) => {
       this.#offered.push({ value, settle });
-      this.#wake();
+      this.#advance();
     });
   }
 
@@ -41,42 +50,57 @@ export class Handover<T> implements AsyncIterable<T> {
     this.#close({ error });
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void> {
-    for (;;) {
-      if (this.#end !== undefined) {
-        if ("error" in this.#end) throw this.#end.error;
-        return;
-      }
-      const next = this.#value;
-      this.#value = undefined;
-      const offered = next === undefined ? this.#offered.shift() : undefined;
-      if (next !== undefined) {
-        yield next.value;
-        next.taken();
-      } else if (offered !== undefined) {
-        yield* this.#pass(offered);
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 
-  /** Who iterates may stop while it holds the value. */
-  *#pass({ value, settle }: { value: T; settle: (isTaken: boolean) => void }): Generator<T, void> {
-    let isTaken = false;
-    try {
-      yield value;
-      isTaken = true;
-    } finally {
-      settle(isTaken);
+  next(): Promise<IteratorResult<T, undefined>> {
+    this.#letGo(true);
+    return new Promise((resolve, reject) => {
+      this.#asking = { resolve, reject };
+      this.#advance();
+    });
+  }
+
+  /** Stops the iteration: what is held was not taken. */
+  async return(): Promise<IteratorResult<T, undefined>> {
+    this.#letGo(false);
+    this.end();
+    return { done: true, value: undefined };
+  }
+
+  /** Does the same, and rejects with the error. */
+  async throw(error: unknown): Promise<IteratorResult<T, undefined>> {
+    await this.return();
+    throw error;
+  }
+
+  #letGo(isTaken: boolean): void {
+    const held = this.#held;
+    this.#held = undefined;
+    held?.settle(isTaken);
+  }
+
+  #advance(): void {
+    const asking = this.#asking;
+    if (asking === undefined) return;
+    if (this.#end !== undefined) {
+      this.#asking = undefined;
+      if ("error" in this.#end) asking.reject(this.#end.error);
+      else asking.resolve({ done: true, value: undefined });
+      return;
     }
+    const next = this.#put ?? this.#offered.shift();
+    if (next === undefined) return;
+    if (next === this.#put) this.#put = undefined;
+    this.#held = next;
+    this.#asking = undefined;
+    asking.resolve({ done: false, value: next.value });
   }
 
   #close(end: { error?: unknown }): void {
     this.#end ??= end;
     for (const { settle } of this.#offered.splice(0)) settle(false);
-    this.#wake();
+    this.#advance();
   }
 }
