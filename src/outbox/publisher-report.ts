@@ -21,6 +21,7 @@ export interface PublisherReportOptions {
 export class PublisherReport {
   readonly #refresher: Refresher;
   #last = { confirmed: 0, at: performance.now() };
+  #confirmedPerSecond = 0;
 
   constructor(private readonly options: PublisherReportOptions) {
     this.#refresher = new Refresher({
@@ -28,6 +29,11 @@ export class PublisherReport {
       intervalMs: options.intervalMs ?? INTERVAL_MS,
       onError: (error) => options.events.upkeepFailed({ error }),
     });
+  }
+
+  /** Between the last two reports. */
+  get confirmedPerSecond(): number {
+    return this.#confirmedPerSecond;
   }
 
   /** The first one, so that commands know from the start that there is a queue. */
@@ -52,6 +58,7 @@ export class PublisherReport {
     const { broker, connected, blocked, inFlight, confirmed, lastError } = publisher.state;
     const seconds = (performance.now() - this.#last.at) / 1000;
     const confirmedPerSecond = seconds > 0 ? (confirmed - this.#last.confirmed) / seconds : 0;
+    this.#confirmedPerSecond = confirmedPerSecond;
     this.#last = { confirmed, at: performance.now() };
     await recordPublisher(db, {
       instanceId,

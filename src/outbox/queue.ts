@@ -3,6 +3,7 @@ import type { Logger } from "../observe/logger.js";
 import type { Database } from "../store/database.js";
 import { Deliveries } from "./deliveries.js";
 import { OutboxEvents } from "./events.js";
+import type { QueueFigures } from "./figures.js";
 import { Lanes } from "./lanes.js";
 import { Leases } from "./leases.js";
 import type { Outbox } from "./outbox.js";
@@ -37,6 +38,8 @@ export interface QueueOptions {
 /** The way from the database to the broker, of one instance. */
 export interface Queue {
   readonly outbox: Outbox;
+  /** How it stands, for whoever shows that; what stands in the database is some seconds old. */
+  readonly figures: QueueFigures;
   /** Waits a while for outstanding confirms, gives back what it holds, and closes. */
   close(): Promise<void>;
 }
@@ -73,5 +76,11 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     await close();
     throw error;
   }
-  return { outbox, close };
+  return {
+    outbox,
+    get figures() {
+      return { ...publisher.state, ...upkeep.stored, confirmedPerSecond: report.confirmedPerSecond };
+    },
+    close,
+  };
 }

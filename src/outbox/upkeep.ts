@@ -2,9 +2,16 @@ import type { Topic } from "../broker/messages/topics.js";
 import type { Publisher } from "../broker/publisher.js";
 import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
-import { countDroppedMessages, dropOldestRows, readBacklog } from "../store/outbox/backlog.js";
+import {
+  countDroppedMessages,
+  dropOldestRows,
+  readBacklog,
+  readDroppedMessages,
+  readUnroutable,
+} from "../store/outbox/backlog.js";
 import { trimUnroutableMessages } from "../store/outbox/unroutable-messages.js";
 import type { OutboxEvents } from "./events.js";
+import type { StoredFigures } from "./figures.js";
 
 /** What may be given up when there is no room, in this order: the newest ones are worth more than the oldest. */
 const DROPPABLE_TOPICS: readonly Topic[] = ["metrics.raw", "checks.raw"];
@@ -34,6 +41,7 @@ export class OutboxUpkeep {
   readonly #bounds: Refresher;
   readonly #warnings: Refresher;
   readonly #setAside = new Map<string, number>();
+  #stored: StoredFigures = { backlog: [], unroutable: [], dropped: [] };
   #wasBehind = false;
 
   constructor(private readonly options: OutboxUpkeepOptions) {
@@ -41,6 +49,11 @@ export class OutboxUpkeep {
     const onError = (error: unknown) => options.events.upkeepFailed({ error });
     this.#bounds = new Refresher({ work: () => this.#keepBounds(), intervalMs: boundsMs, onError });
     this.#warnings = new Refresher({ work: () => this.#warn(), intervalMs: warningMs, onError });
+  }
+
+  /** As it was at the last look at the bounds. */
+  get stored(): StoredFigures {
+    return this.#stored;
   }
 
   /** Messages were set aside: told with the next look at the bounds, however many times it is. */
@@ -66,6 +79,11 @@ export class OutboxUpkeep {
       await countDroppedMessages(db, { ...dropped, from: "unroutable" });
       events.setAsideDropped(dropped);
     }
+    this.#stored = {
+      backlog: await readBacklog(db),
+      unroutable: await readUnroutable(db),
+      dropped: await readDroppedMessages(db),
+    };
   }
 
   #tellSetAside(): void {

@@ -4,6 +4,8 @@ import { countDroppedMessages } from "../../dist/store/outbox/backlog.js";
 import { recordPublisher } from "../../dist/store/outbox/publishers.js";
 import { runCommand } from "../support/cli.js";
 import { createTestDatabase } from "../support/database.js";
+import { findTestBroker, uniqueExchange } from "../support/test-broker.js";
+import { openTestConsumer } from "../support/test-consumer.js";
 
 t.test("queue status and queue retry", async (t) => {
   const database = await createTestDatabase(t);
@@ -44,4 +46,30 @@ t.test("queue status and queue retry", async (t) => {
     backlog: [{ topic: "events.raw", messages: 1002 }],
     unroutable: [],
   });
+});
+
+t.test("queue drain publishes what waits, or says why it cannot", async (t) => {
+  const database = await createTestDatabase(t);
+  const { broker, skip } = await findTestBroker(t);
+  const exchange = uniqueExchange();
+  const env = { DATABASE_URL: database.url, INGEST_AMQP_EXCHANGE: exchange };
+  const drain = (url: string | undefined, timeout: string) =>
+    runCommand({ ...env, INGEST_AMQP_URL: url }, ["queue", "drain", "--timeout", timeout]);
+  t.match(await drain(undefined, "1s"), { exitCode: 1, errors: /no instance publishes .* INGEST_AMQP_URL/ });
+  await database.query(
+    `insert into ingest.outbox (topic, messages, message_count, created_at)
+     select 'events.raw', json_build_array(json_build_object('message_id', 'e' || i)), 1, now() from generate_series(1, 700) i`,
+  );
+  t.match(await drain("amqp://127.0.0.1:1", "500ms"), {
+    exitCode: 1,
+    errors: /700 messages still wait: .*ECONNREFUSED/,
+  });
+  t.match(await drain("http://127.0.0.1", "1s"), { exitCode: 1, errors: /INGEST_AMQP_URL/ });
+  t.same(await database.query("select from ingest.publishers"), [], "it leaves no trace of itself");
+  if (skip) return;
+
+  const consumer = await openTestConsumer(t, broker.url, exchange);
+  t.match(await drain(broker.url, "1m"), { exitCode: 0, output: /no message waits/ });
+  t.equal(await consumer.count("events.raw"), 700);
+  t.match(await drain(broker.url, "1m"), { exitCode: 0 }, "nothing waits");
 });

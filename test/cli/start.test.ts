@@ -20,12 +20,16 @@ interface DevInstance {
 
 /** Starts `npm start` and waits for its banner. */
 async function startNpm(directory: string): Promise<{ npm: ChildProcess; output: () => string; dev: DevInstance }> {
-  const npm = spawn("npm", ["start", "--", "--data-dir", join(directory, ".data")], {
-    cwd: ROOT,
-    env: ENV,
-    // A process group of its own, as a terminal makes one: its Ctrl-C goes to all in it.
-    detached: true,
-  });
+  const npm = spawn(
+    "npm",
+    ["start", "--", "--data-dir", join(directory, ".data"), "--broker", "amqp://me:secret@127.0.0.1:1/"],
+    {
+      cwd: ROOT,
+      env: ENV,
+      // A process group of its own, as a terminal makes one: its Ctrl-C goes to all in it.
+      detached: true,
+    },
+  );
   let text = "";
   const ready = new Promise<void>((resolve, reject) => {
     const onData = (chunk: Buffer) => {
@@ -55,6 +59,7 @@ t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", as
   const directory = await makeDirectory(t);
   const { npm, output, dev } = await startNpm(directory);
   t.match(output(), /token +ctops_/);
+  t.match(output(), /broker +amqp:\/\/127\.0\.0\.1:1\/\n/, "without its password");
 
   const simulate = run(
     process.execPath,

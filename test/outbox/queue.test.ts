@@ -42,7 +42,7 @@ async function startQueue(t: Test, { store }: Scene, options: { timing?: QueueTi
     timing: { relayPollMs: 20, ...options.timing },
   });
   t.teardown(() => queue.close());
-  return { ...queue, publisher, lines };
+  return Object.assign(queue, { publisher, lines });
 }
 
 function metrics(id: string): MetricsMessage {
@@ -271,7 +271,8 @@ t.test("what is set aside is bounded, the oldest go", async (t) => {
 
 t.test("the outbox is bounded: the oldest metrics go, never status or events", async (t) => {
   const scene = await openScene(t);
-  const { outbox, lines } = await startQueue(t, scene, { maxRows: 5, timing: { upkeep: { boundsMs: 20 } } });
+  const queue = await startQueue(t, scene, { maxRows: 5, timing: { upkeep: { boundsMs: 20 } } });
+  const { outbox, lines } = queue;
   for (const n of [1, 2, 3]) await commitStatus(outbox, scene, `s${n}`);
   for (const n of [1, 2, 3, 4]) await commitMetrics(outbox, scene, `m${n}`, `n${n}`);
   await eventually(
@@ -288,6 +289,14 @@ t.test("the outbox is bounded: the oldest metrics go, never status or events", a
   );
   const said = lines.filter(({ level }) => level === "error");
   t.match(said[0], { maxRows: 5 });
+  t.match(queue.figures, {
+    connected: false,
+    confirmed: 0,
+    lastError: { message: "not connected" },
+    backlog: [{ topic: "agent.status" }, { topic: "metrics.raw" }],
+    unroutable: [],
+    dropped: [{ topic: "metrics.raw" }],
+  });
   t.equal(
     said.reduce((sum, { messages }) => sum + Number(messages), 0),
     4,

@@ -4,6 +4,7 @@ import { createLifetime, startApp } from "../../app/app.js";
 import { databaseUrlIn, readValidVariables, settingsIn } from "../../config/environment.js";
 import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
+import { describeAmqpAddress } from "../../lib/formats/amqp-url.js";
 import type { Lifetime } from "../../lib/lifetime.js";
 import { makeDirectory } from "../../lib/make-directory.js";
 import { createLogger, type Logger } from "../../observe/logger.js";
@@ -28,7 +29,11 @@ export function devCommand(context: CommandContext): Command {
   return new Command("dev")
     .description("run the service with a PostgreSQL, a server certificate and an enrolment token of its own")
     .option("--data-dir <dir>", "where these are kept", DEFAULT_DATA_DIR)
-    .action(({ dataDir }: { dataDir: string }) => runDev(context, resolve(dataDir)));
+    .option("--broker <url>", "a RabbitMQ to publish to: amqp://user:password@host/vhost")
+    .action(({ dataDir, broker }: { dataDir: string; broker?: string }) => {
+      const env = broker === undefined ? context.env : { ...context.env, INGEST_AMQP_URL: broker };
+      return runDev({ ...context, env }, resolve(dataDir));
+    });
 }
 
 async function runDev(context: CommandContext, dataDir: string): Promise<void> {
@@ -92,18 +97,27 @@ async function start(context: CommandContext, { dataDir, databaseUrl, logger, li
     token,
     environment: { ...settingsIn(environment), INGEST_JWT_KEY_FILE: resolve(config.jwtKeyFile) },
   });
-  context.print(banner({ grpcAddress, httpPort, caFile: shorten(caFile), token }));
+  const [broker] = config.broker?.addresses ?? [];
+  context.print(
+    banner({ grpcAddress, httpPort, caFile: shorten(caFile), token, broker: broker && describeAmqpAddress(broker) }),
+  );
 }
 
-function banner(instance: { grpcAddress: string; httpPort: number; caFile: string; token: string }): string {
-  const { grpcAddress, httpPort, caFile, token } = instance;
+function banner(instance: {
+  grpcAddress: string;
+  httpPort: number;
+  caFile: string;
+  token: string;
+  broker: string | undefined;
+}): string {
+  const { grpcAddress, httpPort, caFile, token, broker } = instance;
   return `
 ct-ops-ingest is ready.
 
   agents     https://${grpcAddress}   (gRPC, gRPC-Web, Connect)
   plain      http://localhost:${httpPort}    (/healthz, /.well-known/jwks.json)
   CA file    ${caFile}
-  token      ${token}   (approves by itself)
+  token      ${token}   (approves by itself)${broker === undefined ? "" : `\n  broker     ${broker}`}
 
 Try next, in another terminal:
 

@@ -5,13 +5,15 @@ import { retryUnroutableMessages } from "../../store/outbox/unroutable-messages.
 import { changeDatabase, readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { formatTable } from "../terminal/table.js";
+import { queueDrainCommand } from "./queue-drain.js";
 
-/** `queue status` and `queue retry`. */
+/** `queue` and the commands below it. */
 export function queueCommand(context: CommandContext): Command {
   return new Command("queue")
     .description("messages on their way to the broker")
     .addCommand(statusCommand(context))
-    .addCommand(retryCommand(context));
+    .addCommand(retryCommand(context))
+    .addCommand(queueDrainCommand(context));
 }
 
 function statusCommand(context: CommandContext): Command {
