@@ -29,12 +29,14 @@ t.test("two instances that start at the same moment have one CA and one signing 
   t.match(await readFile(config.jwtKeyFile, "utf8"), /^-----BEGIN RSA PRIVATE KEY-----/);
 });
 
-t.test("the plain listener answers two paths and nothing else", async (t) => {
+t.test("the plain listener answers three paths and nothing else", async (t) => {
   const service = await startTestService(t);
   for (const host of ["127.0.0.1", "[::1]"]) {
     const healthz = await fetch(`http://${host}:${service.httpPort}/healthz`);
     t.equal(healthz.status, 200);
     t.equal(await healthz.text(), "ok");
+    const readyz = await fetch(`http://${host}:${service.httpPort}/readyz`);
+    t.equal(readyz.status, 200);
   }
   const jwks = await fetch(`http://localhost:${service.httpPort}/.well-known/jwks.json`);
   t.equal(jwks.headers.get("access-control-allow-origin"), "*");

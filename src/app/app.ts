@@ -19,6 +19,7 @@ import { createHandshakeReporter } from "../rpc/handshake-refusals.js";
 import { RefusalMeter } from "../rpc/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
+import { Acceptance } from "../server/acceptance.js";
 import { peerOf } from "../server/peer.js";
 import { startPlainListener } from "../server/plain-listener.js";
 import { startRpcListener } from "../server/rpc-listener.js";
@@ -33,8 +34,9 @@ import { openEnrolment } from "./open-enrolment.js";
 import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
 import { openSessions } from "./open-sessions.js";
 
-/** How long agents may take to be told to reconnect. */
-const DRAIN_TIMEOUT_MS = 15_000;
+/** Of the time for stopping, how much there is for telling agents to reconnect, and for storing what was under way. */
+const DRAIN_SHARE = 0.75;
+const DRAIN_STEP_SHARE = 0.9;
 /** A running service. */
 export interface App {
   grpcPort: number;
@@ -177,13 +179,18 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
   lifetime.register("certificate mover", () => mover.stop());
 
+  let acceptance: Acceptance | undefined;
   const plainListener = await lifetime.open(
     "plain listener",
     () =>
       startPlainListener({
         port: config.httpPort,
-        findHealthProblem: () =>
-          lifetime.state === "serving" ? health.findProblem() : `the service is ${lifetime.state}`,
+        // A process that sends its agents away is as healthy as before.
+        findHealthProblem: () => (lifetime.state === "starting" ? "the service is starting" : health.findProblem()),
+        findReadinessProblem: async () =>
+          lifetime.state === "serving"
+            ? (health.findProblem() ?? acceptance?.findProblem())
+            : `the service is ${lifetime.state}`,
         jwks: () => signingKeys.jwks,
         version: VERSION,
         logger,
@@ -234,13 +241,16 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     keyEvents,
   );
   lifetime.register("expiry watch", stopExpiryWatch);
+  acceptance = new Acceptance(rpcListener.port);
   await appear(rpcListener.port);
+  const { stopTimeoutMs, drainPerSecond: perSecond } = config;
+  const withinMs = stopTimeoutMs * DRAIN_SHARE;
   const drain = async () => {
     // Agents that are told to go elsewhere must not come back here.
     rpcListener.stopAccepting();
-    await Promise.allSettled([sessions.drain(), startDraining()]);
+    await Promise.allSettled([startDraining(), sessions.drain({ perSecond, withinMs })]);
   };
-  lifetime.register("heartbeat sessions", drain, { timeoutMs: DRAIN_TIMEOUT_MS });
+  lifetime.register("heartbeat sessions", drain, { timeoutMs: stopTimeoutMs * DRAIN_STEP_SHARE });
 
   lifetime.serve();
   const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };

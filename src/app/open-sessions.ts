@@ -8,6 +8,7 @@ import { Calm } from "../heartbeat/presence/calm.js";
 import { Departures } from "../heartbeat/presence/departures.js";
 import { InstancePresence, type InstancePresenceTiming } from "../heartbeat/presence/instance-presence.js";
 import { OfflineWriter } from "../heartbeat/presence/offline-writer.js";
+import { SilenceWatch } from "../heartbeat/presence/silence-watch.js";
 import { SessionOpener } from "../heartbeat/session-opener.js";
 import { Sessions } from "../heartbeat/sessions.js";
 import { Pace, type PaceLimit } from "../lib/async/pace.js";
@@ -21,6 +22,8 @@ import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 export interface SessionsTiming extends Partial<InstancePresenceTiming>, Partial<InventoryTiming> {
   /** Between two looks for sessions that no instance holds. */
   sweepMs?: number;
+  /** Between two looks for agents that say nothing. */
+  silenceMs?: number;
 }
 
 /** What holds the sessions of an instance. */
@@ -63,6 +66,7 @@ export function openSessions({
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience: config,
+    calm,
     events,
     inventoryTiming,
     pace: new Pace(pace),
@@ -92,5 +96,7 @@ export function openSessions({
     });
     lifetime.register("sweep of abandoned sessions", () => sweep.stop());
   };
+  const silenceWatch = new SilenceWatch({ sessions, offlineWriter, calm, events, scanMs: timing?.silenceMs });
+  lifetime.register("silence watch", () => silenceWatch.stop());
   return { sessions, appear, startDraining: async () => presence?.startDraining() };
 }

@@ -48,6 +48,8 @@ export interface Config {
   outboxMaxRows: number;
   /** All that stopping may take, in milliseconds. */
   stopTimeoutMs: number;
+  /** How many streams end in a second when it stops. */
+  drainPerSecond: number;
   logLevel: LogLevel;
 }
 
@@ -104,7 +106,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       sessions: { graceMs: v.INGEST_OFFLINE_GRACE, offlineAfterMs: v.INGEST_OFFLINE_AFTER },
       ...(broker && { broker }),
       outboxMaxRows: v.INGEST_OUTBOX_MAX_ROWS,
-      stopTimeoutMs: v.INGEST_STOP_TIMEOUT_SECONDS * 1000,
+      stopTimeoutMs: v.INGEST_DRAIN_TIMEOUT,
+      drainPerSecond: v.INGEST_DRAIN_RATE,
       logLevel: v.INGEST_LOG_LEVEL,
     },
   };

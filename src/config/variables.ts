@@ -7,12 +7,12 @@ import { amqpUrls, duration, port, postgresUrl, trueOrFalse, wholeNumber } from 
 export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
 
 const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 const YEAR_MS = 365 * DAY_MS;
 const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
 const LARGEST_POOL = 1_000;
-const LARGEST_STOP_TIMEOUT_S = 3_600;
 const LARGEST_QUEUE = 1_000_000_000;
 const SMALLEST_OUTBOX = 1_000;
 const LARGEST_OUTBOX = 100_000_000;
@@ -77,11 +77,8 @@ export const variables = z.object({
   ).default(500_000),
   LDAP_ENCRYPTION_KEY: z.string().optional(),
   BETTER_AUTH_SECRET: z.string().optional(),
-  INGEST_STOP_TIMEOUT_SECONDS: wholeNumber(
-    1,
-    LARGEST_STOP_TIMEOUT_S,
-    `a number of seconds from 1 to ${LARGEST_STOP_TIMEOUT_S}`,
-  ).default(20),
+  INGEST_DRAIN_TIMEOUT: duration(1_000, HOUR_MS, "a duration from 1s to 1h").default(20_000),
+  INGEST_DRAIN_RATE: wholeNumber(1, LARGEST_LIMIT, `a number of streams from 1 to ${LARGEST_LIMIT}`).default(200),
   INGEST_LOG_LEVEL: z.enum(LOG_LEVELS, { error: `one of ${LOG_LEVELS.join(", ")}` }).default("info"),
 });
 

@@ -4,8 +4,15 @@ import type { Vitals } from "../store/sessions/heartbeats.js";
 import { clampInteger, clampPercent } from "./clamp-number.js";
 import { clampInventory, type InventoryCut, type RawInventory } from "./inventory/host-inventory.js";
 
+/**
+ * Which results a message carries beside its sample. For those of queries and tasks (`work`) an agent sends an extra
+ * message; those of checks wait for its next regular one.
+ */
+export type CarriedResults = "none" | "checks" | "work";
+
 /** What one heartbeat reports, as it came over the wire. */
 export interface RawHeartbeatReport extends RawInventory {
+  results: CarriedResults;
   cpuPercent: number;
   memoryPercent: number;
   diskPercent: number;

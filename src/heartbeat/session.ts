@@ -12,7 +12,11 @@ import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { HeartbeatWriter } from "./heartbeat-writer.js";
 import { InventoryPace } from "./inventory/inventory-pace.js";
+import { LastSample } from "./last-sample.js";
+import type { Calm } from "./presence/calm.js";
 import type { Departures } from "./presence/departures.js";
+import { LearnedInterval } from "./presence/learned-interval.js";
+import type { WatchedSession } from "./presence/silence-watch.js";
 import { type Patience, type StreamOutcome, streamEndOf } from "./presence/stream-end.js";
 import type { SessionOpener } from "./session-opener.js";
 import type { SessionStream } from "./session-stream.js";
@@ -28,6 +32,7 @@ export interface SessionDependencies {
   writer: HeartbeatWriter;
   departures: Departures;
   patience: Patience;
+  calm: Pick<Calm, "since">;
   events: HeartbeatEvents;
   inventoryTiming: InventoryTiming;
   /** Of the heartbeats of each agent. */
@@ -48,13 +53,19 @@ export interface SessionHolder {
  * One session of an agent: its stream, from the first message to the end. Whatever comes first ends it, also while
  * something is being read, stored or written: the agent, the connection, or {@link end}.
  */
-export class Session {
+export class Session implements WatchedSession {
   readonly certificate: CertificateReference;
   readonly #startedAt = performance.now();
   readonly #interruption = new Interruption();
   #epoch = 0;
   #heartbeats = 0;
   readonly #inventoryPace: InventoryPace;
+  readonly #lastSample = new LastSample();
+  readonly #interval = new LearnedInterval();
+  /** Since when the next message is waited for, as `performance.now()` tells it. */
+  #readingSince = Number.POSITIVE_INFINITY;
+  #heardAt = 0;
+  isKnownSilent = false;
   #doing: "read" | "store" | "acknowledge" = "read";
   #finishing: IngestError | undefined;
   /** What is under way in the database: it goes on when the stream ends, and what is written of that end follows it. */
@@ -92,6 +103,16 @@ export class Session {
   /** How long ago its stream began, in milliseconds. */
   get ageMs(): number {
     return performance.now() - this.#startedAt;
+  }
+
+  get silentMs(): number {
+    const { calm } = this.dependencies;
+    if (this.#doing !== "read" || this.#epoch === 0) return 0;
+    return Math.max(0, performance.now() - Math.max(this.#readingSince, calm.since));
+  }
+
+  get patienceMs(): number {
+    return Math.max(this.dependencies.patience.offlineAfterMs, 2 * (this.#interval.ms ?? 0));
   }
 
   /** Ends the stream with this error, at once. Of several calls the first one counts. */
@@ -149,9 +170,14 @@ export class Session {
   async #read(): Promise<RawHeartbeatReport | undefined> {
     if (this.#finishing !== undefined) throw this.#finishing;
     this.#doing = "read";
+    // Waiting for its turn is no silence of the agent.
+    this.#readingSince = Number.POSITIVE_INFINITY;
     await this.#interruption.wait(() => this.#takeTurn());
+    this.#readingSince = performance.now();
     const report = await this.#interruption.wait(() => this.stream.read());
     this.#doing = "store";
+    this.isKnownSilent = false;
+    this.#heardAt = performance.now();
     return report;
   }
 
@@ -181,8 +207,9 @@ export class Session {
     if (objection !== undefined) throw objection;
     await this.#interruption.wait(() =>
       this.#store(
-        opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch }) => {
+        opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
           this.#epoch = epoch;
+          this.#interval.startWith(intervalMs);
           events.sessionOpened({ ...this.key, hostname, remoteAddress });
           this.holder.opened(this);
         }),
@@ -193,12 +220,19 @@ export class Session {
   /** Stores one heartbeat; resolves when it is committed. */
   async #record(raw: RawHeartbeatReport): Promise<void> {
     const { inventory: reported, cut, ...vitals } = clampHeartbeatReport(raw);
-    const { writer, events } = this.dependencies;
+    const { writer, calm, events } = this.dependencies;
     if (cut !== undefined) events.inventoryCut(this.caller.agentId, cut);
     const inventory = this.#inventoryPace.isDue(reported.digest) ? reported : null;
-    const row = { ...this.key, metricId: createId(), receivedAt: this.#now(), ...vitals, inventory };
+    const receivedAt = this.#now();
+    const sample = { ...vitals, inventoryDigest: reported.digest };
+    const isRepeat = raw.results !== "none" && this.#lastSample.isRepeatedBy(sample, receivedAt, this.#interval.ms);
+    if (raw.results !== "work" && !isRepeat) this.#interval.hear(this.#heardAt, calm.since);
+    const intervalMs = this.#interval.unstoredMs;
+    const row = { ...this.key, metricId: createId(), receivedAt, ...vitals, inventory, isRepeat, intervalMs };
     const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
     if (written.inventory !== undefined) this.#inventoryPace.settle(reported.digest, written.inventory);
+    if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
+    if (intervalMs !== null) this.#interval.markStored(intervalMs);
     this.#heartbeats += 1;
   }
 

@@ -3,6 +3,14 @@ import type { Caller } from "../identity/caller.js";
 import { Session, type SessionDependencies, type SessionHolder } from "./session.js";
 import type { SessionStream } from "./session-stream.js";
 
+/** How fast streams are ended when the instance stops. */
+export interface DrainPace {
+  perSecond: number;
+  withinMs: number;
+}
+
+const DRAIN_TICK_MS = 20;
+
 /** The heartbeat sessions this instance holds: at most one live one per agent. */
 export class Sessions {
   /** Every session whose end is not stored, from before its first message; also several of one agent. */
@@ -38,14 +46,25 @@ export class Sessions {
   }
 
   /**
-   * Ends every stream. Its agents are told to come back, which is another instance's doing, and nobody is marked offline
-   * for it: resolves when all that was under way is stored.
+   * Takes no stream any more, and ends those that there are, a few at a time, so that a fleet does not come back in one
+   * instant. Its agents are told to come back, which is another instance's doing, and nobody is marked offline for it.
+   * Resolves when all that was under way is stored.
+   *
+   * @param pace.perSecond how many streams end in a second
+   * @param pace.withinMs by when all of them have to be told, however many there are
    */
-  async drain(): Promise<void> {
+  async drain({ perSecond, withinMs }: DrainPace): Promise<void> {
     this.#draining = true;
     this.dependencies.departures.leaveToOthers();
     const open = [...this.#open];
-    for (const session of open) session.finish(drainingError());
+    const startedAt = performance.now();
+    const perMs = Math.max(perSecond / 1_000, open.length / Math.max(withinMs, 1));
+    for (let told = 0; told < open.length; ) {
+      const due = Math.min(open.length, 1 + Math.floor((performance.now() - startedAt) * perMs));
+      for (const session of open.slice(told, due)) session.finish(drainingError());
+      told = due;
+      if (told < open.length) await new Promise((resolve) => setTimeout(resolve, DRAIN_TICK_MS));
+    }
     await Promise.all(open.map((session) => session.closed));
   }
 

@@ -4,7 +4,7 @@ import { type RenewCertificateResponse, RenewCertificateResponseSchema } from "#
 import { type RegisterRequest, type RegisterResponse, RegisterResponseSchema } from "#gen/agent/v1/registration_pb.js";
 import type { RawRegistration } from "../enrolment/registration-request.js";
 import type { RegistrationResult } from "../enrolment/registration-result.js";
-import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
+import type { CarriedResults, RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
 import type { ObtainedCertificate } from "../identity/client-certificates/client-certificates.js";
 
 /** The registration in a request. */
@@ -60,6 +60,7 @@ function toUnixSeconds(time: Date): bigint {
 /** The report in a heartbeat. */
 export function toRawHeartbeatReport(request: HeartbeatRequest): RawHeartbeatReport {
   return {
+    results: carriedResults(request),
     cpuPercent: request.cpuPercent,
     memoryPercent: request.memoryPercent,
     diskPercent: request.diskPercent,
@@ -85,4 +86,9 @@ export function toRawHeartbeatReport(request: HeartbeatRequest): RawHeartbeatRep
       is_up: nic.isUp,
     })),
   };
+}
+
+function carriedResults({ checkResults, queryResults, taskProgress, taskResults }: HeartbeatRequest): CarriedResults {
+  if (queryResults.length + taskProgress.length + taskResults.length > 0) return "work";
+  return checkResults.length > 0 ? "checks" : "none";
 }

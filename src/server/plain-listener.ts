@@ -13,6 +13,8 @@ export interface PlainListenerOptions {
   port: number;
   /** Why the service is not healthy; undefined when it is. */
   findHealthProblem: () => string | undefined;
+  /** Why nobody should be sent here at the moment; undefined when anybody may be. */
+  findReadinessProblem: () => Promise<string | undefined>;
   /** The JSON Web Key Set. */
   jwks: () => unknown;
   /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
@@ -24,17 +26,23 @@ const TEXT = "text/plain; charset=utf-8";
 const METHODS = "GET, HEAD, OPTIONS";
 
 /**
- * Listens on plain HTTP: `GET /healthz` and `GET /.well-known/jwks.json`, nothing else. Balancers that check by `OPTIONS`
+ * Listens on plain HTTP: `GET /healthz`, `/readyz` and `/.well-known/jwks.json`, nothing else. Balancers that check by `OPTIONS`
  * or `HEAD` are answered too.
  */
 export async function startPlainListener({
   port,
   findHealthProblem,
+  findReadinessProblem,
   jwks,
   version,
   logger,
 }: PlainListenerOptions): Promise<Listener> {
-  const handler: RequestHandler<ServerResponse> = (request, response) => {
+  const sendVerdict = (response: ServerResponse, problem: string | undefined) => {
+    response.setHeader("Cache-Control", "no-store");
+    response.setHeader("Server", `ct-ops-ingest/${version}`);
+    send(response, problem === undefined ? 200 : 503, TEXT, problem ?? "ok");
+  };
+  const handler: RequestHandler<ServerResponse> = async (request, response) => {
     const path = request.url?.split("?", 1)[0];
     if (request.method === "OPTIONS") {
       response.writeHead(204, { Allow: METHODS }).end();
@@ -42,16 +50,15 @@ export async function startPlainListener({
       response.setHeader("Allow", METHODS);
       send(response, 405, TEXT, `only ${METHODS} here\n`);
     } else if (path === "/healthz") {
-      const problem = findHealthProblem();
-      response.setHeader("Cache-Control", "no-store");
-      response.setHeader("Server", `ct-ops-ingest/${version}`);
-      send(response, problem === undefined ? 200 : 503, TEXT, problem ?? "ok");
+      sendVerdict(response, findHealthProblem());
+    } else if (path === "/readyz") {
+      sendVerdict(response, await findReadinessProblem());
     } else if (path === "/.well-known/jwks.json") {
       response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);
       response.setHeader("Access-Control-Allow-Origin", "*");
       send(response, 200, "application/json", JSON.stringify(jwks()));
     } else {
-      send(response, 404, TEXT, "not found: this port answers /healthz and /.well-known/jwks.json\n");
+      send(response, 404, TEXT, "not found: this port answers /healthz, /readyz and /.well-known/jwks.json\n");
     }
   };
   const server = createServer(guardRequests(handler, logger));

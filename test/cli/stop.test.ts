@@ -66,8 +66,8 @@ t.test("a stop that hangs is bounded as a whole, and a second signal ends it at 
     { label: "test", autoApprove: true, tags: [] },
   );
   const ca = await readFile(join(directory, "tls/server.crt"), "utf8");
-  const start = async (seconds: string) => {
-    const process = startProcess(t, ["serve"], { env: { ...env, INGEST_STOP_TIMEOUT_SECONDS: seconds } });
+  const start = async (timeout: string) => {
+    const process = startProcess(t, ["serve"], { env: { ...env, INGEST_DRAIN_TIMEOUT: timeout } });
     await process.saw(/"ready"/);
     const address = `localhost:${/"grpcPort":(\d+)/.exec(process.output())?.[1]}`;
     const service = { address, ca } as TestService;
@@ -76,7 +76,7 @@ t.test("a stop that hangs is bounded as a whole, and a second signal ends it at 
     t.teardown(() => stream.destroy());
     return { process, stream, agent };
   };
-  const services = [await start("1"), await start("3600")] as const;
+  const services = [await start("1s"), await start("1h")] as const;
   const [bounded, patient] = [services[0].process, services[1].process];
   const holder = await connectTo(t, database.url);
   await holder.query("begin");

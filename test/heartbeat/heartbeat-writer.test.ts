@@ -47,6 +47,8 @@ function row(agent: AgentRows | undefined, fields: Partial<HeartbeatRow> = {}): 
     osVersion: null,
     arch: null,
     inventory: null,
+    isRepeat: false,
+    intervalMs: null,
     ...fields,
   };
 }

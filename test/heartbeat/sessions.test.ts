@@ -3,7 +3,7 @@ import { openDatabase } from "../../dist/store/database.js";
 import { insertAgentRows } from "../support/agent-rows.js";
 import { connectTo, createTestDatabase } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
-import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
+import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
 import { recordStatements } from "../support/statements.js";
 
 async function setUp(t: Test, agentCount: number) {
@@ -99,7 +99,7 @@ t.test("while it drains, no stream takes an epoch", async (t) => {
   const stream = new TestSessionStream();
   const held = hold(open, stream);
   await stream.send();
-  const drained = sessions.drain();
+  const drained = sessions.drain(AT_ONCE);
   await t.rejects(waits, { code: "draining" }, "also a stream whose first message did not come yet");
   await t.rejects(held, { code: "draining" });
   await t.rejects(hold(late, new TestSessionStream()), { code: "draining" });
@@ -125,7 +125,7 @@ t.test("what was read before a drain is stored and acknowledged first", async (t
   const order: string[] = [];
   void acknowledged.then(() => order.push("acknowledged"));
   const ended = held.catch(({ code }) => order.push(code));
-  const drained = sessions.drain();
+  const drained = sessions.drain(AT_ONCE);
   await holder.query("commit");
   await ended;
   await drained;
@@ -166,7 +166,7 @@ t.test("an agent that reads nothing is let go all the same, and its stream reset
   void stream.send();
   await eventually(statusOf(query), (status) => status === "active online");
   const [session] = sessions.open;
-  const drained = sessions.drain();
+  const drained = sessions.drain(AT_ONCE);
   await eventually(
     async () => stream.resets,
     (resets) => resets === 1,
@@ -197,5 +197,32 @@ t.test("an agent that sends too fast is read more slowly, and loses nothing", as
   const told = lines.filter(({ msg }) => msg === "an agent sends too fast, it is read more slowly");
   t.match(told, [{ agentId: "agent-1", heartbeats: 1 }], "with one line");
   void fast.send();
-  await sessions.drain();
+  await sessions.drain(AT_ONCE);
+});
+
+t.test("an extra message that brings results and repeats the last sample adds no sample", async (t) => {
+  let now = Date.parse("2026-01-01T00:00:00Z");
+  const { callers, query, database } = await setUp(t, 1);
+  const { sessions } = createTestSessions(database, { now: () => new Date(now) });
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const stream = new TestSessionStream();
+  const held = sessions.hold(caller, "192.0.2.1", stream);
+  const samples = async () => (await query("select count(*)::int as n from host_metrics"))[0]?.n;
+  const send = async (afterS: number, fields: Parameters<typeof rawReport>[0]) => {
+    now += afterS * 1_000;
+    await query("update agents set last_heartbeat_at = null");
+    await stream.send(rawReport(fields));
+    t.match(await query("select from agents where last_heartbeat_at is not null"), [{}], "it is a sign of life");
+    return samples();
+  };
+  t.equal(await send(0, { results: "work" }), 1, "the first one repeats nothing");
+  t.equal(await send(1, { results: "work", timestampUnix: 6n }), 1);
+  t.equal(await send(1, { results: "checks", timestampUnix: 7n }), 1);
+  t.equal(await send(1, { results: "work", cpuPercent: 2 }), 2, "another sample");
+  t.equal(await send(1, { results: "none", cpuPercent: 2 }), 3, "a regular message");
+  t.equal(await send(14, { results: "work", cpuPercent: 2 }), 3);
+  t.equal(await send(2, { results: "work", cpuPercent: 2 }), 4, "half an interval after the last sample");
+  stream.end();
+  await held;
 });

@@ -4,7 +4,7 @@ import { connectTo } from "../support/database.js";
 import { createTestKey, enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
 import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
 import { startTestService } from "../support/service.js";
-import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
+import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
 import { approveInWebApp, rejectInWebApp } from "../support/web-app.js";
 
 t.test("the web app approves while hosts with the same bridge address are online", async (t) => {
@@ -112,7 +112,7 @@ t.test("what the web app's writing back undid is back after 15 minutes, and its 
   });
   stream.end();
   await held;
-  await sessions.drain();
+  await sessions.drain(AT_ONCE);
 });
 
 t.test("a rejection by the web app ends what the agent has, and nothing overwrites it", async (t) => {

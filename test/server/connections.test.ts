@@ -71,6 +71,7 @@ t.test("neither do those of the plain listener", async (t) => {
   const listener = await startPlainListener({
     port: 0,
     findHealthProblem: () => undefined,
+    findReadinessProblem: async () => undefined,
     jwks: () => ({}),
     version: "1",
     logger,

@@ -74,6 +74,7 @@ t.test("so does one of the plain listener", async (t) => {
   const listener = await startPlainListener({
     port: 0,
     findHealthProblem: () => undefined,
+    findReadinessProblem: async () => undefined,
     jwks: () => {
       throw new Error("no keys");
     },

@@ -21,6 +21,8 @@ import { createTestLog, type LogLine } from "./log.js";
 export interface TestSessions {
   sessions: Sessions;
   calm: Calm;
+  offlineWriter: OfflineWriter;
+  events: HeartbeatEvents;
   lines: LogLine[];
   /** Holds a session over a stream of the test's; a test need not look at how it ends. */
   hold(caller: Caller, stream: SessionStream): Promise<void>;
@@ -41,13 +43,15 @@ export function createTestSessions(
   const { logger, lines } = createTestLog();
   const events = new HeartbeatEvents(logger);
   const outbox = createClosedOutbox();
+  const offlineWriter = new OfflineWriter({ database, outbox, events });
   const patience = { graceMs: 0, offlineAfterMs: 60_000, ...options.patience };
   const calm = new Calm({ comeBackMs: patience.offlineAfterMs });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
-    departures: new Departures({ offlineWriter: new OfflineWriter({ database, outbox, events }), calm, events }),
+    departures: new Departures({ offlineWriter, calm, events }),
     patience,
+    calm,
     events,
     inventoryTiming,
     pace: new Pace({ perMinute: Number.POSITIVE_INFINITY, burst: 1, ...pace }),
@@ -58,8 +62,11 @@ export function createTestSessions(
     held.catch(() => {});
     return held;
   };
-  return { sessions, calm, lines, hold };
+  return { sessions, calm, offlineWriter, events, lines, hold };
 }
+
+/** As fast as it goes. */
+export const AT_ONCE = { perSecond: 1_000_000, withinMs: 0 };
 
 /** A caller that was identified, of an agent that {@link insertAgentRows} made. */
 export function callerOf(agent: AgentRows | undefined): Caller {
@@ -81,6 +88,7 @@ export function callerOf(agent: AgentRows | undefined): Caller {
 /** A report, as it came over the wire. */
 export function rawReport(fields: Partial<RawHeartbeatReport> = {}): RawHeartbeatReport {
   return {
+    results: "none",
     cpuPercent: 1,
     memoryPercent: 2,
     diskPercent: 3,

@@ -39,7 +39,7 @@ export function devCommand(context: CommandContext): Command {
 async function runDev(context: CommandContext, dataDir: string): Promise<void> {
   const variables = readValidVariables({ INGEST_LOG_LEVEL: "warn", ...context.env });
   const logger = createLogger(variables.INGEST_LOG_LEVEL ?? "warn");
-  const lifetime = createLifetime(logger, (variables.INGEST_STOP_TIMEOUT_SECONDS ?? 0) * 1000);
+  const lifetime = createLifetime(logger, variables.INGEST_DRAIN_TIMEOUT ?? 0);
   await runUntilTold(context, { lifetime, logger }, async () => {
     await makeDataDir(dataDir);
     const named = databaseUrlIn(context.env);

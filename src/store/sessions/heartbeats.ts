@@ -32,6 +32,10 @@ export interface HeartbeatRow extends Vitals {
   receivedAt: Date;
   /** Null when it did not change. */
   inventory: HostInventory | null;
+  /** It is no sample of its own, and adds nothing to the time series. */
+  isRepeat: boolean;
+  /** What the session learned of its agent's interval; null when there is nothing new. */
+  intervalMs: number | null;
 }
 
 /**
@@ -83,16 +87,35 @@ export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatR
         updated_at = now()
     from unnest(${column((r) => r.agentId)}::text[], ${column((r) => r.agentVersion)}::text[]) as v(agent_id, version)
     where a.id = v.agent_id and ${isCallingStatus(sql`a.status`)}`);
+  await writeIntervals(tx, newest);
+  const samples = rows.filter(({ isRepeat }) => !isRepeat);
+  if (samples.length === 0) return [];
   const { rows: stored } = await tx.execute<{ id: string }>(sql`
     insert into host_metrics
       (id, organisation_id, host_id, recorded_at, cpu_percent, memory_percent, disk_percent, uptime_seconds)
     select * from unnest(
-      ${column((r) => r.metricId, rows)}::text[], ${column((r) => r.organisationId, rows)}::text[],
-      ${column((r) => r.hostId, rows)}::text[], ${column((r) => r.receivedAt, rows)}::timestamptz[],
-      ${column((r) => r.cpuPercent, rows)}::real[], ${column((r) => r.memoryPercent, rows)}::real[],
-      ${column((r) => r.diskPercent, rows)}::real[], ${column((r) => r.uptimeSeconds, rows)}::int[])
+      ${column((r) => r.metricId, samples)}::text[], ${column((r) => r.organisationId, samples)}::text[],
+      ${column((r) => r.hostId, samples)}::text[], ${column((r) => r.receivedAt, samples)}::timestamptz[],
+      ${column((r) => r.cpuPercent, samples)}::real[], ${column((r) => r.memoryPercent, samples)}::real[],
+      ${column((r) => r.diskPercent, samples)}::real[], ${column((r) => r.uptimeSeconds, samples)}::int[])
     on conflict do nothing
     returning id`);
   const ids = new Set(stored.map(({ id }) => id));
-  return rows.filter(({ metricId }) => ids.has(metricId));
+  return samples.filter(({ metricId }) => ids.has(metricId));
+}
+
+/** Keeps learned intervals with the current sessions, where whoever sweeps them finds them. */
+async function writeIntervals(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<void> {
+  const learned = rows.filter(({ intervalMs }) => intervalMs !== null);
+  if (learned.length === 0) return;
+  const agentIds = sql`${sql.param(learned.map(({ agentId }) => agentId))}::text[]`;
+  await tx.execute(sql`
+    select from ingest.agent_sessions where agent_id = any(${agentIds}) order by agent_id for no key update`);
+  await tx.execute(sql`
+    update ingest.agent_sessions s set interval_ms = v.interval_ms
+    from unnest(
+      ${agentIds}, ${sql.param(learned.map(({ epoch }) => epoch))}::bigint[],
+      ${sql.param(learned.map(({ intervalMs }) => intervalMs))}::int[]
+    ) as v(agent_id, epoch, interval_ms)
+    where s.agent_id = v.agent_id and s.epoch = v.epoch`);
 }

@@ -1,0 +1,24 @@
+import { probeAgentPort } from "./port-probe.js";
+
+const TIMEOUT_MS = 2_000;
+/** A look costs a TLS handshake and a request; whoever asks more often is told what the last one found. */
+const FRESH_MS = 1_000;
+
+/** Looks whether the port for agents accepts connections and answers, by asking it. */
+export class Acceptance {
+  #look: Promise<string | undefined> | undefined;
+
+  /** @param port of this machine */
+  constructor(private readonly port: number) {}
+
+  /** Why it does not; undefined when it does. */
+  findProblem(): Promise<string | undefined> {
+    this.#look ??= probeAgentPort(this.port, TIMEOUT_MS).then((certificate) => {
+      setTimeout(() => {
+        this.#look = undefined;
+      }, FRESH_MS).unref();
+      return certificate === undefined ? `nobody is answered on port ${this.port}` : undefined;
+    });
+    return this.#look;
+  }
+}

@@ -1,0 +1,82 @@
+import { status as Code } from "@grpc/grpc-js";
+import t from "tap";
+import { connectTo } from "../../support/database.js";
+import { eventually } from "../../support/eventually.js";
+import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
+import { startTestService, type TestService } from "../../support/service.js";
+
+const verdict = async (service: TestService, path: string) => {
+  const response = await fetch(`http://localhost:${service.httpPort}${path}`);
+  return { status: response.status, body: await response.text() };
+};
+
+t.test("a stop sends agents away at a bounded rate, loses nothing, and shows nobody offline", async (t) => {
+  const COUNT = 20;
+  const PER_SECOND = 20;
+  const stopping = await startTestService(t, { env: { INGEST_DRAIN_RATE: String(PER_SECOND) } });
+  const staying = await startTestService(t, { of: stopping });
+  const { query } = stopping.database;
+  const token = await stopping.createToken();
+  const agents: TestIdentity[] = [];
+  for (let i = 0; i < COUNT; i += 1) agents.push(await enrol(stopping, token));
+  const [inFlight, leaver] = agents;
+  if (!inFlight || !leaver) throw new Error("not enrolled");
+  const streams = await Promise.all(agents.map((agent) => openLiveStream(stopping, agent)));
+
+  // What the first one says is under way when the stop begins.
+  const holder = await connectTo(t, stopping.database.url);
+  await holder.query("begin");
+  await holder.query("select from hosts where agent_id = $1 for update", [inFlight.agentId]);
+  streams[0]?.send(heartbeat(inFlight.agentId, { cpuPercent: 77 }));
+  const answer = streams[0]?.next();
+  await eventually(
+    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
+    ({ length }) => length > 0,
+  );
+
+  const startedAt = performance.now();
+  const endedAfterMs = streams.map(({ ended }) => ended.then(() => performance.now() - startedAt));
+  const closed = stopping.close();
+  t.match(await verdict(stopping, "/readyz"), { status: 503, body: "the service is draining" });
+  t.match(await verdict(stopping, "/healthz"), { status: 200, body: "ok" }, "the process is healthy");
+  const late = openStream(stopping, leaver);
+  late.send(heartbeat(leaver.jwt));
+  t.match(await late.ended, { code: Code.UNAVAILABLE });
+  t.match(
+    await eventually(
+      () => query("select draining from ingest.instances order by started_at"),
+      ([row]) => row?.draining === true,
+    ),
+    [{ draining: true }, { draining: false }],
+  );
+
+  // All but one go elsewhere as soon as they are told.
+  await Promise.all(
+    streams.slice(2).map(async (stream, index) => {
+      t.match(await stream.ended, { code: Code.UNAVAILABLE, details: /connect again/ });
+      const agent = agents[index + 2];
+      if (agent !== undefined) await openLiveStream(staying, agent);
+    }),
+  );
+  const slowest = Math.max(...(await Promise.all(endedAfterMs.slice(1))));
+  t.ok(slowest >= ((COUNT - 1) / PER_SECOND) * 1_000 * 0.8, `the last one was told after ${slowest} ms`);
+  await holder.query("commit");
+  t.match(await answer, { ok: true }, "what was read is stored and acknowledged first");
+  t.match(await streams[0]?.ended, { code: Code.UNAVAILABLE });
+  await closed;
+  t.match(await query("select count(*)::int from host_metrics where cpu_percent = 77"), [{ count: 1 }]);
+  t.same(await query("select agent_id from agent_status_history where status = 'offline'"), []);
+  t.match(await query("select count(*)::int from ingest.instances"), [{ count: 1 }]);
+});
+
+t.test("however many there are, all are told in time", async (t) => {
+  const service = await startTestService(t, { env: { INGEST_DRAIN_RATE: "1", INGEST_DRAIN_TIMEOUT: "2s" } });
+  const token = await service.createToken();
+  const agents: TestIdentity[] = [];
+  for (let i = 0; i < 6; i += 1) agents.push(await enrol(service, token));
+  const streams = await Promise.all(agents.map((agent) => openLiveStream(service, agent)));
+  const startedAt = performance.now();
+  await service.close();
+  for (const { ended } of streams) t.match(await ended, { code: Code.UNAVAILABLE });
+  t.ok(performance.now() - startedAt < 5_000);
+});
