@@ -45,7 +45,7 @@ const innerRooms = {
   work: [["dispatch", "inventory", "signals"]],
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
-  heartbeat: [["presence", "inventory"]],
+  heartbeat: [["presence", "inventory"], ["recording"]],
   rpc: [["screening"], ["grpc-stream"]],
   cli: [
     ["terminal"],

@@ -27,6 +27,8 @@ export type IngestErrorCode =
   | "agent_not_found"
   /** The agent exists, but its status forbids the call (pending, revoked). */
   | "agent_not_allowed"
+  /** Two machines seem to have the agent's identity, and neither is let in before an operator says so. */
+  | "agent_locked"
   /** The host has no such task. */
   | "task_not_found"
   /** A call brings more than one may. */
@@ -99,4 +101,13 @@ export function agentNotAllowed(agentId: string, status: string): IngestError {
 /** A newer stream of the same agent took the place of this one. */
 export function sessionDisplaced(): IngestError {
   return new IngestError("session_displaced", "a newer stream of this agent took the place of this one");
+}
+
+/** Nobody is let in with the agent's identity for now: two machines seem to have it. */
+export function agentLocked(agentId: string): IngestError {
+  return new IngestError(
+    "agent_locked",
+    `two machines seem to have the identity of agent ${agentId}, and neither is let in until an operator unlocks it`,
+    { agentId },
+  );
 }

@@ -5,6 +5,7 @@ import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
 import { INVENTORY_TIMING } from "../heartbeat/inventory/inventory-pace.js";
 import { AbandonedSweep } from "../heartbeat/presence/abandoned-sweep.js";
 import { Calm } from "../heartbeat/presence/calm.js";
+import { CloneWatch } from "../heartbeat/presence/clone-watch.js";
 import { Departures } from "../heartbeat/presence/departures.js";
 import { InstancePresence, type InstancePresenceTiming } from "../heartbeat/presence/instance-presence.js";
 import { OfflineWriter } from "../heartbeat/presence/offline-writer.js";
@@ -17,6 +18,9 @@ import { VERSION } from "../observe/version.js";
 import type { Outbox } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
 import type { InventoryTiming } from "../store/hosts/host-inventories.js";
+
+/** An agent's keepalive takes twice as long to find that its connection died unheard, which is how one machine displaces itself. */
+const CONTEST = { withinS: 20, displacements: 5 };
 
 /** How often sessions are looked at, in milliseconds; what is left out is as production needs it. */
 export interface SessionsTiming extends Partial<InstancePresenceTiming>, Partial<InventoryTiming> {
@@ -64,6 +68,7 @@ export function openSessions({
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
+    cloneWatch: new CloneWatch({ database, events, policy: { ...CONTEST, locks: config.clonePolicy === "lock" } }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience: config,
     calm,

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { abortable } from "../lib/async/abortable.js";
 import { VERSION } from "../observe/version.js";
 import { agentCommand } from "./agents/agent.js";
+import { instanceCommand } from "./agents/instance.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
 import { describeError } from "./describe-error.js";
@@ -41,6 +42,7 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     .addCommand(devTlsCommand(context))
     .addCommand(tokenCommand(context))
     .addCommand(agentCommand(context))
+    .addCommand(instanceCommand(context))
     .addCommand(workCommand(context))
     .addCommand(orgCommand(context))
     .addCommand(queueCommand(context))

@@ -41,6 +41,8 @@ export interface Config {
     graceMs: number;
     /** How long an agent may say nothing, and how long agents have to come back, in milliseconds. */
     offlineAfterMs: number;
+    /** What becomes of two machines that seem to have one identity: both go on, or neither. */
+    clonePolicy: "warn" | "lock";
   };
   /** Where messages are published; undefined: nowhere. */
   broker?: BrokerConfig;
@@ -103,7 +105,11 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         }),
         adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
       },
-      sessions: { graceMs: v.INGEST_OFFLINE_GRACE, offlineAfterMs: v.INGEST_OFFLINE_AFTER },
+      sessions: {
+        graceMs: v.INGEST_OFFLINE_GRACE,
+        offlineAfterMs: v.INGEST_OFFLINE_AFTER,
+        clonePolicy: v.INGEST_CLONE_POLICY,
+      },
       ...(broker && { broker }),
       outboxMaxRows: v.INGEST_OUTBOX_MAX_ROWS,
       stopTimeoutMs: v.INGEST_DRAIN_TIMEOUT,

@@ -50,6 +50,7 @@ export const variables = z.object({
   INGEST_ADOPT_AUTO_APPROVE: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_OFFLINE_GRACE: duration(0, MINUTE_MS, "a duration from 0s to 1m").default(5_000),
   INGEST_OFFLINE_AFTER: duration(1_000, DAY_MS, "a duration from 1s to 1d").default(MINUTE_MS),
+  INGEST_CLONE_POLICY: z.enum(["warn", "lock"], { error: "warn or lock" }).default("warn"),
   INGEST_WORK_MAX_AGE: duration(MINUTE_MS, YEAR_MS, "a duration from 1m to 365d").default(DAY_MS),
   INGEST_LATEST_AGENT_VERSION: z.string().optional(),
   INGEST_RELEASE_MANIFEST_PATH: z.string().optional(),

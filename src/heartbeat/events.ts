@@ -1,7 +1,13 @@
 import { SummedUp } from "../lib/async/summed-up.js";
 import type { Logger } from "../observe/logger.js";
 import type { AgentStatus } from "../store/agents/agents.js";
+import type { Suspicion } from "../store/sessions/contests.js";
 import type { InventoryCut } from "./inventory/host-inventory.js";
+
+/** What is told of two machines that may have one identity. */
+export interface SuspectedClone extends Suspicion {
+  organisationId: string;
+}
 
 /** A machine that has too much has it in every heartbeat. */
 const CUTS_PERIOD_MS = 60 * 60 * 1000;
@@ -94,6 +100,19 @@ export class HeartbeatEvents {
   identityCheckFailed(event: { sessions: number; error: unknown }): void {
     const { error, ...rest } = event;
     this.logger.warn({ ...rest, err: error }, "sessions could not be checked against the database");
+  }
+
+  /** Two machines take turns with one identity. */
+  cloneSuspected({ agentId, organisationId, displacements, peers, isLocked }: SuspectedClone): void {
+    const fields = { agentId, organisationId, displacements, peers };
+    if (isLocked) this.logger.error(fields, "two machines seem to have the identity of one agent, both are locked out");
+    else this.logger.warn(fields, "two machines seem to have the identity of one agent");
+  }
+
+  /** How often streams displaced each other could not be counted. */
+  displacementNotCounted(event: AgentRef & { error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.warn({ ...rest, err: error }, "a displaced stream could not be counted");
   }
 
   /** This instance could not tell the others that it runs; it goes on trying. */

@@ -4,41 +4,28 @@ import type { CertificateReference } from "../identity/client-certificates/certi
 import { findObjection } from "../identity/standing.js";
 import { Interruption } from "../lib/async/interruption.js";
 import type { Pace } from "../lib/async/pace.js";
-import { createId } from "../lib/ids.js";
-import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
 import type { SessionCredentials } from "../store/sessions/session-validity.js";
-import type { HeartbeatEvents } from "./events.js";
 import { clampHeartbeatReport, type RawHeartbeatReport } from "./heartbeat-report.js";
-import type { HeartbeatWriter } from "./heartbeat-writer.js";
-import { InventoryPace } from "./inventory/inventory-pace.js";
-import { LastSample } from "./last-sample.js";
-import type { Calm } from "./presence/calm.js";
+import type { CloneWatch } from "./presence/clone-watch.js";
 import type { Departures } from "./presence/departures.js";
-import { LearnedInterval } from "./presence/learned-interval.js";
 import type { WatchedSession } from "./presence/silence-watch.js";
-import { type Patience, type StreamOutcome, streamEndOf } from "./presence/stream-end.js";
+import { isDisplacement, type Patience, type StreamOutcome, streamEndOf } from "./presence/stream-end.js";
+import { HeartbeatRecorder, type HeartbeatRecorderOptions } from "./recording/heartbeat-recorder.js";
 import type { SessionOpener } from "./session-opener.js";
 import type { SessionStream } from "./session-stream.js";
 
-/** About what a report holds beside its inventory. */
-const REPORT_BASE_BYTES = 512;
 /** How long an agent has to take the end of its stream; one that reads nothing would not take it at all. */
 const END_TIMEOUT_MS = 1_000;
 
 /** What a {@link Session} works with. */
-export interface SessionDependencies {
+export interface SessionDependencies extends HeartbeatRecorderOptions {
   opener: SessionOpener;
-  writer: HeartbeatWriter;
   departures: Departures;
+  cloneWatch: CloneWatch;
   patience: Patience;
-  calm: Pick<Calm, "since">;
-  events: HeartbeatEvents;
-  inventoryTiming: InventoryTiming;
   /** Of the heartbeats of each agent. */
   pace: Pace;
-  /** The time of receipt; the clock's unless told. */
-  now?: () => Date;
 }
 
 /** Who holds the sessions of an instance. */
@@ -58,10 +45,7 @@ export class Session implements WatchedSession {
   readonly #startedAt = performance.now();
   readonly #interruption = new Interruption();
   #epoch = 0;
-  #heartbeats = 0;
-  readonly #inventoryPace: InventoryPace;
-  readonly #lastSample = new LastSample();
-  readonly #interval = new LearnedInterval();
+  readonly #recorder: HeartbeatRecorder;
   /** Since when the next message is waited for, as `performance.now()` tells it. */
   #readingSince = Number.POSITIVE_INFINITY;
   #heardAt = 0;
@@ -85,7 +69,7 @@ export class Session implements WatchedSession {
     private readonly holder: SessionHolder,
   ) {
     this.certificate = caller.certificate;
-    this.#inventoryPace = new InventoryPace(dependencies.inventoryTiming, () => this.#now().getTime());
+    this.#recorder = new HeartbeatRecorder(dependencies);
   }
 
   /** What it was opened with, to be compared with what is on record. */
@@ -112,7 +96,7 @@ export class Session implements WatchedSession {
   }
 
   get patienceMs(): number {
-    return Math.max(this.dependencies.patience.offlineAfterMs, 2 * (this.#interval.ms ?? 0));
+    return Math.max(this.dependencies.patience.offlineAfterMs, 2 * (this.#recorder.interval.ms ?? 0));
   }
 
   /** Ends the stream with this error, at once. Of several calls the first one counts. */
@@ -160,7 +144,7 @@ export class Session implements WatchedSession {
     await this.#open(first);
     for (let next: RawHeartbeatReport | undefined = first; next !== undefined; next = await this.#read()) {
       const report = next;
-      await this.#interruption.wait(() => this.#store(this.#record(report)));
+      await this.#interruption.wait(() => this.#store(this.#recorder.record(this.key, report, this.#heardAt)));
       this.#doing = "acknowledge";
       if (this.#finishing !== undefined) this.#endSoon(this.#finishing);
       await this.#interruption.wait(() => this.stream.acknowledge());
@@ -209,31 +193,12 @@ export class Session implements WatchedSession {
       this.#store(
         opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
           this.#epoch = epoch;
-          this.#interval.startWith(intervalMs);
+          this.#recorder.interval.startWith(intervalMs);
           events.sessionOpened({ ...this.key, hostname, remoteAddress });
           this.holder.opened(this);
         }),
       ),
     );
-  }
-
-  /** Stores one heartbeat; resolves when it is committed. */
-  async #record(raw: RawHeartbeatReport): Promise<void> {
-    const { inventory: reported, cut, ...vitals } = clampHeartbeatReport(raw);
-    const { writer, calm, events } = this.dependencies;
-    if (cut !== undefined) events.inventoryCut(this.caller.agentId, cut);
-    const inventory = this.#inventoryPace.isDue(reported.digest) ? reported : null;
-    const receivedAt = this.#now();
-    const sample = { ...vitals, inventoryDigest: reported.digest };
-    const isRepeat = raw.results !== "none" && this.#lastSample.isRepeatedBy(sample, receivedAt, this.#interval.ms);
-    if (raw.results !== "work" && !isRepeat) this.#interval.hear(this.#heardAt, calm.since);
-    const intervalMs = this.#interval.unstoredMs;
-    const row = { ...this.key, metricId: createId(), receivedAt, ...vitals, inventory, isRepeat, intervalMs };
-    const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
-    if (written.inventory !== undefined) this.#inventoryPace.settle(reported.digest, written.inventory);
-    if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
-    if (intervalMs !== null) this.#interval.markStored(intervalMs);
-    this.#heartbeats += 1;
   }
 
   #close(outcome: StreamOutcome): Promise<void> {
@@ -247,7 +212,8 @@ export class Session implements WatchedSession {
     await this.#storing.catch(() => {});
     try {
       if (this.#epoch === 0) return;
-      events.sessionClosed({ ...this.key, durationMs: Math.round(this.ageMs), heartbeats: this.#heartbeats });
+      events.sessionClosed({ ...this.key, durationMs: Math.round(this.ageMs), heartbeats: this.#recorder.count });
+      if (isDisplacement(outcome)) this.#reportDisplacement();
       const end = streamEndOf(outcome, patience);
       if (end !== undefined) await departures.depart(this.key, end, () => !this.holder.isCurrent(this));
     } finally {
@@ -255,8 +221,12 @@ export class Session implements WatchedSession {
     }
   }
 
-  #now(): Date {
-    return this.dependencies.now?.() ?? new Date();
+  /** It was live until then: what the service sees end by itself is not displaced. */
+  #reportDisplacement(): void {
+    const { cloneWatch, events } = this.dependencies;
+    const { remoteAddress, key } = this;
+    const peer = { remoteAddress, hostname: this.caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
+    cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, error }));
   }
 
   #store<T>(work: Promise<T>): Promise<T> {

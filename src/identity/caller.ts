@@ -48,7 +48,8 @@ export class Callers {
    * Who is calling, by the client certificate alone: it must stand up to verification, must not be revoked, and must
    * carry the key on record of an agent that may call.
    *
-   * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`
+   * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`,
+   * `agent_locked`
    */
   async identify(certificateDer: Uint8Array | undefined): Promise<Caller> {
     if (certificateDer === undefined) {
@@ -67,6 +68,7 @@ export class Callers {
       organisationAgrees: record.organisationId === organisationId,
       keyAgrees: isStoredKey(record.publicKey, identity.publicKey),
       certificateRevoked: record.certificateRevoked,
+      isLocked: record.isLocked,
     });
     if (objection !== undefined) throw objection;
     // The earlier service remembered only the newest of an agent's certificates.

@@ -1,4 +1,4 @@
-import { agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
+import { agentLocked, agentNotAllowed, agentNotFound, IngestError } from "../errors.js";
 import { mayCall } from "../store/agents/calling-statuses.js";
 
 /** What the database says of an agent, beside the client certificate that somebody presents as that agent. */
@@ -10,6 +10,8 @@ export interface Standing {
   /** Whether the certificate carries the key on record. */
   keyAgrees: boolean;
   certificateRevoked: boolean;
+  /** Whether nobody is let in with its identity for now. */
+  isLocked: boolean;
 }
 
 /**
@@ -18,16 +20,18 @@ export interface Standing {
  * was revoked is told so, although its certificate was revoked with it.
  */
 export function findObjection(agentId: string, standing: Standing): IngestError | undefined {
-  const { status, organisationAgrees, keyAgrees, certificateRevoked } = standing;
+  const { status, organisationAgrees, keyAgrees, certificateRevoked, isLocked } = standing;
   const mismatch = (what: string) =>
     new IngestError("identity_mismatch", `the client certificate ${what}`, { agentId });
   if (status === null) return agentNotFound(agentId);
   if (!organisationAgrees) return mismatch("names another organisation than the agent's");
   if (!keyAgrees) return mismatch("carries another key than the one on record");
   if (!mayCall(status)) return agentNotAllowed(agentId, status);
-  if (!certificateRevoked) return undefined;
-  return new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
-    reason: "client_certificate_revoked",
-    agentId,
-  });
+  if (certificateRevoked) {
+    return new IngestError("client_certificate_invalid", "the client certificate was revoked; register again", {
+      reason: "client_certificate_revoked",
+      agentId,
+    });
+  }
+  return isLocked ? agentLocked(agentId) : undefined;
 }

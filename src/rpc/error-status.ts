@@ -18,6 +18,8 @@ const STATUS: Record<IngestErrorCode, Code> = {
   identity_mismatch: Code.Unauthenticated,
   agent_not_found: Code.NotFound,
   agent_not_allowed: Code.PermissionDenied,
+  // Not one of the three that cost an identity: its machine is to keep it.
+  agent_locked: Code.FailedPrecondition,
   // Only an upload is told so: it costs no identity there.
   task_not_found: Code.NotFound,
   too_much: Code.ResourceExhausted,

@@ -50,7 +50,6 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
       } satisfies AgentCas["current"];
     },
   });
-  const publishing = { database, outbox: createClosedOutbox() };
   const policy = { adoptAutoApprove, refusalsPerMinute: REFUSALS_PER_MINUTE, duplicateIgnoreCidrs: [] };
   const { registrar, certificateUpkeep } = openEnrolment({
     ...publishing,

@@ -1,7 +1,13 @@
 import t from "tap";
 import { findObjection, type Standing } from "../../dist/identity/standing.js";
 
-const GOOD: Standing = { status: "active", organisationAgrees: true, keyAgrees: true, certificateRevoked: false };
+const GOOD: Standing = {
+  status: "active",
+  organisationAgrees: true,
+  keyAgrees: true,
+  certificateRevoked: false,
+  isLocked: false,
+};
 
 /** What speaks against an agent, the first that is told first. */
 const OBJECTIONS: readonly [Partial<Standing>, code: string, reason?: string][] = [

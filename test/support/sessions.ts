@@ -3,6 +3,7 @@ import type { RawHeartbeatReport } from "../../dist/heartbeat/heartbeat-report.j
 import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
 import { INVENTORY_TIMING } from "../../dist/heartbeat/inventory/inventory-pace.js";
 import { Calm } from "../../dist/heartbeat/presence/calm.js";
+import { CloneWatch } from "../../dist/heartbeat/presence/clone-watch.js";
 import { Departures } from "../../dist/heartbeat/presence/departures.js";
 import { OfflineWriter } from "../../dist/heartbeat/presence/offline-writer.js";
 import type { Patience } from "../../dist/heartbeat/presence/stream-end.js";
@@ -49,6 +50,7 @@ export function createTestSessions(
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
+    cloneWatch: new CloneWatch({ database, events, policy: { withinS: 20, displacements: 5, locks: false } }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience,
     calm,

@@ -56,7 +56,8 @@ export function formatAgentReport(report: AgentReport, terminal?: Terminal): str
   return sections.map(([title, body]) => `${title}\n${body || "none"}`).join("\n\n");
 }
 
-function agentLines({ agent, organisation, enrolmentToken, session, registration, adoptedAt }: AgentReport): Line[] {
+function agentLines(report: AgentReport): Line[] {
+  const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt } = report;
   return [
     ["id", agent.id],
     ["hostname", agent.hostname],
@@ -73,8 +74,30 @@ function agentLines({ agent, organisation, enrolmentToken, session, registration
     ["adopted by another key", adoptedAt],
     ["last registration", registration && describeRegistration(registration)],
     ["last heartbeat", agent.lastHeartbeatAt],
-    ["session", session && `number ${session.epoch}, on ${session.instanceId} since ${time(session.openedAt)}`],
+    ["session", session && describeSession(session)],
+    ["suspected clone", suspectedClone && describeClone(suspectedClone)],
   ];
+}
+
+function describeSession(session: NonNullable<AgentReport["session"]>): string {
+  const { epoch, instanceId, instanceAddress, openedAt, closedAt, isHeld, remoteAddress } = session;
+  const on = instanceAddress === null ? `instance ${instanceId}` : `${instanceAddress} (instance ${instanceId})`;
+  const from = remoteAddress === null ? "" : ` from ${remoteAddress}`;
+  const state = closedAt === null ? (isHeld ? "" : ", which is gone") : `, ended ${time(closedAt)}`;
+  return `number ${epoch}${from}, on ${on} since ${time(openedAt)}${state}`;
+}
+
+function describeClone({
+  since,
+  lastDisplacedAt,
+  peers,
+  lockedAt,
+}: NonNullable<AgentReport["suspectedClone"]>): string {
+  const machines = peers.map(
+    ({ remoteAddress, hostname, uptimeSeconds }) => `${remoteAddress} (${hostname}, up ${uptimeSeconds} s)`,
+  );
+  const locked = lockedAt === null ? "" : `; locked since ${time(lockedAt)}: see agent unlock`;
+  return `since ${time(since)}, last ${time(lastDisplacedAt)}: ${machines.join(" and ")}${locked}`;
 }
 
 function describeRegistration({

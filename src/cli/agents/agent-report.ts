@@ -3,6 +3,7 @@ import { parseAgentPublicKey } from "../../identity/agent-key.js";
 import { type AgentDetails, findAgentDetails } from "../../store/agents/agent-details.js";
 import type { Queryable } from "../../store/database.js";
 import { listRefusalsOfAgent, type RefusalRow, type RefusedAgent } from "../../store/enrolment/refusals.js";
+import { findPresences } from "../../store/sessions/agent-presence.js";
 
 const REFUSAL_LIMITS = { proven: 20, said: 10 };
 
@@ -26,9 +27,12 @@ export async function readAgentReport(db: Queryable, id: string) {
     hostname: agent.hostname,
   };
   const refusals = await listRefusalsOfAgent(db, refused, REFUSAL_LIMITS);
+  const presence = (await findPresences(db, id)).get(id);
   return {
     agent: { ...shown, publicKeySha256: fingerprint(publicKey) },
     ...rest,
+    session: presence?.session ?? null,
+    suspectedClone: presence?.suspectedClone ?? null,
     host: host && toShownHost(host),
     refusals: refusals.map((refusal) => toShownRefusal(refusal, refused)),
   };

@@ -1,6 +1,8 @@
 import { Command, Option } from "commander";
 import { approveAgent, rejectAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
+import { unlockAgent } from "../../enrolment/operators/unlock.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../../store/agents/agents.js";
+import { type AgentPresence, findPresences } from "../../store/sessions/agent-presence.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
@@ -18,6 +20,7 @@ export function agentCommand(context: CommandContext): Command {
     .addCommand(rejectCommand(context))
     .addCommand(revokeCommand(context))
     .addCommand(unrevokeCommand(context))
+    .addCommand(unlockCommand(context))
     .addCommand(agentDeleteCommand(context));
 }
 
@@ -27,15 +30,18 @@ function listCommand(context: CommandContext): Command {
     .addOption(new Option("--status <status>", "only those with this status").choices(AGENT_STATUSES))
     .option("--json", "print JSON only")
     .action(async ({ status, json }: { status?: AgentStatus; json?: true }) => {
-      const rows = await readDatabase(context, ({ db }) => listAgents(db, status === undefined ? {} : { status }));
-      const listed = rows.map(toListed);
+      const listed = await readDatabase(context, async ({ db }) => {
+        const rows = await listAgents(db, status === undefined ? {} : { status });
+        const presences = await findPresences(db);
+        return rows.map((row) => toListed(row, presences.get(row.id)));
+      });
       if (json) {
         context.print(JSON.stringify(listed));
         return;
       }
       context.print(
         formatTable(
-          ["ID", "HOSTNAME", "STATUS", "VERSION", "OS", "LAST HEARTBEAT"],
+          ["ID", "HOSTNAME", "STATUS", "VERSION", "OS", "LAST HEARTBEAT", "INSTANCE", "SINCE", "NOTE"],
           listed.map((agent) => [
             agent.id,
             agent.hostname,
@@ -43,6 +49,9 @@ function listCommand(context: CommandContext): Command {
             agent.version ?? "",
             [agent.os, agent.arch].filter(Boolean).join("/"),
             agent.lastHeartbeatAt?.toISOString() ?? "never",
+            agent.session?.isHeld ? (agent.session.instanceAddress ?? "") : "",
+            agent.session?.isHeld ? agent.session.openedAt.toISOString() : "",
+            noteOf(agent.suspectedClone),
           ]),
           context.terminal,
         ),
@@ -50,9 +59,19 @@ function listCommand(context: CommandContext): Command {
     });
 }
 
-function toListed(row: AgentRow) {
+function toListed(row: AgentRow, presence: AgentPresence | undefined) {
   const { id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter } = row;
-  return { id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter };
+  const { session = null, suspectedClone = null } = presence ?? {};
+  return {
+    ...{ id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter },
+    session,
+    suspectedClone,
+  };
+}
+
+function noteOf(suspectedClone: AgentPresence["suspectedClone"]): string {
+  if (suspectedClone === null) return "";
+  return suspectedClone.lockedAt === null ? "suspected clone" : "suspected clone, locked";
 }
 
 function approveCommand(context: CommandContext): Command {
@@ -100,5 +119,14 @@ function unrevokeCommand(context: CommandContext): Command {
     .argument("<id...>", "ids of agents")
     .action((ids: string[]) =>
       forEachId(context, ids, "unrevoked", async (publishing, id) => (await unrevokeAgent(publishing, id)).hostname),
+    );
+}
+
+function unlockCommand(context: CommandContext): Command {
+  return new Command("unlock")
+    .description("let agents in again that two machines seemed to have the identity of, and forget the suspicion")
+    .argument("<id...>", "ids of agents")
+    .action((ids: string[]) =>
+      forEachId(context, ids, "unlocked", async ({ database }, id) => (await unlockAgent(database, id)).hostname),
     );
 }

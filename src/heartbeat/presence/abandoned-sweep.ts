@@ -1,4 +1,5 @@
 import type { Queryable } from "../../store/database.js";
+import { forgetOldContests } from "../../store/sessions/contests.js";
 import { adoptForeignSessions, findAbandonedSessions } from "../../store/sessions/session-ends.js";
 import type { HeartbeatEvents } from "../events.js";
 import type { Calm } from "./calm.js";
@@ -28,7 +29,7 @@ export class AbandonedSweep {
   readonly #startedAt = performance.now();
   readonly #timer: NodeJS.Timeout;
   #sweeping = false;
-  #hasAdopted = false;
+  #hasTidied = false;
 
   constructor(private readonly options: AbandonedSweepOptions) {
     this.#timer = setInterval(() => void this.#sweep(), options.sweepMs ?? SWEEP_MS);
@@ -45,8 +46,8 @@ export class AbandonedSweep {
     if (this.#sweeping || quietMs < silentForMs) return;
     this.#sweeping = true;
     try {
-      if (!this.#hasAdopted) await adoptForeignSessions(db);
-      this.#hasAdopted = true;
+      if (!this.#hasTidied) await Promise.all([adoptForeignSessions(db), forgetOldContests(db)]);
+      this.#hasTidied = true;
       const found = await findAbandonedSessions(db, { silentForMs });
       const reason = INSTANCE_GONE;
       await Promise.all(

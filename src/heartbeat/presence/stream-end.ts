@@ -13,6 +13,7 @@ export interface Patience {
 const FINAL: readonly IngestErrorCode[] = [
   "agent_not_found",
   "agent_not_allowed",
+  "agent_locked",
   "client_certificate_invalid",
   "identity_mismatch",
   "access_token_invalid",
@@ -27,6 +28,11 @@ export interface StreamOutcome {
   isCancelled: boolean;
 }
 
+/** Whether a newer session of the agent took its place while it was live. */
+export function isDisplacement({ error }: StreamOutcome): boolean {
+  return error instanceof IngestError && error.code === "session_displaced";
+}
+
 /**
  * What becomes of an agent whose stream ended so; undefined when nothing is to be written: a newer session of the agent
  * has taken its place, or it was told to come back to another instance, and who sweeps abandoned sessions sees whether it
@@ -36,7 +42,7 @@ export function streamEndOf({ error, isCancelled }: StreamOutcome, patience: Pat
   const { graceMs, offlineAfterMs } = patience;
   if (error === undefined) return { graceMs: 0, reason: STREAM_ENDED };
   if (error instanceof IngestError) {
-    if (error.code === "session_displaced" || error.code === "draining") return undefined;
+    if (isDisplacement({ error, isCancelled }) || error.code === "draining") return undefined;
     if (FINAL.includes(error.code)) return { graceMs: 0, reason: STREAM_ENDED };
     if (error.code === "database_unavailable") return { graceMs: offlineAfterMs, reason: "it did not come back" };
     return { graceMs, reason: STREAM_ENDED };

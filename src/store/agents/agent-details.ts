@@ -1,6 +1,6 @@
 import { and, asc, desc, eq, isNull, sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
-import { agentAdoptions, agentRegistrations, agentSessions } from "../schema/ingest/index.js";
+import { agentAdoptions, agentRegistrations } from "../schema/ingest/index.js";
 import {
   agentEnrolmentTokens,
   agentStatusHistory,
@@ -27,11 +27,6 @@ export async function findAgentDetails(db: Queryable, agentId: string) {
       agent: agents,
       organisation: { id: organisations.id, slug: organisations.slug, name: organisations.name },
       enrolmentToken: { id: agentEnrolmentTokens.id, label: agentEnrolmentTokens.label },
-      session: {
-        epoch: agentSessions.epoch,
-        instanceId: agentSessions.instanceId,
-        openedAt: agentSessions.openedAt,
-      },
       registration: {
         at: agentRegistrations.registeredAt,
         remoteAddress: agentRegistrations.remoteAddress,
@@ -42,7 +37,6 @@ export async function findAgentDetails(db: Queryable, agentId: string) {
     .from(agents)
     .innerJoin(organisations, eq(organisations.id, agents.organisationId))
     .leftJoin(agentEnrolmentTokens, eq(agentEnrolmentTokens.id, agents.enrolmentTokenId))
-    .leftJoin(agentSessions, eq(agentSessions.agentId, agents.id))
     .leftJoin(agentRegistrations, eq(agentRegistrations.agentId, agents.id))
     .leftJoin(agentAdoptions, eq(agentAdoptions.agentId, agents.id))
     .where(eq(agents.id, agentId));

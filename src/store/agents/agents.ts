@@ -23,6 +23,8 @@ export interface CallerRecord {
   certificateRevoked: boolean;
   /** Whether the certificate is among those that revoking the agent revokes. */
   certificateRemembered: boolean;
+  /** Nobody is let in with its identity for now. */
+  isLocked: boolean;
 }
 
 /**
@@ -44,10 +46,12 @@ export async function findCallerRecords(
     hostname: string;
     certificate_revoked: boolean;
     certificate_remembered: boolean;
+    is_locked: boolean;
   }>(sql`
     select w.index, a.organisation_id, a.public_key, a.status, h.id as host_id, h.hostname,
            exists (select from revoked_certificates r where r.serial = w.serial) as certificate_revoked,
-           exists (select from ingest.client_certificates c where c.serial = w.serial) as certificate_remembered
+           exists (select from ingest.client_certificates c where c.serial = w.serial) as certificate_remembered,
+           exists (select from ingest.contested_agents l where l.agent_id = a.id and l.locked_at is not null) as is_locked
     from unnest(
       ${sql.param(callers.map(({ agentId }) => agentId))}::text[], ${sql.param(callers.map(({ serial }) => serial))}::text[]
     ) with ordinality as w(agent_id, serial, index)
@@ -68,6 +72,7 @@ export async function findCallerRecords(
         hostname: row.hostname,
         certificateRevoked: row.certificate_revoked,
         certificateRemembered: row.certificate_remembered,
+        isLocked: row.is_locked,
       }
     );
   });

@@ -24,6 +24,8 @@ export interface DoubtfulSession {
   organisationAgrees: boolean;
   keyAgrees: boolean;
   certificateRevoked: boolean;
+  /** Nobody is let in with the agent's identity for now. */
+  isLocked: boolean;
   /** The agent opened a newer session, on whatever instance. */
   isDisplaced: boolean;
 }
@@ -41,13 +43,15 @@ export async function findDoubtfulSessions(
     key_agrees: boolean | null;
     certificate_revoked: boolean;
     is_displaced: boolean;
+    is_locked: boolean;
   }>(sql`
     select w.index,
            case when h.id is not null then a.status::text end as status,
            a.organisation_id = w.organisation_id as organisation_agrees,
            a.public_key = w.public_key as key_agrees,
            r.serial is not null as certificate_revoked,
-           coalesce(s.epoch > w.epoch, false) as is_displaced
+           coalesce(s.epoch > w.epoch, false) as is_displaced,
+           l.locked_at is not null as is_locked
     from unnest(
       ${column((s) => s.agentId)}, ${column((s) => s.organisationId)}, ${column((s) => s.hostId)},
       ${column((s) => s.publicKey)}, ${column((s) => s.serial)},
@@ -57,12 +61,14 @@ export async function findDoubtfulSessions(
     left join hosts h on h.id = w.host_id and h.agent_id = a.id and h.deleted_at is null
     left join revoked_certificates r on r.serial = w.serial
     left join ingest.agent_sessions s on s.agent_id = w.agent_id
+    left join ingest.contested_agents l on l.agent_id = w.agent_id
     where h.id is null
        or not ${isCallingStatus(sql`a.status::text`)}
        or a.organisation_id <> w.organisation_id
        or a.public_key <> w.public_key
        or r.serial is not null
-       or s.epoch > w.epoch`);
+       or s.epoch > w.epoch
+       or l.locked_at is not null`);
   return rows.map((row) => ({
     // ordinality counts from 1
     index: Number(row.index) - 1,
@@ -71,5 +77,6 @@ export async function findDoubtfulSessions(
     keyAgrees: row.key_agrees ?? false,
     certificateRevoked: row.certificate_revoked,
     isDisplaced: row.is_displaced,
+    isLocked: row.is_locked,
   }));
 }

@@ -1,8 +1,8 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { Calm } from "../../../dist/heartbeat/presence/calm.js";
-import { LearnedInterval } from "../../../dist/heartbeat/presence/learned-interval.js";
 import { SilenceWatch, type WatchedSession } from "../../../dist/heartbeat/presence/silence-watch.js";
+import { LearnedInterval } from "../../../dist/heartbeat/recording/learned-interval.js";
 import { connectTo } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../../support/field-agent.js";

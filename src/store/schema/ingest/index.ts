@@ -2,6 +2,7 @@ export { agentAdoptions } from "./agent-adoptions.js";
 export { agentRegistrations } from "./agent-registrations.js";
 export { agentSessions } from "./agent-sessions.js";
 export { clientCertificates } from "./client-certificates.js";
+export { type ContestPeer, contestedAgents } from "./contested-agents.js";
 export { droppedMessages } from "./dropped-messages.js";
 export { formerKeys } from "./former-keys.js";
 export { hostInventories } from "./host-inventories.js";

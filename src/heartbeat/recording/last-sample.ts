@@ -1,4 +1,4 @@
-import type { Vitals } from "../store/sessions/heartbeats.js";
+import type { Vitals } from "../../store/sessions/heartbeats.js";
 
 /** What released agents wait between two samples. */
 const DEFAULT_INTERVAL_MS = 30_000;

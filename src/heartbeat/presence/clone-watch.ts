@@ -1,0 +1,96 @@
+import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
+import { insertStatusHistory } from "../../store/agents/agents.js";
+import type { Database } from "../../store/database.js";
+import { lockHostsAndAgents } from "../../store/hosts/row-locks.js";
+import type { SessionKey } from "../../store/sessions/agent-sessions.js";
+import { type ContestPolicy, countDisplacements, type Suspicion } from "../../store/sessions/contests.js";
+import { SetWriter } from "../../store/set-writer.js";
+import type { Transaction } from "../../store/transaction.js";
+import type { HeartbeatEvents, SuspectedClone } from "../events.js";
+
+const MAX_BATCH = 200;
+
+/** A live session that a newer one of its agent took the place of, and who held it. */
+export interface DisplacedSession extends SessionKey {
+  remoteAddress: string;
+  hostname: string;
+  uptimeSeconds: number;
+}
+
+/**
+ * Counts how often live sessions of one agent displace each other. One machine opens a new stream while its old one
+ * looks open only when its connection died unheard, which its keepalive takes 40 seconds to find; a stream that the
+ * service sees end is not counted. So several within seconds of each other are two machines in turns.
+ */
+export class CloneWatch {
+  readonly #batcher: Batcher<DisplacedSession, SuspectedClone | undefined>;
+
+  constructor(options: { database: Database; events: HeartbeatEvents; policy: ContestPolicy }) {
+    const { database, events, policy } = options;
+    const writer = new SetWriter<DisplacedSession, SuspectedClone | undefined>({
+      write: (sessions) => database.transaction((tx) => count(tx, sessions, policy)),
+      onRetry: (retry) => events.writeRetried(retry),
+    });
+    this.#batcher = new Batcher({
+      flush: async (sessions) => {
+        const outcomes = await writer.write(sessions);
+        for (const outcome of outcomes) {
+          if ("done" in outcome && outcome.done !== undefined) events.cloneSuspected(outcome.done);
+        }
+        return outcomes;
+      },
+      maxItems: MAX_BATCH,
+    });
+  }
+
+  /** @throws IngestError `database_unavailable` */
+  async report(session: DisplacedSession): Promise<void> {
+    await this.#batcher.add(session);
+  }
+}
+
+async function count(
+  tx: Transaction,
+  sessions: readonly DisplacedSession[],
+  policy: ContestPolicy,
+): Promise<BatchOutcome<SuspectedClone | undefined>[]> {
+  const found = await lockHostsAndAgents(tx, sessions);
+  // Of several of one agent in one batch the last one counts.
+  const locked = new Map(
+    sessions
+      .filter(({ agentId }) => found.get(agentId)?.state === "locked")
+      .map((session) => [session.agentId, session]),
+  );
+  const suspicions = await countDisplacements(
+    tx,
+    [...locked.values()].map(({ agentId, remoteAddress, hostname, uptimeSeconds }) => ({
+      agentId,
+      displaced: { remoteAddress, hostname, uptimeSeconds },
+    })),
+    policy,
+  );
+  const suspected = new Map<string, SuspectedClone>();
+  for (const suspicion of suspicions) {
+    const organisationId = locked.get(suspicion.agentId)?.organisationId ?? "";
+    suspected.set(suspicion.agentId, { ...suspicion, organisationId });
+  }
+  await insertStatusHistory(
+    tx,
+    [...suspected.values()].map((clone) => {
+      const agent = found.get(clone.agentId);
+      const status = agent?.state === "locked" && agent.agentStatus === "offline" ? "offline" : "active";
+      return { agentId: clone.agentId, organisationId: clone.organisationId, status, reason: describe(clone) };
+    }),
+  );
+  return sessions.map((session) => {
+    if (found.get(session.agentId)?.state === "busy") return { busy: true };
+    return { done: locked.get(session.agentId) === session ? suspected.get(session.agentId) : undefined };
+  });
+}
+
+function describe({ peers, isLocked }: Suspicion): string {
+  const [one, other] = peers.map(
+    ({ remoteAddress, hostname, uptimeSeconds }) => `${remoteAddress} (${hostname}, up ${uptimeSeconds} s)`,
+  );
+  return `suspected clone: ${one} and ${other} take turns${isLocked ? "; both are locked out" : ""}`;
+}

@@ -1,0 +1,75 @@
+import { createId } from "../../lib/ids.js";
+import type { InventoryTiming } from "../../store/hosts/host-inventories.js";
+import type { SessionKey } from "../../store/sessions/agent-sessions.js";
+import type { HeartbeatEvents } from "../events.js";
+import { clampHeartbeatReport, type RawHeartbeatReport } from "../heartbeat-report.js";
+import type { HeartbeatWriter } from "../heartbeat-writer.js";
+import { InventoryPace } from "../inventory/inventory-pace.js";
+import type { Calm } from "../presence/calm.js";
+import { LastSample } from "./last-sample.js";
+import { LearnedInterval } from "./learned-interval.js";
+
+/** About what a report holds beside its inventory. */
+const REPORT_BASE_BYTES = 512;
+
+/** What a {@link HeartbeatRecorder} works with. */
+export interface HeartbeatRecorderOptions {
+  writer: HeartbeatWriter;
+  calm: Pick<Calm, "since">;
+  events: HeartbeatEvents;
+  inventoryTiming: InventoryTiming;
+  /** The time of receipt; the clock's unless told. */
+  now?: () => Date;
+}
+
+/** Stores the heartbeats of one session, and knows what there is to store of each. */
+export class HeartbeatRecorder {
+  readonly interval = new LearnedInterval();
+  readonly #inventoryPace: InventoryPace;
+  readonly #lastSample = new LastSample();
+  #count = 0;
+  #uptimeSeconds = 0;
+
+  constructor(private readonly options: HeartbeatRecorderOptions) {
+    this.#inventoryPace = new InventoryPace(options.inventoryTiming, () => this.#now().getTime());
+  }
+
+  /** How many heartbeats are stored. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** As the agent said last. */
+  get uptimeSeconds(): number {
+    return this.#uptimeSeconds;
+  }
+
+  /**
+   * Stores one heartbeat; resolves when it is committed.
+   *
+   * @param heardAt when it was read, as `performance.now()` tells it
+   * @throws IngestError as {@link HeartbeatWriter.write}
+   */
+  async record(key: SessionKey, raw: RawHeartbeatReport, heardAt: number): Promise<void> {
+    const { inventory: reported, cut, ...vitals } = clampHeartbeatReport(raw);
+    const { writer, calm, events } = this.options;
+    if (cut !== undefined) events.inventoryCut(key.agentId, cut);
+    this.#uptimeSeconds = vitals.uptimeSeconds;
+    const inventory = this.#inventoryPace.isDue(reported.digest) ? reported : null;
+    const receivedAt = this.#now();
+    const sample = { ...vitals, inventoryDigest: reported.digest };
+    const isRepeat = raw.results !== "none" && this.#lastSample.isRepeatedBy(sample, receivedAt, this.interval.ms);
+    if (raw.results !== "work" && !isRepeat) this.interval.hear(heardAt, calm.since);
+    const intervalMs = this.interval.unstoredMs;
+    const row = { ...key, metricId: createId(), receivedAt, ...vitals, inventory, isRepeat, intervalMs };
+    const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
+    if (written.inventory !== undefined) this.#inventoryPace.settle(reported.digest, written.inventory);
+    if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
+    if (intervalMs !== null) this.interval.markStored(intervalMs);
+    this.#count += 1;
+  }
+
+  #now(): Date {
+    return this.options.now?.() ?? new Date();
+  }
+}

@@ -1,0 +1,103 @@
+import { status as Code } from "@grpc/grpc-js";
+import t from "tap";
+import { runCommand } from "../../support/cli.js";
+import { eventually } from "../../support/eventually.js";
+import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
+import { createTestLog } from "../../support/log.js";
+import { startTestService, type TestService } from "../../support/service.js";
+
+/** Two machines with one identity, each of which comes back when the other one took its place. */
+async function takeTurns(instances: readonly TestService[], agent: TestIdentity, turns: number) {
+  let current = await openLiveStream(instances[0] as TestService, agent);
+  for (let turn = 1; turn <= turns; turn += 1) {
+    const next = await openLiveStream(instances[turn % instances.length] as TestService, agent);
+    await current.ended;
+    current = next;
+  }
+  return current;
+}
+
+t.test("two machines that displace each other in turns are suspected, and go on", async (t) => {
+  const { logger, lines } = createTestLog();
+  const first = await startTestService(t, { logger });
+  const second = await startTestService(t, { of: first, logger });
+  const { query } = first.database;
+  const token = await first.createToken();
+  const [cloned, moved] = [await enrol(first, token), await enrol(first, token)];
+  const stays = await takeTurns([first, second], moved, 3);
+  const current = await takeTurns([first, second], cloned, 6);
+  const suspected = () => lines.filter(({ msg }) => msg === "two machines seem to have the identity of one agent");
+  await eventually(
+    async () => suspected().length,
+    (count) => count > 0,
+  );
+  t.equal(suspected().length, 1, "told once");
+  const peer = { remoteAddress: /127\.0\.0\.1|::1/, hostname: /^web-/, uptimeSeconds: 3600 };
+  t.match(suspected()[0], { agentId: cloned.agentId, displacements: 5, peers: [peer, peer] });
+  t.match(
+    await query("select status, reason from agent_status_history where agent_id = $1 and reason like 'suspected%'", [
+      cloned.agentId,
+    ]),
+    [{ status: "active", reason: /^suspected clone: .* \(web-01, up 3600 s\) and .* take turns$/ }],
+  );
+
+  const listed = JSON.parse((await runCommand(first.env, ["agent", "list", "--json"])).output);
+  t.match(
+    listed.find(({ id }: { id: string }) => id === cloned.agentId),
+    { suspectedClone: { peers: [peer, peer], lockedAt: null }, session: { isHeld: true, epoch: 7 } },
+  );
+  t.match(
+    listed.find(({ id }: { id: string }) => id === moved.agentId),
+    { suspectedClone: null, session: { isHeld: true, instanceAddress: new RegExp(`:${second.grpcPort}$`) } },
+    "one that moved three times is none",
+  );
+  t.match((await runCommand(first.env, ["agent", "list"])).output, /INSTANCE +SINCE +NOTE(.|\n)* suspected clone/);
+  t.match((await runCommand(first.env, ["agent", "show", cloned.agentId])).output, /suspected clone +since .* and /);
+  t.match(JSON.parse((await runCommand(first.env, ["instance", "list", "--json"])).output), [
+    { address: new RegExp(`:${first.grpcPort}$`), sessions: 1, draining: false, isGone: false },
+    { address: new RegExp(`:${second.grpcPort}$`), sessions: 1, version: /^\d+\./ },
+  ]);
+  t.match((await runCommand(first.env, ["instance", "list"])).output, /SESSIONS +LAST RENEWED +STATE(.|\n)*running/);
+  for (const stream of [stays, current]) {
+    stream.end();
+    t.match(await stream.ended, { code: Code.OK }, "both go on");
+  }
+});
+
+t.test("with the policy lock neither is let in until an operator unlocks the agent", async (t) => {
+  const first = await startTestService(t, { env: { INGEST_CLONE_POLICY: "lock" } });
+  const second = await startTestService(t, { of: first, env: { INGEST_CLONE_POLICY: "lock" } });
+  const { query } = first.database;
+  const agent = await enrol(first, await first.createToken());
+  const current = await takeTurns([first, second], agent, 5);
+  t.match(
+    await current.ended,
+    { code: Code.FAILED_PRECONDITION, details: /neither is let in/ },
+    "none of the codes that cost an identity",
+  );
+  for (const instance of [first, second]) {
+    const refused = openStream(instance, agent);
+    refused.send(heartbeat(agent.jwt));
+    t.match(await refused.ended, { code: Code.FAILED_PRECONDITION });
+  }
+  await eventually(
+    () => query("select status from agents"),
+    ([row]) => row?.status === "offline",
+  );
+  t.match((await runCommand(first.env, ["agent", "list"])).output, /suspected clone, locked/);
+  const { output, exitCode } = await runCommand(first.env, ["agent", "unlock", agent.agentId]);
+  t.match(output, new RegExp(`unlocked ${agent.agentId} \\(web-01\\)`));
+  t.equal(exitCode, 0);
+  t.match(await runCommand(first.env, ["agent", "unlock", agent.agentId]), {
+    exitCode: 1,
+    errors: /is not locked/,
+  });
+  const back = await openLiveStream(second, agent);
+  t.match(await query("select status from agents"), [{ status: "active" }]);
+  t.match(await query("select reason from agent_status_history order by created_at desc limit 2"), [
+    { reason: "heartbeat received" },
+    { reason: "unlocked by an operator" },
+  ]);
+  back.end();
+  await back.ended;
+});
