@@ -1,9 +1,8 @@
-import type { Publisher } from "../broker/publisher.js";
+import type { Publisher, PublisherState } from "../broker/publisher.js";
 import type { Logger } from "../observe/logger.js";
 import type { Database } from "../store/database.js";
 import { Deliveries } from "./deliveries.js";
 import { OutboxEvents } from "./events.js";
-import type { QueueFigures } from "./figures.js";
 import { Lanes } from "./lanes.js";
 import { Leases } from "./leases.js";
 import type { Outbox } from "./outbox.js";
@@ -11,7 +10,7 @@ import { PublisherReport } from "./publisher-report.js";
 import { PublishingOutbox } from "./publishing-outbox.js";
 import { Relay } from "./relay.js";
 import { Settlements } from "./settlements.js";
-import { OutboxUpkeep, type UpkeepTiming } from "./upkeep.js";
+import { OutboxUpkeep, type StoredFigures, type UpkeepTiming } from "./upkeep.js";
 
 /** How often a {@link Queue} does what, in milliseconds; what is left out is as production needs it. */
 export interface QueueTiming {
@@ -33,6 +32,12 @@ export interface QueueOptions {
   maxRows: number;
   logger: Logger;
   timing?: QueueTiming | undefined;
+}
+
+/** How the queue of an instance stands. */
+export interface QueueFigures extends PublisherState, StoredFigures {
+  /** Messages confirmed in a second, between the last two reports. */
+  confirmedPerSecond: number;
 }
 
 /** The way from the database to the broker, of one instance. */

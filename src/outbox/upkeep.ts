@@ -4,19 +4,30 @@ import { Refresher } from "../lib/async/refresher.js";
 import type { Queryable } from "../store/database.js";
 import {
   countDroppedMessages,
+  type DroppedMessages,
   dropOldestRows,
   readBacklog,
   readDroppedMessages,
   readUnroutable,
+  type TopicBacklog,
 } from "../store/outbox/backlog.js";
 import { trimUnroutableMessages } from "../store/outbox/unroutable-messages.js";
 import type { OutboxEvents } from "./events.js";
-import type { StoredFigures } from "./figures.js";
 
 /** What may be given up when there is no room, in this order: the newest ones are worth more than the oldest. */
 const DROPPABLE_TOPICS: readonly Topic[] = ["metrics.raw", "checks.raw"];
 /** Messages that wait for so long should be with the broker. */
 const LATE_MS = 60_000;
+
+/** What stands in the database, of all instances. */
+export interface StoredFigures {
+  /** What waits for the broker. */
+  backlog: readonly TopicBacklog[];
+  /** What was set aside since no queue is bound for it. */
+  unroutable: readonly TopicBacklog[];
+  /** What was given up so far. */
+  dropped: readonly DroppedMessages[];
+}
 
 /** How often {@link OutboxUpkeep} does what, in milliseconds. */
 export interface UpkeepTiming {
