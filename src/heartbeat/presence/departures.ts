@@ -28,7 +28,9 @@ export interface StreamEnd {
  * current one then. Nothing is written for one that came back.
  */
 export class Departures {
-  readonly #leaving = new AbortController();
+  #isLeaving = false;
+  /** Those that wait, each to be woken. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(private readonly options: DeparturesOptions) {}
 
@@ -45,7 +47,7 @@ export class Departures {
       const waitMs = Math.max(notBefore, calm.earliestFor(goneSince)) - performance.now();
       if (waitMs > 0) {
         await this.#pause(Math.min(waitMs, calm.isAway ? LOOK_AGAIN_MS : Number.POSITIVE_INFINITY));
-        if (this.#leaving.signal.aborted) return;
+        if (this.#isLeaving) return;
         continue;
       }
       if (isBack()) return;
@@ -55,7 +57,7 @@ export class Departures {
       } catch (error) {
         if (isOutage(error)) calm.reportTrouble();
         else events.closeFailed({ ...key, error });
-        if (this.#leaving.signal.aborted) return;
+        if (this.#isLeaving) return;
         notBefore = performance.now() + TRY_AGAIN_MS;
       }
     }
@@ -63,23 +65,21 @@ export class Departures {
 
   /** Waits for nobody any more: who does not come back elsewhere is found by the other instances. */
   leaveToOthers(): void {
-    this.#leaving.abort();
+    this.#isLeaving = true;
+    for (const wake of this.#waiting) wake();
   }
 
   #pause(durationMs: number): Promise<void> {
-    const { signal } = this.#leaving;
     return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const onAbort = () => {
+      const wake = () => {
         clearTimeout(timer);
+        this.#waiting.delete(wake);
         resolve();
       };
-      const timer = setTimeout(() => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      }, durationMs);
+      const timer = setTimeout(wake, durationMs);
       timer.unref();
-      signal.addEventListener("abort", onAbort, { once: true });
+      this.#waiting.add(wake);
+      if (this.#isLeaving) wake();
     });
   }
 }
