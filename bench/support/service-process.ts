@@ -13,6 +13,8 @@ export interface ServiceProcess {
   ca: string;
   /** Ends it, and waits for that. */
   stop(): Promise<void>;
+  /** Kills it: it has no time for anything. */
+  kill(): Promise<void>;
 }
 
 /**
@@ -29,6 +31,11 @@ export async function startService(
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
+  const end = async (signal: NodeJS.Signals) => {
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  };
   for await (const line of createInterface({ input: child.stdout })) {
     const { msg, grpcPort } = JSON.parse(line);
     if (msg !== "ready") continue;
@@ -37,11 +44,8 @@ export async function startService(
       pid: child.pid ?? 0,
       port: grpcPort,
       ca: await readFile(env.INGEST_TLS_CERT ?? "", "utf8"),
-      stop: async () => {
-        const exited = once(child, "exit");
-        child.kill("SIGTERM");
-        await exited;
-      },
+      stop: () => end("SIGTERM"),
+      kill: () => end("SIGKILL"),
     };
   }
   throw new Error("the service did not start");

@@ -12,7 +12,7 @@ import {
 } from "../identity/server-certificate/server-certificate-files.js";
 import { openSigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { createId } from "../lib/ids.js";
-import { type CloseStep, Lifetime } from "../lib/lifetime.js";
+import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { VERSION } from "../observe/version.js";
 import { createHandshakeReporter } from "../rpc/handshake-refusals.js";
@@ -29,6 +29,7 @@ import { WorkEvents } from "../work/events.js";
 import { openWork } from "../work/open-work.js";
 import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
+import { createLifetime } from "./create-lifetime.js";
 import { openDatabases } from "./open-databases.js";
 import { openEnrolment } from "./open-enrolment.js";
 import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
@@ -50,16 +51,6 @@ export interface AppOptions {
   timing?: AppTiming | undefined;
   /** What the app is opened with, and closed by; one of its own unless told. */
   lifetime?: Lifetime;
-}
-
-/** A lifetime whose steps are logged. */
-export function createLifetime(logger: Logger, stopTimeoutMs: number): Lifetime {
-  const onStep = ({ name, durationMs, error }: CloseStep) => {
-    const step = { step: name, durationMs: Math.round(durationMs) };
-    if (error === undefined) logger.debug(step, "closed");
-    else logger.error({ ...step, err: error }, "could not be closed in time");
-  };
-  return new Lifetime({ stopTimeoutMs, onStep });
 }
 
 /**

@@ -1,6 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { Command } from "commander";
-import { createLifetime, startApp } from "../../app/app.js";
+import { startApp } from "../../app/app.js";
+import { createLifetime } from "../../app/create-lifetime.js";
 import { databaseUrlIn, readValidVariables, settingsIn } from "../../config/environment.js";
 import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";

@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { createLifetime, startApp } from "../../app/app.js";
+import { startApp } from "../../app/app.js";
+import { createLifetime } from "../../app/create-lifetime.js";
 import { createLogger } from "../../observe/logger.js";
 import type { CommandContext } from "../context.js";
 import { requireConfig, runUntilTold } from "./run-service.js";
