@@ -38,16 +38,18 @@ export function openEnrolment({
   const clientCertificates = new ClientCertificates({ database, outbox, agentCa });
   const tokenCheck = new TokenCheck(database.db);
   const identities = { database, outbox, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };
-  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, refusalsPerMinute } = policy;
+  const { duplicateIgnoreCidrs = BRIDGE_NETWORKS, adoptAutoApprove, addressMatch, refusalsPerMinute } = policy;
+  const identifyingAddresses = new IdentifyingAddresses(duplicateIgnoreCidrs);
   const registrar = new Registrar({
     database,
     knownKeys: new KnownKeys(identities),
     newKeys: new Enroller({
       ...identities,
       duplicateNotices: new DuplicateNotices({ database, outbox }),
-      policy: { adoptAutoApprove },
+      policy: { adoptAutoApprove, addressMatch },
+      identifyingAddresses,
     }),
-    identifyingAddresses: new IdentifyingAddresses(duplicateIgnoreCidrs),
+    identifyingAddresses,
     refusalLimiter: new RefusalLimiter({ perMinute: refusalsPerMinute }),
     knownKeyPace: new Pace(knownKeyPace),
   });

@@ -35,6 +35,8 @@ export interface Config {
     duplicateIgnoreCidrs?: readonly string[];
     /** Whether a token that approves by itself also approves that a new key takes a host over. */
     adoptAutoApprove: boolean;
+    /** What an address in common with a host of another name means: a remark for the operator, or as much as the name. */
+    addressMatch: "remark" | "strict";
   };
   sessions: {
     /** How long an agent may take to come back after its connection broke, in milliseconds. */
@@ -104,6 +106,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
           duplicateIgnoreCidrs: v.INGEST_DUPLICATE_IGNORE_CIDRS,
         }),
         adoptAutoApprove: v.INGEST_ADOPT_AUTO_APPROVE,
+        addressMatch: v.INGEST_ADDRESS_MATCH,
       },
       sessions: {
         graceMs: v.INGEST_OFFLINE_GRACE,

@@ -48,6 +48,7 @@ export const variables = z.object({
     })
     .optional(),
   INGEST_ADOPT_AUTO_APPROVE: trueOrFalse.default("false").transform((value) => value === "true"),
+  INGEST_ADDRESS_MATCH: z.enum(["remark", "strict"], { error: "remark or strict" }).default("remark"),
   INGEST_OFFLINE_GRACE: duration(0, MINUTE_MS, "a duration from 0s to 1m").default(5_000),
   INGEST_OFFLINE_AFTER: duration(1_000, DAY_MS, "a duration from 1s to 1d").default(MINUTE_MS),
   INGEST_CLONE_POLICY: z.enum(["warn", "lock"], { error: "warn or lock" }).default("warn"),

@@ -29,6 +29,8 @@ export class EnrolmentEvents {
     status: "pending" | "active";
     tokenId: string;
     remoteAddress: string;
+    /** Why it waits, where its token would have approved it. */
+    remark?: string;
   }): void {
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }

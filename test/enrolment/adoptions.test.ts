@@ -66,7 +66,7 @@ t.test("a machine whose stream has ended is adopted, and waits for approval", as
 });
 
 t.test("the old key, proven, undoes an adoption that nobody approved", async (t) => {
-  const service = await startTestService(t);
+  const service = await startTestService(t, { env: { INGEST_ADDRESS_MATCH: "strict" } });
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01", "192.0.2.10");
@@ -314,7 +314,7 @@ t.test("an adopted agent that was deleted and enrolled anew is not the old key's
 });
 
 t.test("a host that is adopted under another name is still found by what it was", async (t) => {
-  const service = await startTestService(t);
+  const service = await startTestService(t, { env: { INGEST_ADDRESS_MATCH: "strict" } });
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01", "192.0.2.10", "192.0.2.11");

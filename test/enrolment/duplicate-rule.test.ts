@@ -2,9 +2,10 @@ import t from "tap";
 import { duplicateRefusal } from "../../dist/enrolment/duplicates/duplicate-refusal.js";
 import { decideDuplicate } from "../../dist/enrolment/duplicates/duplicate-rule.js";
 import { identifyingHostname } from "../../dist/enrolment/duplicates/identifying-hostname.js";
-import type { MatchingAgent, MatchingHost } from "../../dist/store/enrolment/matching-hosts.js";
+import type { HostAgent } from "../../dist/store/enrolment/host-state.js";
+import type { MatchingHost } from "../../dist/store/enrolment/matching-hosts.js";
 
-const silent: MatchingAgent = {
+const silent: HostAgent = {
   id: "agent",
   status: "offline",
   isStreaming: false,
@@ -12,11 +13,12 @@ const silent: MatchingAgent = {
   isAdopted: false,
 };
 
-function host(hostId: string, status: string, agent: Partial<MatchingAgent> | undefined = {}): MatchingHost {
+function host(hostId: string, status: string, agent: Partial<HostAgent> | undefined = {}): MatchingHost {
   return {
     hostId,
     hostname: `name-${hostId}`,
     status,
+    createdAt: new Date("2026-01-02"),
     agent: agent && { ...silent, ...agent },
     hostnameMatches: true,
     matchingAddresses: [],
@@ -58,13 +60,43 @@ t.test("what the matching hosts mean", async (t) => {
       "refuse b streaming",
     ],
   ];
-  for (const [name, matching, expected] of cases) t.equal(summarise(decideDuplicate(matching)), expected, name);
+  for (const [name, matching, expected] of cases) {
+    for (const addressMatch of ["remark", "strict"] as const) {
+      t.equal(summarise(decideDuplicate(matching, { hostname: "web", addressMatch })), expected, name);
+    }
+  }
+});
+
+t.test("what an address means without the hostname", async (t) => {
+  const byAddress = (id: string, status: string, agent: Partial<HostAgent> = {}): MatchingHost => ({
+    ...host(id, status, agent),
+    hostnameMatches: false,
+    matchingAddresses: ["192.0.2.1"],
+  });
+  const nameless = (of: MatchingHost): MatchingHost => ({ ...of, hostname: "localhost" });
+  const cases: [string, MatchingHost[], strict: string, remark: string, hostname?: string][] = [
+    ["online", [byAddress("a", "online")], "refuse a online", "new a"],
+    ["offline", [byAddress("a", "offline")], "adopt a", "new a"],
+    ["revoked", [byAddress("a", "offline", { status: "revoked" })], "refuse a revoked", "new a"],
+    ["adopted", [byAddress("a", "offline", { isAdopted: true })], "refuse a adopted", "new a"],
+    ["two", [byAddress("a", "offline"), byAddress("b", "offline")], "ambiguous a b", "new a b"],
+    ["the name decides", [host("a", "offline"), byAddress("b", "online")], "refuse b online", "adopt a"],
+    ["of two", [host("a", "online"), byAddress("b", "offline")], "refuse a online", "refuse a online"],
+    ["the host has no name", [nameless(byAddress("a", "offline"))], "adopt a", "new a"],
+    ["the machine has no name", [byAddress("a", "online")], "refuse a online", "new a", "localhost"],
+    ["neither has", [nameless(byAddress("a", "offline"))], "adopt a", "adopt a", "unknown"],
+    ["neither has, and it is there", [nameless(byAddress("a", "online"))], "refuse a online", "refuse a online", ""],
+  ];
+  for (const [name, matching, strict, remark, hostname = "web"] of cases) {
+    t.equal(summarise(decideDuplicate(matching, { hostname, addressMatch: "strict" })), strict, `${name}, strict`);
+    t.equal(summarise(decideDuplicate(matching, { hostname, addressMatch: "remark" })), remark, name);
+  }
 });
 
 function summarise(decision: ReturnType<typeof decideDuplicate>): string {
   switch (decision.kind) {
     case "new":
-      return "new";
+      return ["new", ...decision.sameAddress.map(({ hostId }) => hostId)].join(" ");
     case "adopt":
       return `adopt ${decision.host.hostId}`;
     case "refuse":

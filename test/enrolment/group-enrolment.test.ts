@@ -110,9 +110,12 @@ t.test("what cannot be written fails alone", async (t) => {
 t.test("machines with very many addresses, and those that share one that counts, are not both new", async (t) => {
   const service = await startTestService(t);
   const token = await service.createToken();
-  const machine = (hostname: string, ipAddresses: string[]) =>
-    enrol(service, token, { agentInfo: { hostname }, platformInfo: { ipAddresses } });
-  const settled = await Promise.allSettled(
+  const machine = async (hostname: string, ipAddresses: string[]) =>
+    register(
+      service,
+      await registration(createTestKey(), token, { agentInfo: { hostname }, platformInfo: { ipAddresses } }),
+    );
+  const replies = await Promise.all(
     Array.from({ length: 10 }, (_, index) => [
       machine(`narrow-${index}`, [`10.1.${index}.7`]),
       machine(
@@ -121,9 +124,9 @@ t.test("machines with very many addresses, and those that share one that counts,
       ),
     ]).flat(),
   );
-  for (let index = 0; index < settled.length; index += 2) {
-    const pair = settled.slice(index, index + 2);
-    t.equal(pair.filter(({ status }) => status === "fulfilled").length, 1, `pair ${index / 2}`);
+  for (let index = 0; index < replies.length; index += 2) {
+    const pair = replies.slice(index, index + 2).map(({ status }) => status);
+    t.same(pair.sort(), ["active", "pending"], `pair ${index / 2}`);
   }
 });
 

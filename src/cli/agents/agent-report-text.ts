@@ -1,3 +1,4 @@
+import { describeRemarks } from "../../enrolment/duplicates/same-address.js";
 import type { Terminal } from "../context.js";
 import { coloured, formatTable, printable } from "../terminal/table.js";
 import type { AgentReport } from "./agent-report.js";
@@ -57,7 +58,7 @@ export function formatAgentReport(report: AgentReport, terminal?: Terminal): str
 }
 
 function agentLines(report: AgentReport): Line[] {
-  const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt } = report;
+  const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt, sameAddressAs } = report;
   return [
     ["id", agent.id],
     ["hostname", agent.hostname],
@@ -72,6 +73,7 @@ function agentLines(report: AgentReport): Line[] {
     ["approved", agent.approvedAt],
     ["approved by", agent.approvedById],
     ["adopted by another key", adoptedAt],
+    ["waits for an operator", describeRemarks(sameAddressAs)],
     ["last registration", registration && describeRegistration(registration)],
     ["last heartbeat", agent.lastHeartbeatAt],
     ["session", session && describeSession(session)],

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { parseAgentPublicKey } from "../../identity/agent-key.js";
 import { type AgentDetails, findAgentDetails } from "../../store/agents/agent-details.js";
 import type { Queryable } from "../../store/database.js";
+import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { listRefusalsOfAgent, type RefusalRow, type RefusedAgent } from "../../store/enrolment/refusals.js";
 import { findPresences } from "../../store/sessions/agent-presence.js";
 
@@ -33,6 +34,7 @@ export async function readAgentReport(db: Queryable, id: string) {
     ...rest,
     session: presence?.session ?? null,
     suspectedClone: presence?.suspectedClone ?? null,
+    sameAddressAs: (await listAddressRemarks(db, { agentId: id })).get(id) ?? [],
     host: host && toShownHost(host),
     refusals: refusals.map((refusal) => toShownRefusal(refusal, refused)),
   };

@@ -1,12 +1,14 @@
 import { Command, Option } from "commander";
-import { approveAgent, rejectAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
+import { rejectAgent, revokeAgent, unrevokeAgent } from "../../enrolment/operators/approval.js";
 import { unlockAgent } from "../../enrolment/operators/unlock.js";
 import { AGENT_STATUSES, type AgentRow, type AgentStatus, listAgents } from "../../store/agents/agents.js";
+import { type AddressRemark, listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { type AgentPresence, findPresences } from "../../store/sessions/agent-presence.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { forEachId } from "../for-each-id.js";
 import { formatTable } from "../terminal/table.js";
+import { agentApproveCommand } from "./agent-approve.js";
 import { agentDeleteCommand } from "./agent-delete.js";
 import { agentShowCommand } from "./agent-show.js";
 
@@ -16,7 +18,7 @@ export function agentCommand(context: CommandContext): Command {
     .description("agents and their approval")
     .addCommand(listCommand(context))
     .addCommand(agentShowCommand(context))
-    .addCommand(approveCommand(context))
+    .addCommand(agentApproveCommand(context))
     .addCommand(rejectCommand(context))
     .addCommand(revokeCommand(context))
     .addCommand(unrevokeCommand(context))
@@ -33,7 +35,8 @@ function listCommand(context: CommandContext): Command {
       const listed = await readDatabase(context, async ({ db }) => {
         const rows = await listAgents(db, status === undefined ? {} : { status });
         const presences = await findPresences(db);
-        return rows.map((row) => toListed(row, presences.get(row.id)));
+        const remarks = await listAddressRemarks(db);
+        return rows.map((row) => toListed(row, presences.get(row.id), remarks.get(row.id)));
       });
       if (json) {
         context.print(JSON.stringify(listed));
@@ -51,7 +54,7 @@ function listCommand(context: CommandContext): Command {
             agent.lastHeartbeatAt?.toISOString() ?? "never",
             agent.session?.isHeld ? (agent.session.instanceAddress ?? "") : "",
             agent.session?.isHeld ? agent.session.openedAt.toISOString() : "",
-            noteOf(agent.suspectedClone),
+            noteOf(agent),
           ]),
           context.terminal,
         ),
@@ -59,28 +62,23 @@ function listCommand(context: CommandContext): Command {
     });
 }
 
-function toListed(row: AgentRow, presence: AgentPresence | undefined) {
+function toListed(row: AgentRow, presence: AgentPresence | undefined, sameAddressAs: readonly AddressRemark[] = []) {
   const { id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter } = row;
   const { session = null, suspectedClone = null } = presence ?? {};
   return {
     ...{ id, organisationId, hostname, status, version, os, arch, lastHeartbeatAt, clientCertNotAfter },
     session,
     suspectedClone,
+    sameAddressAs,
   };
 }
 
-function noteOf(suspectedClone: AgentPresence["suspectedClone"]): string {
-  if (suspectedClone === null) return "";
-  return suspectedClone.lockedAt === null ? "suspected clone" : "suspected clone, locked";
-}
-
-function approveCommand(context: CommandContext): Command {
-  return new Command("approve")
-    .description("approve pending agents: their next poll is answered with an identity")
-    .argument("<id...>", "ids of agents")
-    .action((ids: string[]) =>
-      forEachId(context, ids, "approved", async (publishing, id) => (await approveAgent(publishing, id)).hostname),
-    );
+function noteOf({ suspectedClone, sameAddressAs }: ReturnType<typeof toListed>): string {
+  const clone = suspectedClone?.lockedAt ? "suspected clone, locked" : "suspected clone";
+  return [
+    ...(suspectedClone === null ? [] : [clone]),
+    ...sameAddressAs.map(({ hostname }) => `same address as ${hostname}`),
+  ].join(", ");
 }
 
 function rejectCommand(context: CommandContext): Command {

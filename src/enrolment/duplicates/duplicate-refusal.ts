@@ -1,5 +1,6 @@
 import { IngestError } from "../../errors.js";
-import { type MatchingHost, PRESENCE_S } from "../../store/enrolment/matching-hosts.js";
+import { PRESENCE_S } from "../../store/enrolment/host-state.js";
+import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import type { DuplicateDecision, HostTaken } from "./duplicate-rule.js";
 
 const MAX_NAMED = 5;
@@ -39,9 +40,14 @@ export function duplicateRefusal(decision: Extract<DuplicateDecision, { kind: "r
   const { host, because } = decision;
   return new IngestError(
     "host_exists",
-    `this machine exists already as ${describeHost(host)}, which ${STATE[because]}; ${WHAT_TO_DO[because]}`,
+    `this machine exists already as ${describeHost(host)}, which ${describeTaken(because)}`,
     { reason: `host_${because}` },
   );
+}
+
+/** Why a host cannot be taken over, and what to do. */
+export function describeTaken(because: HostTaken): string {
+  return `${STATE[because]}; ${WHAT_TO_DO[because]}`;
 }
 
 /** What a host has in common with the machine that registers. */

@@ -11,9 +11,18 @@ import { findMatchingHosts, type MachineDescription, type MatchingHost } from ".
 import { registrationLocks, takeRegistrationLocks } from "../../store/enrolment/registration-locks.js";
 import { lockHostNow } from "../../store/hosts/hosts.js";
 import type { Transaction } from "../../store/transaction.js";
-import { decideNewKey, type EnrolDecision, isSameDecision, type NewKeyPolicy, type Refusal } from "../decision.js";
+import {
+  decideNewKey,
+  type EnrolDecision,
+  isSameDecision,
+  type NewKeyPolicy,
+  type Refusal,
+  remarksOf,
+} from "../decision.js";
 import type { DuplicateNotices } from "../duplicates/duplicate-notices.js";
 import { describeMatch } from "../duplicates/duplicate-refusal.js";
+import type { IdentifyingAddresses } from "../duplicates/identifying-addresses.js";
+import { describeRemarks } from "../duplicates/same-address.js";
 import type { EnrolmentEvents } from "../events.js";
 import { LookAgain } from "../look-again.js";
 import type { RegistrationConnection } from "../registration-connection.js";
@@ -34,17 +43,19 @@ export interface EnrollerOptions extends PublishingDatabase {
   events: EnrolmentEvents;
   policy: NewKeyPolicy;
   duplicateNotices: DuplicateNotices;
+  identifyingAddresses: IdentifyingAddresses;
 }
 
 /** Enrols keys that no agent has: each takes one use of an enrolment token. */
 export class Enroller {
   readonly #group: GroupEnrolment;
+  readonly #pick = (addresses: readonly string[]) => this.options.identifyingAddresses.pick(addresses);
   readonly #findMatchingHosts: (machine: MachineDescription) => Promise<MatchingHost[]>;
 
   constructor(private readonly options: EnrollerOptions) {
     const { database } = options;
     this.#group = new GroupEnrolment(options);
-    this.#findMatchingHosts = groupLookups((machines) => findMatchingHosts(database.db, machines));
+    this.#findMatchingHosts = groupLookups((machines) => findMatchingHosts(database.db, machines, this.#pick));
   }
 
   /** @param goneId the agent that had the key and was deleted */
@@ -89,35 +100,39 @@ export class Enroller {
     const agentId = adopted?.agent?.id ?? key.goneId ?? createId();
     const identity = { agentId, organisationId: token.organisationId };
     const certificate = isApproved ? await clientCertificates.issue(identity, registration.publicKey) : undefined;
-    const enrolment: Enrolment = { key, identity, certificate };
+    const enrolment: Enrolment = { key, identity, certificate, remarks: remarksOf(decision) };
 
-    const isPlainlyNew = decision.kind === "enrol" && key.goneId === undefined;
+    const isPlainlyNew = decision.kind === "enrol" && decision.sameAddress.length === 0 && key.goneId === undefined;
     const isWritten = isPlainlyNew && (await this.#group.enrol(enrolment));
-    if (!isWritten) {
-      await outbox.transaction(database, (tx, outgoing) => this.#write(tx, outgoing, decision, enrolment));
-    }
+    const { remarks } = isWritten
+      ? enrolment
+      : await outbox.transaction(database, (tx, outgoing) => this.#write(tx, outgoing, decision, enrolment));
 
     const status = certificate === undefined ? "pending" : "active";
     const { hostname, publicKey } = registration;
     const { remoteAddress } = connection;
     const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
-    if (adopted === undefined) events.enrolled(event);
+    if (adopted === undefined)
+      events.enrolled({ ...event, ...(remarks.length > 0 && { remark: describeRemarks(remarks) }) });
     else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
     return certificate === undefined
       ? { status: "pending", agentId }
       : answerActive(signingKeys, { ...identity, publicKey }, certificate);
   }
 
-  async #write(tx: Transaction, outgoing: Outgoing, decision: EnrolDecision, enrolment: Enrolment): Promise<void> {
-    const { key } = enrolment;
+  /** @returns what was written */
+  async #write(tx: Transaction, outgoing: Outgoing, decision: EnrolDecision, prepared: Enrolment): Promise<Enrolment> {
+    const { key } = prepared;
     const publicKey = key.registration.publicKey.pem;
     const machine = machineOf(key);
     await takeRegistrationLocks(tx, registrationLocks(publicKey, machine));
     if (decision.kind === "adopt") await lockHostNow(tx, decision.host.hostId, decision.host.agent?.id);
     // Under the locks nobody else changes what is decided about.
     await this.#requireUnchanged(tx, key.registration, key.goneId);
-    const [matching = []] = await findMatchingHosts(tx, [machine]);
-    if (!isSameDecision(decision, decideNewKey(key, matching, this.options.policy))) throw new LookAgain();
+    const [matching = []] = await findMatchingHosts(tx, [machine], this.#pick);
+    const decidedAgain = decideNewKey(key, matching, this.options.policy);
+    if (!isSameDecision(decision, decidedAgain)) throw new LookAgain();
+    const enrolment = { ...prepared, remarks: remarksOf(decidedAgain) };
 
     if (decision.kind === "adopt") {
       if (key.goneId !== undefined && key.goneId !== enrolment.identity.agentId) await releaseKey(tx, key.goneId);
@@ -125,6 +140,7 @@ export class Enroller {
     } else if (key.goneId !== undefined) await writeRevival(tx, outgoing, enrolment);
     // Somebody who takes no such locks was faster.
     else if ((await writeEnrolments(tx, outgoing, [enrolment])).length === 0) throw new LookAgain();
+    return enrolment;
   }
 
   /** @throws LookAgain when the key became known after it was looked up, whichever machine the other request described */

@@ -2,6 +2,7 @@ import type { IssuedCertificate } from "../../identity/client-certificates/issue
 import type { SpiffeIdentity } from "../../identity/spiffe-id.js";
 import { createId } from "../../lib/ids.js";
 import { certificateColumns, type NewAgent } from "../../store/agents/agents.js";
+import type { AddressRemark } from "../../store/enrolment/address-remarks.js";
 import type { MachineDescription } from "../../store/enrolment/matching-hosts.js";
 import type { NewHost } from "../../store/hosts/hosts.js";
 import type { Tag } from "../../store/hosts/tags.js";
@@ -27,6 +28,8 @@ export interface Enrolment {
   identity: SpiffeIdentity;
   /** Issued when the agent is active at once. */
   certificate: IssuedCertificate | undefined;
+  /** Hosts of other names with the same address, for which it waits for an operator. */
+  remarks: readonly AddressRemark[];
 }
 
 /** The row of a new host. */

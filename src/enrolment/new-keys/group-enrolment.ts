@@ -3,6 +3,7 @@ import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { findMatchingHosts, type MachineDescription } from "../../store/enrolment/matching-hosts.js";
 import { registrationLocks, tryRegistrationLocks } from "../../store/enrolment/registration-locks.js";
 import { limitLockWaits, type Transaction } from "../../store/transaction.js";
+import type { IdentifyingAddresses } from "../duplicates/identifying-addresses.js";
 import type { EnrolmentEvents } from "../events.js";
 import { LookAgain } from "../look-again.js";
 import { countTags, type Enrolment, machineOf } from "./enrolment.js";
@@ -14,6 +15,12 @@ const MAX_BATCH_WEIGHT = 500;
 /** For each row that another transaction holds: a batch must not stand still for somebody who edits a token. */
 const MAX_LOCK_WAIT_MS = 1_000;
 
+/** What {@link GroupEnrolment} needs. */
+export interface GroupEnrolmentOptions extends PublishingDatabase {
+  events: EnrolmentEvents;
+  identifyingAddresses: IdentifyingAddresses;
+}
+
 /**
  * Group commit of enrolments: while one batch is written the next one fills. Only what is plainly new takes part, a key
  * and a machine that match nothing, also not each other. All else is left to whoever asked, to be decided about in a
@@ -22,7 +29,7 @@ const MAX_LOCK_WAIT_MS = 1_000;
 export class GroupEnrolment {
   readonly #batcher: Batcher<NewMachine, boolean>;
 
-  constructor(private readonly options: PublishingDatabase & { events: EnrolmentEvents }) {
+  constructor(private readonly options: GroupEnrolmentOptions) {
     this.#batcher = new Batcher({
       flush: (machines) => this.#flush(machines),
       maxItems: MAX_BATCH_ROWS,
@@ -42,12 +49,14 @@ export class GroupEnrolment {
   }
 
   async #flush(machines: readonly NewMachine[]): Promise<BatchOutcome<boolean>[]> {
-    const { database, outbox, events } = this.options;
+    const { database, outbox, events, identifyingAddresses } = this.options;
     const independent = pickIndependent(machines);
     let written: readonly Enrolment[] = [];
     try {
       if (independent.length > 0) {
-        written = await outbox.transaction(database, (tx, outgoing) => writeTogether(tx, outgoing, independent));
+        written = await outbox.transaction(database, (tx, outgoing) =>
+          writeTogether(tx, outgoing, independent, identifyingAddresses),
+        );
       }
     } catch (error) {
       // A token has fewer uses left than there are machines: one by one, the first ones get them.
@@ -71,6 +80,7 @@ async function writeTogether(
   tx: Transaction,
   outgoing: Outgoing,
   machines: readonly NewMachine[],
+  identifyingAddresses: IdentifyingAddresses,
 ): Promise<Enrolment[]> {
   await limitLockWaits(tx, MAX_LOCK_WAIT_MS);
   const held = await tryRegistrationLocks(
@@ -81,6 +91,7 @@ async function writeTogether(
   const matching = await findMatchingHosts(
     tx,
     locked.map(({ machine }) => machine),
+    (addresses) => identifyingAddresses.pick(addresses),
   );
   const enrolments = locked.flatMap(({ enrolment }, index) => (matching[index]?.length === 0 ? [enrolment] : []));
   return enrolments.length === 0 ? [] : writeEnrolments(tx, outgoing, enrolments);

@@ -1,6 +1,7 @@
 import type { Outgoing } from "../../outbox/outbox.js";
 import { publishEvents } from "../../outbox/publish-events.js";
 import { type AgentStatus, renewAgent } from "../../store/agents/agents.js";
+import { forgetAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { forgetAdoption, insertAdoption } from "../../store/enrolment/adoptions.js";
 import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import { reassignHost } from "../../store/hosts/hosts.js";
@@ -30,6 +31,7 @@ export async function writeAdoption(
   } else {
     if (enrolment.certificate === undefined) await insertAdoption(tx, { agentId, hostId });
     else await forgetAdoption(tx, agentId);
+    await forgetAddressRemarks(tx, agentId);
     await renewAgent(tx, agentOf(enrolment));
   }
   await reassignHost(tx, { id: hostId, agentId, hostname, os, osVersion, arch }, pendingTagsOf(enrolment));

@@ -3,12 +3,14 @@ import { type AgentStatusChange, recordStatusChanges } from "../../identity/stat
 import type { Outgoing } from "../../outbox/outbox.js";
 import { type EventBody, publishEvents } from "../../outbox/publish-events.js";
 import { type AgentStatus, insertAgents, renewAgent } from "../../store/agents/agents.js";
+import { forgetAddressRemarks, insertAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { recordEnrolments } from "../../store/enrolment/agent-registrations.js";
 import { takeTokenUses } from "../../store/enrolment/enrolment-tokens.js";
 import { deleteHostsOfAgent, insertHosts } from "../../store/hosts/hosts.js";
 import { type HostTags, linkHostTags } from "../../store/hosts/tags.js";
 import type { Transaction } from "../../store/transaction.js";
+import { describeRemarks } from "../duplicates/same-address.js";
 import { LookAgain } from "../look-again.js";
 import { showsOwnCertificate } from "../registration-connection.js";
 import { mergeTags, readTags } from "../tags.js";
@@ -52,6 +54,7 @@ export async function reviveAgent(tx: Transaction, enrolment: Enrolment): Promis
   await renewAgent(tx, agentOf(enrolment));
   // Otherwise the key from which it was adopted before it was deleted could take back what was enrolled anew.
   await forgetAdoption(tx, enrolment.identity.agentId);
+  await forgetAddressRemarks(tx, enrolment.identity.agentId);
 }
 
 async function putHosts(
@@ -124,6 +127,10 @@ export async function finishEnrolments(
       certificate,
     })),
   );
+  await insertAddressRemarks(
+    tx,
+    enrolments.map(({ identity: { agentId }, remarks }) => ({ agentId, remarks })),
+  );
   await recordStatusChanges(tx, outgoing, enrolments.flatMap(changesOf));
   publishEvents(outgoing, "certificate.issued", () =>
     enrolments.flatMap(({ identity, key, certificate }) =>
@@ -142,8 +149,9 @@ export async function finishEnrolments(
   if (!(await takeTokenUses(tx, uses))) throw new LookAgain();
 }
 
-function changesOf({ identity, hostId, certificate, from, reason }: PlacedEnrolment): AgentStatusChange[] {
-  const registered: AgentStatusChange = { ...identity, hostId, from, to: "pending", reason };
+function changesOf({ identity, hostId, certificate, from, reason, remarks }: PlacedEnrolment): AgentStatusChange[] {
+  const remark = remarks.length > 0 ? `; waits for an operator: ${describeRemarks(remarks)}` : "";
+  const registered: AgentStatusChange = { ...identity, hostId, from, to: "pending", reason: `${reason}${remark}` };
   if (certificate === undefined) return [registered];
   const reasonOfApproval = "approved by the enrolment token";
   return [registered, { ...identity, hostId, from: "pending", to: "active", reason: reasonOfApproval }];

@@ -122,7 +122,8 @@ async function changeStatus(
   return agent;
 }
 
-async function refusal(tx: Transaction, agentId: string, verb: string): Promise<IngestError> {
+/** Why an agent cannot be dealt with so: it does not exist, or its status forbids it. */
+export async function refusal(tx: Transaction, agentId: string, verb: string): Promise<IngestError> {
   const agent = await findAgent(tx, agentId);
   return new IngestError(
     "operation_refused",

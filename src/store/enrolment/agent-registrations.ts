@@ -72,3 +72,20 @@ export async function recordRegistration(
     on conflict (agent_id) do update ${SET_RECORD}`);
   return result.rowCount === 1;
 }
+
+/** Gives what is recorded of an agent's registration to another one, whose key its key becomes. */
+export async function moveRegistration(tx: Transaction, from: string, to: string): Promise<void> {
+  await tx.execute(sql`
+    insert into ingest.agent_registrations
+      (agent_id, registered_at, identifying_addresses, remote_address, showed_certificate)
+    select ${to}, registered_at, identifying_addresses, remote_address, showed_certificate
+    from ingest.agent_registrations where agent_id = ${from}
+    on conflict (agent_id) do update
+    set registered_at = excluded.registered_at, identifying_addresses = excluded.identifying_addresses,
+        remote_address = excluded.remote_address, showed_certificate = excluded.showed_certificate`);
+}
+
+/** Takes an agent for one that registered at this moment. */
+export async function recordPresence(tx: Transaction, agentId: string): Promise<void> {
+  await tx.execute(sql`update ingest.agent_registrations set registered_at = now() where agent_id = ${agentId}`);
+}

@@ -55,6 +55,18 @@ export async function lockHostSoon(tx: Transaction, hostId: string, agentId: str
 }
 
 /**
+ * Locks the hosts of an agent and another host, and then their agents, until the transaction ends, each in the order of
+ * their ids.
+ */
+export async function lockHostsAndAgents(tx: Transaction, agentId: string, hostId: string): Promise<void> {
+  await tx.execute(sql`
+    select from hosts where agent_id = ${agentId} or id = ${hostId} order by id for no key update`);
+  await tx.execute(sql`
+    select from agents where id in (${agentId}, (select agent_id from hosts where id = ${hostId}))
+    order by id for no key update`);
+}
+
+/**
  * Gives a host that is locked to the machine that takes it over. Its addresses are forgotten, as those of a new host are
  * not known: the web app refuses an approval when they overlap with those of a host that is online.
  */
@@ -94,7 +106,7 @@ export function withPendingTags(pendingTags: unknown): SQL {
 export async function lockHostOfAgent(
   tx: Transaction,
   agentId: string,
-): Promise<{ id: string; organisationId: string; pendingTags: unknown } | undefined> {
+): Promise<{ id: string; organisationId: string; osVersion: string | null; pendingTags: unknown } | undefined> {
   await tx
     .select({ id: hosts.id })
     .from(hosts)
@@ -105,6 +117,7 @@ export async function lockHostOfAgent(
     .select({
       id: hosts.id,
       organisationId: hosts.organisationId,
+      osVersion: hosts.osVersion,
       pendingTags: sql<unknown>`${hosts.metadata} -> 'pendingTags'`,
     })
     .from(hosts)

@@ -1,3 +1,4 @@
+export { addressRemarks } from "./address-remarks.js";
 export { agentAdoptions } from "./agent-adoptions.js";
 export { agentRegistrations } from "./agent-registrations.js";
 export { agentSessions } from "./agent-sessions.js";
