@@ -17,6 +17,7 @@ t.test("a machine whose stream has ended is adopted, and waits for approval", as
   const token = await service.createToken({ tags: [{ key: "env", value: "prod" }] });
   const before = await enrol(service, token, machine("web-01", "192.0.2.10", "172.17.0.1"));
   await comeAndGo(service, before, ["192.0.2.10", "172.17.0.1"]);
+  await passTime(service);
   await query(`update hosts set metadata = metadata || '{"terminalEnabled":true}'`);
 
   const key = createTestKey();
@@ -72,8 +73,9 @@ t.test("the old key, proven, undoes an adoption that nobody approved", async (t)
   const web = machine("web-01", "192.0.2.10");
   const before = await enrol(service, token, web);
   await comeAndGo(service, before, ["192.0.2.10"]);
+  await passTime(service);
   await query('update agents set approved_by_id = (select id from "user" limit 1)');
-  const columns = `to_jsonb(a) - 'updated_at' - 'last_heartbeat_at' as agent, to_jsonb(h) - 'updated_at' as host`;
+  const columns = `to_jsonb(a) - 'updated_at' - 'last_heartbeat_at' as agent, to_jsonb(h) - 'updated_at' - 'last_seen_at' as host`;
   const snapshot = () => query(`select ${columns} from agents a join hosts h on h.agent_id = a.id`);
   const original = await snapshot();
 
@@ -254,7 +256,8 @@ t.test("of an agent with two hosts everything takes the same one, and gives it b
      select '0', organisation_id, agent_id, 'web-01-again', 'online', now() + interval '1 hour' from hosts`,
   );
   await comeAndGo(service, before, ["192.0.2.10"]);
-  const hosts = () => query("select to_jsonb(h) - 'updated_at' as host from hosts h order by created_at");
+  const hosts = () =>
+    query("select to_jsonb(h) - 'updated_at' - 'last_seen_at' as host from hosts h order by created_at");
   const original = await hosts();
   t.match(original, [{ host: { hostname: "web-01", ip_addresses: ["192.0.2.10"] } }, { host: { ip_addresses: null } }]);
   await passTime(service);
@@ -361,6 +364,7 @@ t.test("INGEST_ADOPT_AUTO_APPROVE makes a token that approves by itself approve 
   await t.rejects(registerMachine(service, token, web, before.key), { code: Code.ALREADY_EXISTS });
   stream.end();
   await stream.ended;
+  await passTime(service);
 
   const manual = await service.createToken({ autoApprove: false });
   t.match(await registerMachine(service, manual, web), { status: "pending", agentId: before.agentId });

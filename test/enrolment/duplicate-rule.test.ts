@@ -19,6 +19,7 @@ function host(hostId: string, status: string, agent: Partial<HostAgent> | undefi
     hostname: `name-${hostId}`,
     status,
     createdAt: new Date("2026-01-02"),
+    wasHere: false,
     agent: agent && { ...silent, ...agent },
     hostnameMatches: true,
     matchingAddresses: [],
@@ -38,6 +39,17 @@ t.test("what the matching hosts mean", async (t) => {
     ["unknown, pending and silent", [host("a", "unknown", { status: "pending" })], "adopt a"],
     ["offline, without an agent", [withoutAgent("offline")], "adopt a"],
     ["offline, but a stream is live", [host("a", "offline", { isStreaming: true })], "refuse a streaming"],
+    ["offline, but was here a moment ago", [{ ...host("a", "offline"), wasHere: true }], "refuse a here"],
+    [
+      "offline, without an agent, but seen a moment ago",
+      [{ ...withoutAgent("offline"), wasHere: true }],
+      "refuse a here",
+    ],
+    [
+      "adopted, and was here a moment ago",
+      [{ ...host("a", "offline", { status: "pending", isAdopted: true }), wasHere: true }],
+      "refuse a adopted",
+    ],
     ["offline, has just registered", [host("a", "offline", { hasJustRegistered: true })], "refuse a registered"],
     [
       "unknown, pending and has just registered",

@@ -46,6 +46,10 @@ t.test("a machine that is there is not taken over", async (t) => {
   await refused(/has a stream open/);
   stream.end();
   await stream.ended;
+  // A connection that broke a moment ago.
+  await passTime(service, 30);
+  await refused(/was here less than 90 seconds ago/);
+  await passTime(service);
 
   await register(service, await registration(identity.key, "", web));
   await refused(/registered less than 90 seconds ago/);
@@ -53,6 +57,40 @@ t.test("a machine that is there is not taken over", async (t) => {
   await revokeAgent(service.publishing, identity.agentId, "stolen");
   await refused(/was revoked; an operator can/);
 });
+
+t.test(
+  "a heartbeat or a session of the last 90 seconds is presence, on whichever instance and after a restart",
+  async (t) => {
+    const service = await startTestService(t, { env: { INGEST_ADOPT_AUTO_APPROVE: "true" } });
+    const second = await startTestService(t, { of: service, env: { INGEST_ADOPT_AUTO_APPROVE: "true" } });
+    const { query } = service.database;
+    const token = await service.createToken();
+    const identity = await enrol(service, token, machine("web-01"));
+    await comeAndGo(service, identity, []);
+    await service.close();
+    const third = await startTestService(t, { of: service, env: { INGEST_ADOPT_AUTO_APPROVE: "true" } });
+    await query("update ingest.agent_registrations set registered_at = now() - interval '1 h'");
+    await query("update agents set approved_at = now() - interval '1 h'");
+    const old = "now() - interval '91 s'";
+    const recent = "now() - interval '30 s'";
+    const cases: [string, Record<"opened" | "closed" | "heartbeat" | "seen", string>][] = [
+      ["a session that was opened", { opened: recent, closed: "null", heartbeat: "null", seen: "null" }],
+      ["a session that was closed", { opened: old, closed: recent, heartbeat: old, seen: old }],
+      ["a heartbeat", { opened: old, closed: old, heartbeat: recent, seen: old }],
+      ["a heartbeat of its host", { opened: old, closed: old, heartbeat: old, seen: recent }],
+    ];
+    for (const [name, { opened, closed, heartbeat, seen }] of cases) {
+      await query(`update ingest.agent_sessions set opened_at = ${opened}, closed_at = ${closed}`);
+      await query(`update agents set last_heartbeat_at = ${heartbeat}`);
+      await query(`update hosts set last_seen_at = ${seen}, status = 'offline'`);
+      for (const instance of [second, third]) {
+        await t.rejects(registerMachine(instance, token, machine("web-01")), { code: Code.ALREADY_EXISTS }, name);
+      }
+    }
+    await query(`update hosts set last_seen_at = ${old}`);
+    t.match(await registerMachine(third, token, machine("web-01")), { status: "active", agentId: identity.agentId });
+  },
+);
 
 t.test("a pending machine that was made anew is adopted after its silence, found by name or address", async (t) => {
   const service = await startTestService(t, { env: STRICT });

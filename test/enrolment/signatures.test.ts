@@ -50,7 +50,12 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
       } satisfies AgentCas["current"];
     },
   });
-  const policy = { adoptAutoApprove, refusalsPerMinute: REFUSALS_PER_MINUTE, duplicateIgnoreCidrs: [] };
+  const policy = {
+    adoptAutoApprove,
+    addressMatch: "strict" as const,
+    refusalsPerMinute: REFUSALS_PER_MINUTE,
+    duplicateIgnoreCidrs: [],
+  };
   const { registrar, certificateUpkeep } = openEnrolment({
     ...publishing,
     agentCa: counting,

@@ -17,7 +17,12 @@ export function passTime({ database }: TestService, seconds = 91): Promise<unkno
       seconds,
     ]),
     database.query("update agents set last_heartbeat_at = last_heartbeat_at - make_interval(secs => $1)", [seconds]),
-    database.query("update ingest.agent_sessions set opened_at = opened_at - make_interval(secs => $1)", [seconds]),
+    database.query(
+      `update ingest.agent_sessions set opened_at = opened_at - make_interval(secs => $1),
+                                        closed_at = closed_at - make_interval(secs => $1)`,
+      [seconds],
+    ),
+    database.query("update hosts set last_seen_at = last_seen_at - make_interval(secs => $1)", [seconds]),
   ]);
 }
 

@@ -13,6 +13,7 @@ const STATE: Record<HostTaken, string> = {
   revoked: "was revoked",
   online: "is online",
   streaming: "has a stream open",
+  here: `was here less than ${PRESENCE_S} seconds ago`,
   registered: `registered less than ${PRESENCE_S} seconds ago`,
   adopted: "was taken over by another new key that waits for approval",
 };
@@ -21,6 +22,7 @@ const WHAT_TO_DO: Record<HostTaken, string> = {
   revoked: "an operator can delete that host in CT-Ops, or take the revocation back",
   online: OTHER_MACHINE,
   streaming: OTHER_MACHINE,
+  here: OTHER_MACHINE,
   registered: OTHER_MACHINE,
   adopted: "an operator can approve or reject that key, or delete that host in CT-Ops",
 };

@@ -3,7 +3,7 @@ import type { MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import { identifyingHostname } from "./identifying-hostname.js";
 
 /** Why a host cannot be taken over by a new key. */
-export type HostTaken = "revoked" | "online" | "streaming" | "registered" | "adopted";
+export type HostTaken = "revoked" | "online" | "streaming" | "here" | "registered" | "adopted";
 
 /**
  * What an address in common means without the hostname: nothing but a remark for the operator, who decides (machines of
@@ -47,11 +47,12 @@ function hasAnotherName(host: MatchingHost, hostname: string): boolean {
 }
 
 /** Why no new key may take a host over; undefined when one may, since nobody is there. */
-export function whyTaken({ status, agent }: HostState): HostTaken | undefined {
+export function whyTaken({ status, wasHere, agent }: HostState): HostTaken | undefined {
   if (agent?.status === "revoked") return "revoked";
   if (status === "online") return "online";
   if (agent?.isStreaming) return "streaming";
   // Two new keys do not take turns: only the one that was there before undoes an adoption.
   if (agent?.isAdopted) return "adopted";
+  if (wasHere) return "here";
   return agent?.hasJustRegistered ? "registered" : undefined;
 }

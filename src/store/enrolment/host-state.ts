@@ -12,6 +12,11 @@ export interface HostState {
   /** unknown, online, offline */
   status: string;
   createdAt: Date;
+  /**
+   * A heartbeat or a session of it, also one that is closed, is less than {@link PRESENCE_S} old, whichever instance that
+   * was on: a connection that breaks is no machine that is gone.
+   */
+  wasHere: boolean;
   /** Undefined when it has none, or that is deleted. */
   agent: HostAgent | undefined;
 }
@@ -22,7 +27,7 @@ export interface HostAgent {
   status: string;
   /** Its session is not closed, and it said something less than {@link PRESENCE_S} ago. */
   isStreaming: boolean;
-  /** Its newest word was a registration, less than {@link PRESENCE_S} ago. */
+  /** It registered less than {@link PRESENCE_S} ago. */
   hasJustRegistered: boolean;
   /** A new key has adopted it and waits for approval. */
   isAdopted: boolean;
@@ -34,8 +39,9 @@ export const HOST_STATE_COLUMNS = sql`
   coalesce(s.agent_id is not null and s.closed_at is null
     and greatest(s.opened_at, a.last_heartbeat_at) > now() - make_interval(secs => ${PRESENCE_S}), false)
     as is_streaming,
-  coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S})
-    and r.registered_at >= coalesce(greatest(s.opened_at, a.last_heartbeat_at), '-infinity'), false)
+  coalesce(greatest(s.opened_at, s.closed_at, a.last_heartbeat_at, h.last_seen_at, own.last_seen_at)
+    > now() - make_interval(secs => ${PRESENCE_S}), false) as was_here,
+  coalesce(r.registered_at > now() - make_interval(secs => ${PRESENCE_S}), false)
     as has_just_registered,
   c.agent_id is not null as is_adopted`;
 
@@ -56,6 +62,7 @@ export interface HostStateRow extends Record<string, unknown> {
   created_at: string;
   agent_id: string | null;
   agent_status: string;
+  was_here: boolean;
   is_streaming: boolean;
   has_just_registered: boolean;
   is_adopted: boolean;
@@ -68,6 +75,7 @@ export function toHostState(row: HostStateRow): HostState {
     hostname: row.hostname,
     status: row.status,
     createdAt: new Date(row.created_at),
+    wasHere: row.was_here,
     agent:
       row.agent_id === null
         ? undefined
