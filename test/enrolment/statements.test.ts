@@ -41,7 +41,8 @@ async function populate({ database }: TestService, hosts: number): Promise<void>
        insert into ingest.agent_registrations (agent_id, registered_at, identifying_addresses)
        select id, now() - interval '1 hour', array['fd00::' || to_hex(substr(id, 6)::int)] from a
      ), s as (
-       insert into ingest.agent_sessions (agent_id, epoch, instance_id, closed_at) select id, 1, 'gone', now() from a
+       insert into ingest.agent_sessions (agent_id, epoch, instance_id, opened_at, closed_at)
+       select id, 1, 'gone', now() - interval '2 hours', now() - interval '1 hour' from a
      ), c as (
        insert into ingest.client_certificates (serial, agent_id, issuer_fingerprint_sha256, not_before, not_after)
        select 'serial' || substr(id, 6), id, 'ca', now(), now() + interval '90 days' from a
