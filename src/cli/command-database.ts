@@ -8,7 +8,7 @@ import { requireKnownVersion } from "../store/migrations/migration-state.js";
 import { isQueueInUse } from "../store/outbox/publishers.js";
 import type { CommandContext } from "./context.js";
 import { findDevInstance } from "./dev/dev-instance.js";
-import { printable } from "./terminal/table.js";
+import { printable } from "./terminal/printable.js";
 
 /** What a command works on. */
 export interface CommandTarget {

@@ -1,6 +1,15 @@
 import { IngestError } from "../errors.js";
 import { findDatabaseRefusal } from "../store/connection/database-refusal.js";
 
+/** What a command could not do, one line for each. */
+export class CommandFailure extends Error {
+  override readonly name = "CommandFailure";
+
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join("\n"));
+  }
+}
+
 /** What to tell a person: one line that says what is so and, of the database, what to do. */
 export function describeError(error: unknown): string {
   // Ours say it all; of a database that is away the cause says more.

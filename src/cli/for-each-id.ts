@@ -1,8 +1,8 @@
 import type { PublishingDatabase } from "../outbox/outbox.js";
 import { changePublishingDatabase } from "./command-database.js";
 import type { CommandContext } from "./context.js";
-import { describeError } from "./describe-error.js";
-import { printable } from "./terminal/table.js";
+import { CommandFailure, describeError } from "./describe-error.js";
+import { printable } from "./terminal/printable.js";
 
 /**
  * Does what can be done, and then fails with a line for each that could not.
@@ -27,5 +27,5 @@ export async function forEachId(
       }
     }
   });
-  if (problems.length > 0) throw new Error(problems.join("\n"));
+  if (problems.length > 0) throw new CommandFailure(problems);
 }

@@ -6,7 +6,7 @@ import { agentCommand } from "./agents/agent.js";
 import { instanceCommand } from "./agents/instance.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
-import { describeError } from "./describe-error.js";
+import { CommandFailure, describeError } from "./describe-error.js";
 import { devCommand } from "./dev/dev.js";
 import { devTlsCommand } from "./dev/dev-tls.js";
 import { doctorCommand } from "./doctor/doctor.js";
@@ -16,6 +16,7 @@ import { queueCommand } from "./queue/queue.js";
 import { migrateCommand } from "./service/migrate.js";
 import { serveCommand } from "./service/serve.js";
 import { simulateCommand } from "./simulate/simulate.js";
+import { printable, printableOutput } from "./terminal/printable.js";
 import { orgCommand } from "./tokens/org.js";
 import { tokenCommand } from "./tokens/token.js";
 import { workCommand } from "./work/work.js";
@@ -32,7 +33,8 @@ const SIGNALLED = 128;
  * @param args without the program's own name
  * @returns the exit code: 0 done, 1 failed, 2 not understood, 128 and the signal's number when a signal ended it
  */
-export async function runCli(args: readonly string[], context: CommandContext): Promise<number> {
+export async function runCli(args: readonly string[], caller: CommandContext): Promise<number> {
+  const context = withPrintableOutput(caller);
   const program = new Command("ct-ops-ingest")
     .description("The service that CT-Ops monitoring agents enrol with and keep a heartbeat stream open to.")
     .version(VERSION)
@@ -67,9 +69,23 @@ export async function runCli(args: readonly string[], context: CommandContext): 
     if (interruption.aborted)
       return SIGNALLED + (constants.signals[interruption.reason as NodeJS.Signals] ?? constants.signals.SIGHUP);
     if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
-    for (const line of describeError(error).split("\n")) context.warn(`error: ${line}`);
+    const problems = error instanceof CommandFailure ? error.problems : [describeError(error)];
+    for (const problem of problems) context.warn(`error: ${printable(problem)}`);
     return FAILED;
   }
+}
+
+/** Whatever a command prints goes through here: what others wrote into the database cannot steer a terminal. */
+function withPrintableOutput(context: CommandContext): CommandContext {
+  const { terminal, print, warn, progress } = context;
+  const colours = { hasColours: terminal?.hasColours === true };
+  const plain = { hasColours: false };
+  return {
+    ...context,
+    print: (line) => print(printableOutput(line, colours)),
+    warn: (line) => warn(printableOutput(line, plain)),
+    ...(progress && { progress: (line: string) => progress(printableOutput(line, plain)) }),
+  };
 }
 
 /** When a command is given up: at once, if it does not end by itself when it is told to. */

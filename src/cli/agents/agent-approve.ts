@@ -7,8 +7,9 @@ import type { Database } from "../../store/database.js";
 import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
+import { CommandFailure } from "../describe-error.js";
 import { forEachId } from "../for-each-id.js";
-import { printable } from "../terminal/table.js";
+import { printable } from "../terminal/printable.js";
 
 /** `agent approve`. */
 export function agentApproveCommand(context: CommandContext): Command {
@@ -47,7 +48,7 @@ async function preview(context: CommandContext, database: Database, ids: readonl
       if (remark !== undefined) context.print(`  ${remark}`);
     } else problems.push(agent === undefined ? `no agent has the id ${id}` : `agent ${id} is ${agent.status}`);
   }
-  if (problems.length > 0) throw new Error(problems.join("\n"));
+  if (problems.length > 0) throw new CommandFailure(problems);
 }
 
 /** What is to be known of an agent before it is approved. */

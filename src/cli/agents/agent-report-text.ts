@@ -1,6 +1,7 @@
 import { describeRemarks } from "../../enrolment/duplicates/same-address.js";
 import type { Terminal } from "../context.js";
-import { coloured, formatTable, printable } from "../terminal/table.js";
+import { printable } from "../terminal/printable.js";
+import { coloured, formatTable } from "../terminal/table.js";
 import type { AgentReport } from "./agent-report.js";
 
 type Line = readonly [label: string, value: string | number | Date | null | undefined];

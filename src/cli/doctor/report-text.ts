@@ -1,5 +1,6 @@
 import type { Terminal } from "../context.js";
-import { coloured, printable } from "../terminal/table.js";
+import { printable } from "../terminal/printable.js";
+import { coloured } from "../terminal/table.js";
 import type { NamedFinding } from "./run-checks.js";
 
 const GAP = "  ";

@@ -2,16 +2,17 @@ import { type Config, type ConfigResult, parseConfig } from "../../config/config
 import { type Lifetime, StartAborted } from "../../lib/lifetime.js";
 import type { Logger } from "../../observe/logger.js";
 import type { CommandContext } from "../context.js";
+import { CommandFailure } from "../describe-error.js";
 
 /**
  * The configuration in an environment; warnings are printed.
  *
- * @throws Error with every problem, one line each
+ * @throws CommandFailure with every problem
  */
 export function requireConfig(env: CommandContext["env"], warn: CommandContext["warn"]): Config {
   const result: ConfigResult = parseConfig(env);
   for (const warning of result.warnings) warn(`warning: ${warning}`);
-  if ("problems" in result) throw new Error(result.problems.join("\n"));
+  if ("problems" in result) throw new CommandFailure(result.problems);
   return result.config;
 }
 

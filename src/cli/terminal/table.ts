@@ -1,4 +1,5 @@
 import type { Terminal } from "../context.js";
+import { printable } from "./printable.js";
 
 const GAP = "  ";
 /** Columns are not made narrower than this, even when the terminal is. */
@@ -49,11 +50,6 @@ export function formatTable(
         .trimEnd(),
     )
     .join("\n");
-}
-
-/** Text of others as it may be shown: control and format characters could do anything to a terminal. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
 }
 
 /** A word in the colour of the status it names. */
