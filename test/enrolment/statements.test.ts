@@ -142,6 +142,7 @@ function isLarge(table: string): boolean {
   return ![
     "organisations",
     "agent_enrolment_tokens",
+    "address_remarks",
     "agent_adoptions",
     "former_keys",
     "pending_cert_signings",
