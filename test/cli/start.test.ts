@@ -85,6 +85,7 @@ t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", as
     "arch",
     "lastHeartbeatAt",
     "clientCertNotAfter",
+    "sameAddressAs",
   ]);
   const token = JSON.parse(
     (
