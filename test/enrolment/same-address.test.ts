@@ -39,7 +39,7 @@ t.test(
     const [line] = await query("select status, reason from agent_status_history where agent_id = $1", [reply.agentId]);
     t.match(line, { status: "pending", reason: remark });
     const run = (...args: string[]) => runCommand(service.env, ["agent", ...args]);
-    t.match((await run("list")).output, /^ID .* SAME ADDRESS AS\n.*db-01 +pending .* web-01\n.*web-01 +active /);
+    t.match((await run("list")).output, /^ID .* NOTE\n.*db-01 +pending .* same address as web-01\n.*web-01 +active /);
     t.match(JSON.parse((await run("list", "--json")).output), [
       { hostname: "db-01", sameAddressAs: [{ hostId: host?.id, hostname: "web-01", addresses: ["192.0.2.10"] }] },
       { hostname: "web-01", sameAddressAs: [] },
@@ -64,7 +64,7 @@ t.test(
       agentId: reply.agentId,
     });
     t.same(await snapshot(service, web.agentId), before, "the other one is as it was");
-    t.notMatch((await run("list")).output, /SAME ADDRESS/);
+    t.notMatch((await run("list")).output, /same address/);
     stream.end();
     await stream.ended;
   },

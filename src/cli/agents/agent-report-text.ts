@@ -59,7 +59,8 @@ export function formatAgentReport(report: AgentReport, terminal?: Terminal): str
 }
 
 function agentLines(report: AgentReport): Line[] {
-  const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt, sameAddressAs } = report;
+  const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt, sameAddressAs } =
+    report;
   return [
     ["id", agent.id],
     ["hostname", agent.hostname],
