@@ -85,6 +85,8 @@ t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", as
     "arch",
     "lastHeartbeatAt",
     "clientCertNotAfter",
+    "session",
+    "suspectedClone",
     "sameAddressAs",
   ]);
   const token = JSON.parse(
