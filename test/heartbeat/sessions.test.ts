@@ -148,6 +148,7 @@ t.test("a session ends at once, whatever is under way, and its end is stored aft
     (rows) => rows.length > 0,
   );
   const [session] = sessions.open;
+  t.equal(session?.silentMs, 0, "an agent whose message waits for the database is not silent");
   stream.cut();
   await t.rejects(held, /the connection broke/);
   await holder.query("commit");

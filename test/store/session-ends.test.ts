@@ -70,8 +70,8 @@ t.test("who is silent is decided by the database's clock, and by the agent's own
   // The earlier service left these; one of them has never been seen, the other one is shown offline.
   await test.query("update agents set last_heartbeat_at = now() - interval '1 day' where id in ('agent-6', 'agent-7')");
   await test.query("update hosts set status = 'online' where id = 'host-6'");
-  await adoptForeignSessions(db);
-  await adoptForeignSessions(db);
+  t.equal(await adoptForeignSessions(db), 1);
+  t.equal(await adoptForeignSessions(db), 0);
   t.same(await abandoned(), ["agent-2", "agent-5", "agent-6"]);
 
   const end = async (number: number, silentForMs: number | null, staysOpen = false) => {

@@ -46,8 +46,10 @@ export class AbandonedSweep {
     if (this.#sweeping || quietMs < silentForMs) return;
     this.#sweeping = true;
     try {
-      if (!this.#hasTidied) await Promise.all([adoptForeignSessions(db), forgetOldContests(db)]);
-      this.#hasTidied = true;
+      if (!this.#hasTidied) {
+        await forgetOldContests(db);
+        this.#hasTidied = (await adoptForeignSessions(db)) === 0;
+      }
       const found = await findAbandonedSessions(db, { silentForMs });
       const reason = INSTANCE_GONE;
       await Promise.all(

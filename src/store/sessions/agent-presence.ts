@@ -50,7 +50,7 @@ export async function findPresences(db: Queryable, agentId?: string): Promise<Ma
     left join ingest.instances i on i.id = s.instance_id
     left join ingest.contested_agents c on c.agent_id = s.agent_id
       and (c.locked_at is not null or c.last_at > now() - interval '1 day')
-    where ${agentId ?? null}::text is null or s.agent_id = ${agentId ?? null}`);
+    ${agentId === undefined ? sql`` : sql`where s.agent_id = ${agentId}`}`);
   return new Map(
     rows.map((row): [string, AgentPresence] => [
       row.agent_id,

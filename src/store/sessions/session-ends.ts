@@ -15,8 +15,8 @@ export interface SessionEnd extends SessionKey {
   staysOpen: boolean;
 }
 
-/** Most sessions that are found at a time. */
-const MAX_ABANDONED = 5_000;
+/** Most sessions that are found, or adopted, at a time: one statement has a few seconds. */
+const MAX_AT_ONCE = 5_000;
 
 /** When the agent `a` of session `s` was heard last. */
 const LAST_HEARD = sql`greatest(s.opened_at, a.last_heartbeat_at)`;
@@ -67,16 +67,21 @@ export async function markSessionsOffline(tx: Transaction, ends: readonly Sessio
 /**
  * Gives agents that are shown online, and never opened a session here, one that nobody holds: the earlier service left
  * them so, and whoever sweeps what is abandoned finds them.
+ *
+ * @returns how many it gave one; some thousands at a time
  */
-export async function adoptForeignSessions(db: Queryable): Promise<void> {
-  await db.execute(sql`
+export async function adoptForeignSessions(db: Queryable): Promise<number> {
+  const { rows } = await db.execute(sql`
     insert into ingest.agent_sessions (agent_id, epoch, instance_id, opened_at)
     select distinct a.id, 0, '', coalesce(a.last_heartbeat_at, a.created_at)
     from hosts h
     join agents a on a.id = h.agent_id and a.deleted_at is null and a.status = 'active'
     where h.status = 'online' and h.deleted_at is null
       and not exists (select from ingest.agent_sessions s where s.agent_id = a.id)
-    on conflict do nothing`);
+    limit ${MAX_AT_ONCE}
+    on conflict do nothing
+    returning agent_id`);
+  return rows.length;
 }
 
 /**
@@ -96,7 +101,7 @@ export async function findAbandonedSessions(
       and not exists (select from ingest.instances i where i.id = s.instance_id and ${IS_RUNNING})
       and ${LAST_HEARD} <= now() - ${patience(sql`${silentForMs}`)}
     order by s.agent_id
-    limit ${MAX_ABANDONED}`);
+    limit ${MAX_AT_ONCE}`);
   return rows.map((row) => ({
     agentId: row.agent_id,
     hostId: row.host_id,

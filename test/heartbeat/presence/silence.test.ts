@@ -7,6 +7,7 @@ import { connectTo } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../../support/field-agent.js";
 import { startTestService } from "../../support/service.js";
+import { startTcpProxy } from "../../support/tcp-proxy.js";
 
 t.test("the middle one of the last gaps between regular messages is an agent's interval", async (t) => {
   const interval = new LearnedInterval();
@@ -109,7 +110,11 @@ t.test("an agent that says nothing is shown offline, and its next heartbeat brin
   });
   await query("update ingest.agent_sessions set interval_ms = 600000 where agent_id = $1", [patient.agentId]);
   const patientStream = await openLiveStream(service, patient);
-  const stream = await openLiveStream(service, silent);
+  const network = await startTcpProxy(t, service.grpcPort);
+  const stream = await openLiveStream({ ...service, address: `localhost:${network.port}` }, silent);
+  // What it sends from now on comes no further than somewhere in between, and nobody is told.
+  network.silence();
+  stream.send(heartbeat(silent.agentId));
 
   await eventually(
     () => statusOf(silent.agentId),
@@ -127,7 +132,7 @@ t.test("an agent that says nothing is shown offline, and its next heartbeat brin
   await holder.query("commit");
   t.match(await answer, { ok: true });
 
-  stream.send(heartbeat(silent.agentId));
+  network.resume();
   t.match(await stream.next(), { ok: true });
   t.equal(await statusOf(silent.agentId), "active online");
   await eventually(
