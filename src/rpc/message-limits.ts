@@ -3,7 +3,7 @@ import type { MessageLimits } from "./screening/message-screen.js";
 
 /** What anybody can make the service decode: unary requests are read before their sender is identified. */
 const SMALL: MessageLimits = { maxBytes: 64 * 1024, maxElements: 4_096, acceptsGzip: false };
-const LARGE: MessageLimits = { maxBytes: 1024 * 1024, maxElements: 16_384, acceptsGzip: true };
+const LARGE: MessageLimits = { maxBytes: 4 * 1024 * 1024, maxElements: 24_576, acceptsGzip: true };
 
 /**
  * How large the messages of each method may be. A registration is two kilobytes, or fifty with all the addresses and

@@ -72,7 +72,19 @@ t.test("what a stream sends is read within its limits, compressed or not", async
   const session = await connectRaw(service, identity);
   t.teardown(() => session.destroy());
   const heartbeat = toBinary(HeartbeatRequestSchema, create(HeartbeatRequestSchema, { agentId: identity.jwt }));
-  const disks = repeat(17_000, 0x4a, 0);
+  const result = { checkId: "nobody's", status: "pass", output: "x".repeat(950), durationMs: 1, ranAtUnix: 1n };
+  const checkResults = Array.from({ length: 4_000 }, () => result);
+  const piledUp = toBinary(
+    HeartbeatRequestSchema,
+    create(HeartbeatRequestSchema, { agentId: identity.jwt, checkResults }),
+  );
+  const disks = repeat(25_000, 0x4a, 0);
+  const longJson = json(`{"agentVersion":"${"x".repeat(1024 * 1024)}"}`);
+  const inJson = { method: "Heartbeat", protocol: "connect stream", format: "json" } as const;
+  t.match(
+    await sendRaw(session, inJson, envelope(longJson)),
+    answer("connect stream", EXHAUSTED, /larger than the 1048576/),
+  );
   const INTERNAL = { grpc: Code.INTERNAL, connect: "internal" };
   for (const protocol of ["grpc", "grpc-web", "connect stream"] as const) {
     const encoding = protocol === "connect stream" ? "connect-content-encoding" : "grpc-encoding";
@@ -81,11 +93,12 @@ t.test("what a stream sends is read within its limits, compressed or not", async
     const cases: [string, RawCall, Buffer, typeof INVALID | typeof OK, RegExp][] = [
       ["a heartbeat", plain, envelope(heartbeat), OK, /^$/],
       ["gzip", zipped, envelope(gzipSync(heartbeat), 1), OK, /^$/],
+      ["what piled up without a stream", plain, envelope(piledUp), OK, /^$/],
       ["not all are compressed", zipped, envelope(heartbeat), OK, /^$/],
-      ["many bytes", plain, envelope(repeat(1024 * 1024 + 1, 0)), EXHAUSTED, /larger than the 1048576 bytes/],
-      ["many fields", plain, envelope(disks), EXHAUSTED, /more than 16384 fields/],
+      ["many bytes", plain, Buffer.from([0, 0, 0x40, 0, 1]), EXHAUSTED, /larger than the 4194304 bytes/],
+      ["many fields", plain, envelope(disks), EXHAUSTED, /more than 24576 fields/],
       ["gzip of many bytes", zipped, envelope(gzipSync(repeat(9_999_999, 0)), 1), EXHAUSTED, /larger than/],
-      ["gzip of many fields", zipped, envelope(gzipSync(disks), 1), EXHAUSTED, /more than 16384/],
+      ["gzip of many fields", zipped, envelope(gzipSync(disks), 1), EXHAUSTED, /more than 24576/],
       ["gzip that is none", zipped, envelope(heartbeat, 1), INVALID, /not gzip/],
       ["compressed with what?", plain, envelope(gzipSync(heartbeat), 1), INTERNAL, /does not say how/],
       ["flags", plain, envelope(heartbeat, 2), INVALID, /flags 2 are not defined/],

@@ -10,15 +10,15 @@ const MAX_STALL_MS = 50;
 /** Code is compiled and garbage collected in between; a request that holds the service up does so every time. */
 const TRIES = 5;
 const SMALL_BYTES = 64 * 1024;
-const LARGE_BYTES = 1024 * 1024;
+const LARGE_BYTES = 4 * 1024 * 1024;
 
 const repeat = (times: number, ...field: number[]) => Buffer.alloc(times * field.length, Buffer.from(field));
 
 /** A field of text or bytes that is this long, or a character less. */
 function field(number: number, maxBytes: number, content: string): Buffer {
   const size = Buffer.byteLength(content);
-  const length = size * Math.floor((maxBytes - 5) / size);
-  const lengthBytes = [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
+  const length = size * Math.floor((maxBytes - 6) / size);
+  const lengthBytes = [0, 7, 14, 21].map((shift) => ((length >> shift) & 0x7f) | (shift < 21 ? 0x80 : 0));
   return Buffer.concat([Buffer.from([number * 8 + 2, ...lengthBytes]), Buffer.alloc(length, content)]);
 }
 
@@ -86,10 +86,10 @@ t.test("no request within the limits holds up the others", async (t) => {
 
   const jwt = toBinary(HeartbeatRequestSchema, create(HeartbeatRequestSchema, { agentId: identity.jwt }));
   const large: [string, Buffer][] = [
-    ["disks", Buffer.concat([jwt, repeat(16_000, 0x4a, 0)])],
-    ["interfaces", Buffer.concat([jwt, repeat(16_000, 0x52, 0)])],
-    ["addresses", Buffer.concat([jwt, field(10, 32_005, "\x12\0")])],
-    ["check results", Buffer.concat([jwt, repeat(16_000, 0x6a, 0)])],
+    ["disks", Buffer.concat([jwt, repeat(24_000, 0x4a, 0)])],
+    ["interfaces", Buffer.concat([jwt, repeat(24_000, 0x52, 0)])],
+    ["addresses", Buffer.concat([jwt, field(10, 48_005, "\x12\0")])],
+    ["check results", Buffer.concat([jwt, repeat(24_000, 0x6a, 0)])],
     ["a long version", Buffer.concat([jwt, field(7, LARGE_BYTES - 2_000, "é")])],
     ["a version of NULs", Buffer.concat([jwt, field(7, LARGE_BYTES - 2_000, "\0")])],
     ["a long JWT", field(1, LARGE_BYTES, "a")],
