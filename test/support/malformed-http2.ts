@@ -1,6 +1,13 @@
 import type { OutgoingHttpHeaders } from "node:http2";
 import { Flag, FrameType, frame, headerBlock } from "./http2-frames.js";
-import { type Answer, AUTHORITIES, HEARTBEAT, IMPOSSIBLE_AUTHORITIES, REGISTER } from "./malformed-http1.js";
+import {
+  type Answer,
+  AUTHORITIES,
+  AUTHORITY_WITH_USER,
+  HEARTBEAT,
+  IMPOSSIBLE_AUTHORITIES,
+  REGISTER,
+} from "./malformed-http1.js";
 
 const JSON_TYPE = "application/json";
 
@@ -25,6 +32,8 @@ export const HTTP2_REQUESTS: Http2Case[] = [
     { name: `:authority ${JSON.stringify(authority)}`, headers: { ":authority": authority } },
     { name: `host ${JSON.stringify(authority)}`, headers: { host: authority } },
   ]),
+  { name: ":authority with a user", headers: { ":authority": AUTHORITY_WITH_USER } },
+  { name: "host with a user", headers: { host: AUTHORITY_WITH_USER } },
   { name: "both", headers: { ":authority": "localhost:99999", host: "web.1:9443" }, answer: "understood" },
   ...["", "//", "/\\", "*", "http://[", "/%00", "x", `${REGISTER}/`, `/${REGISTER}`, `${REGISTER}#x`].map((path) => ({
     name: `:path ${path}`,
