@@ -46,7 +46,7 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   heartbeat: [["presence", "inventory"], ["recording"]],
-  rpc: [["screening"], ["grpc-stream"]],
+  rpc: [["screening", "refusals", "messages"], ["grpc-stream"]],
   cli: [
     ["terminal"],
     ["service"],

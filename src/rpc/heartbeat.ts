@@ -15,8 +15,8 @@ import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.j
 import { Handover } from "../lib/async/handover.js";
 import type { AgentWork, WorkSession } from "../work/agent-work.js";
 import { peerKey, requireCaller } from "./context.js";
-import { toRawHeartbeatReport } from "./messages.js";
-import { toPushResponse, toRawAgentMessage } from "./work-messages.js";
+import { toRawHeartbeatReport } from "./messages/messages.js";
+import { toPushResponse, toRawAgentMessage } from "./messages/work-messages.js";
 
 /** What the `Heartbeat` handler needs. */
 export interface HeartbeatHandlerOptions {

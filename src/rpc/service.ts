@@ -14,15 +14,15 @@ import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
 import { AgentCalls } from "./agent-calls.js";
 import { contextValuesOf, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
-import { createErrorInterceptor } from "./error-interceptor.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { MESSAGE_LIMITS } from "./message-limits.js";
-import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages.js";
+import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages/messages.js";
+import { toRawInventoryChunks } from "./messages/work-messages.js";
 import { createNodeHandler } from "./node-handler.js";
 import type { NodeHandler, NodeRequest } from "./node-request.js";
-import type { RefusalMeter } from "./refusal-meter.js";
-import type { RefusalRecorder } from "./refusal-recorder.js";
-import { toRawInventoryChunks } from "./work-messages.js";
+import { createErrorInterceptor } from "./refusals/error-interceptor.js";
+import type { RefusalMeter } from "./refusals/refusal-meter.js";
+import type { RefusalRecorder } from "./refusals/refusal-recorder.js";
 
 /** Answers are a few kilobytes at most: compressing one costs more than sending it, also where a client accepts it. */
 const COMPRESS_MIN_BYTES = 64 * 1024;

@@ -1,5 +1,5 @@
 import t from "tap";
-import { RefusalMeter, type RefusalSummary } from "../../dist/rpc/refusal-meter.js";
+import { RefusalMeter, type RefusalSummary } from "../../dist/rpc/refusals/refusal-meter.js";
 
 function createMeter() {
   const summaries: RefusalSummary[] = [];

@@ -2,7 +2,7 @@ import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t, { type Test } from "tap";
 import type { Logger } from "../../dist/observe/logger.js";
-import { type Refusal, RefusalRecorder } from "../../dist/rpc/refusal-recorder.js";
+import { type Refusal, RefusalRecorder } from "../../dist/rpc/refusals/refusal-recorder.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { listRefusalsOfAgent, pruneRefusals } from "../../dist/store/enrolment/refusals.js";
 import { agentCaKey, createForeignCaKey, forgeCertificate } from "../support/certificates.js";

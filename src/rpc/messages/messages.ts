@@ -2,10 +2,10 @@ import { create } from "@bufbuild/protobuf";
 import type { HeartbeatRequest } from "#gen/agent/v1/heartbeat_pb.js";
 import { type RenewCertificateResponse, RenewCertificateResponseSchema } from "#gen/agent/v1/ingest_pb.js";
 import { type RegisterRequest, type RegisterResponse, RegisterResponseSchema } from "#gen/agent/v1/registration_pb.js";
-import type { RawRegistration } from "../enrolment/registration-request.js";
-import type { RegistrationResult } from "../enrolment/registration-result.js";
-import type { CarriedResults, RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
-import type { ObtainedCertificate } from "../identity/client-certificates/client-certificates.js";
+import type { RawRegistration } from "../../enrolment/registration-request.js";
+import type { RegistrationResult } from "../../enrolment/registration-result.js";
+import type { CarriedResults, RawHeartbeatReport } from "../../heartbeat/heartbeat-report.js";
+import type { ObtainedCertificate } from "../../identity/client-certificates/client-certificates.js";
 
 /** The registration in a request. */
 export function toRawRegistration(request: RegisterRequest): RawRegistration {

@@ -1,8 +1,8 @@
-import { boundText } from "../lib/formats/bounded-text.js";
-import { createId } from "../lib/ids.js";
-import type { Logger } from "../observe/logger.js";
-import type { Queryable } from "../store/database.js";
-import { insertRefusals, type NewRefusal, pruneRefusals } from "../store/enrolment/refusals.js";
+import { boundText } from "../../lib/formats/bounded-text.js";
+import { createId } from "../../lib/ids.js";
+import type { Logger } from "../../observe/logger.js";
+import type { Queryable } from "../../store/database.js";
+import { insertRefusals, type NewRefusal, pruneRefusals } from "../../store/enrolment/refusals.js";
 import type { RefusedCaller } from "./refusal-meter.js";
 
 /** Most that are written at a time, and that wait. */

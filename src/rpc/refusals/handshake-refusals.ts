@@ -1,5 +1,5 @@
-import { addressSource } from "../lib/formats/address-source.js";
-import type { Logger } from "../observe/logger.js";
+import { addressSource } from "../../lib/formats/address-source.js";
+import type { Logger } from "../../observe/logger.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 

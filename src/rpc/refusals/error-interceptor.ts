@@ -1,12 +1,12 @@
 import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
-import { IngestError, type IngestErrorCode } from "../errors.js";
-import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
-import { addressSource } from "../lib/formats/address-source.js";
-import { boundText } from "../lib/formats/bounded-text.js";
-import type { Logger } from "../observe/logger.js";
-import { toDatabaseError } from "../store/database.js";
-import { callerKey, peerKey, registrantKey } from "./context.js";
-import { isRefusal, toConnectError } from "./error-status.js";
+import { IngestError, type IngestErrorCode } from "../../errors.js";
+import { readPresentedCertificate } from "../../identity/client-certificates/presented-certificate.js";
+import { addressSource } from "../../lib/formats/address-source.js";
+import { boundText } from "../../lib/formats/bounded-text.js";
+import type { Logger } from "../../observe/logger.js";
+import { toDatabaseError } from "../../store/database.js";
+import { callerKey, peerKey, registrantKey } from "../context.js";
+import { isRefusal, toConnectError } from "../error-status.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 

@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { type HeartbeatRequest, type HeartbeatResponse, HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import type { SoftwareInventoryChunk } from "#gen/agent/v1/ingest_pb.js";
-import type { RawAgentMessage } from "../work/agent-work.js";
-import type { RawInventoryChunk } from "../work/inventory/inventory-upload.js";
-import type { Push } from "../work/push.js";
+import type { RawAgentMessage } from "../../work/agent-work.js";
+import type { RawInventoryChunk } from "../../work/inventory/inventory-upload.js";
+import type { Push } from "../../work/push.js";
 
 /** What a heartbeat brings back beside the heartbeat. */
 export function toRawAgentMessage(request: HeartbeatRequest): RawAgentMessage {
