@@ -68,7 +68,12 @@ export function openSessions({
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
-    cloneWatch: new CloneWatch({ database, events, policy: { ...CONTEST, locks: config.clonePolicy === "lock" } }),
+    cloneWatch: new CloneWatch({
+      database,
+      outbox,
+      events,
+      policy: { ...CONTEST, locks: config.clonePolicy === "lock" },
+    }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience: config,
     calm,

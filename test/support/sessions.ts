@@ -50,7 +50,7 @@ export function createTestSessions(
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
-    cloneWatch: new CloneWatch({ database, events, policy: { withinS: 20, displacements: 5, locks: false } }),
+    cloneWatch: new CloneWatch({ database, outbox, events, policy: { withinS: 20, displacements: 5, locks: false } }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience,
     calm,

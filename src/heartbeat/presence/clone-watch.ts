@@ -1,4 +1,6 @@
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
+import type { Outbox, Outgoing } from "../../outbox/outbox.js";
+import { publishEvents } from "../../outbox/publish-events.js";
 import { insertStatusHistory } from "../../store/agents/agents.js";
 import type { Database } from "../../store/database.js";
 import { lockHostsAndAgents } from "../../store/hosts/row-locks.js";
@@ -25,10 +27,10 @@ export interface DisplacedSession extends SessionKey {
 export class CloneWatch {
   readonly #batcher: Batcher<DisplacedSession, SuspectedClone | undefined>;
 
-  constructor(options: { database: Database; events: HeartbeatEvents; policy: ContestPolicy }) {
-    const { database, events, policy } = options;
+  constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents; policy: ContestPolicy }) {
+    const { database, outbox, events, policy } = options;
     const writer = new SetWriter<DisplacedSession, SuspectedClone | undefined>({
-      write: (sessions) => database.transaction((tx) => count(tx, sessions, policy)),
+      write: (sessions) => outbox.transaction(database, (tx, outgoing) => count(tx, outgoing, sessions, policy)),
       onRetry: (retry) => events.writeRetried(retry),
     });
     this.#batcher = new Batcher({
@@ -51,6 +53,7 @@ export class CloneWatch {
 
 async function count(
   tx: Transaction,
+  outgoing: Outgoing,
   sessions: readonly DisplacedSession[],
   policy: ContestPolicy,
 ): Promise<BatchOutcome<SuspectedClone | undefined>[]> {
@@ -80,6 +83,19 @@ async function count(
       const agent = found.get(clone.agentId);
       const status = agent?.state === "locked" && agent.agentStatus === "offline" ? "offline" : "active";
       return { agentId: clone.agentId, organisationId: clone.organisationId, status, reason: describe(clone) };
+    }),
+  );
+  publishEvents(outgoing, "agent.clone_suspected", () =>
+    [...suspected.values()].flatMap(({ agentId, peers }) => {
+      const session = locked.get(agentId);
+      if (session === undefined) return [];
+      return {
+        agent_id: agentId,
+        hostname: session.hostname,
+        org_id: session.organisationId,
+        host_id: session.hostId,
+        remote_addresses: peers.flatMap(({ remoteAddress }) => remoteAddress ?? []),
+      };
     }),
   );
   return sessions.map((session) => {

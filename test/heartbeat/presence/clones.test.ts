@@ -4,6 +4,7 @@ import { runCommand } from "../../support/cli.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { createTestLog } from "../../support/log.js";
+import { BROKER_AWAY, readOutbox } from "../../support/outbox-messages.js";
 import { startTestService, type TestService } from "../../support/service.js";
 
 /** Two machines with one identity, each of which comes back when the other one took its place. */
@@ -19,8 +20,8 @@ async function takeTurns(instances: readonly TestService[], agent: TestIdentity,
 
 t.test("two machines that displace each other in turns are suspected, and go on", async (t) => {
   const { logger, lines } = createTestLog();
-  const first = await startTestService(t, { logger });
-  const second = await startTestService(t, { of: first, logger });
+  const first = await startTestService(t, { logger, env: BROKER_AWAY });
+  const second = await startTestService(t, { of: first, logger, env: BROKER_AWAY });
   const { query } = first.database;
   const token = await first.createToken();
   const [cloned, moved] = [await enrol(first, token), await enrol(first, token)];
@@ -39,6 +40,30 @@ t.test("two machines that displace each other in turns are suspected, and go on"
       cloned.agentId,
     ]),
     [{ status: "active", reason: /^suspected clone: .* \(web-01, up 3600 s\) and .* take turns$/ }],
+  );
+
+  const address = /127\.0\.0\.1|::1/;
+  const [host] = await query("select id, organisation_id from hosts where agent_id = $1", [cloned.agentId]);
+  t.match(
+    (await readOutbox(first.database, "events.raw")).filter(({ type }) => type === "agent.clone_suspected"),
+    [
+      {
+        agent_id: cloned.agentId,
+        hostname: "web-01",
+        org_id: host?.organisation_id,
+        host_id: host?.id,
+        remote_addresses: [address, address],
+      },
+    ],
+    "and published once",
+  );
+  t.match(
+    await query(
+      `select count(*)::int from ingest.outbox o join agent_status_history h on h.xmin = o.xmin
+       where o.topic = 'events.raw' and h.reason like 'suspected clone%'`,
+    ),
+    [{ count: 1 }],
+    "in the transaction that records it",
   );
 
   const listed = JSON.parse((await runCommand(first.env, ["agent", "list", "--json"])).output);
