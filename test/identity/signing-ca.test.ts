@@ -9,8 +9,10 @@ import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
 import { verifyClientCertificate } from "../../dist/identity/client-certificates/certificate-verification.js";
 import { issueClientCertificate } from "../../dist/identity/client-certificates/issue-client-certificate.js";
 import {
+  EXTENDED_KEY_USAGE,
   EXTENSION_ID,
   encodeBasicConstraints,
+  encodeExtendedKeyUsage,
   encodeExtension,
   encodeKeyUsage,
   encodeSubjectKeyIdentifier,
@@ -21,7 +23,7 @@ import { encodeName } from "../../dist/identity/x509/write-certificate.js";
 import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
 import { CA_EXTENSIONS, type CaVariant, createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
 import { createTestKey } from "../support/field-agent.js";
-import { CERT_MANAGER_CA, GO_CA } from "../support/foreign-cas.js";
+import { CERT_MANAGER_CA, GO_CA, SPELT_OUT_CURVE_CA } from "../support/foreign-cas.js";
 import { makeDirectory } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -104,6 +106,16 @@ t.test("what a CA signs is good here and for OpenSSL, whoever made the CA", asyn
     "P-384": await createCa({ key: generateKeyPairSync("ec", { namedCurve: "P-384" }).privateKey }),
     "P-521": await createCa({ key: generateKeyPairSync("ec", { namedCurve: "P-521" }).privateKey }),
     Ed25519: await createCa({ key: generateKeyPairSync("ed25519").privateKey, keyIdentifier: Buffer.from("id") }),
+    "for other hosts and by a policy": await createCa({
+      extensions: [
+        ...CA_EXTENSIONS,
+        encodeExtension("551d1e", Buffer.from("300aa00830068204742e6575", "hex"), true),
+        encodeExtension("551d20", Buffer.from("3006300406022a03", "hex"), true),
+      ],
+    }),
+    "for clients": await createCa({
+      extensions: [...CA_EXTENSIONS, encodeExtendedKeyUsage(EXTENDED_KEY_USAGE.clientAuthentication)],
+    }),
     "without a key usage": await createCa({ extensions: [encodeBasicConstraints({ isCa: true })] }),
   };
   for (const bytes of [0, 1, 8, 19, 32, 64, 200]) {
@@ -153,6 +165,11 @@ t.test("a CA that cannot sign is refused, with the reason", async (t) => {
     encodeExtension(EXTENSION_ID.subjectKeyIdentifier, value),
   ];
   const octets = encodeElement(DER_TAG.octetString, Buffer.from("id"));
+  const extended = (id: string, hex: string, critical = true) => [
+    ...CA_EXTENSIONS,
+    encodeExtension(id, Buffer.from(hex, "hex"), critical),
+  ];
+  const spiffe = "300ca00a30088606782e74657374";
   const cases: [string, TestCa, RegExp][] = [
     ["another key", { ...other, keyPem: pemOf(ecKey()) }, /has a key that does not belong to its certificate/],
     ["no certificate", { ...other, certificatePem: "hello" }, /is not a certificate in PEM/],
@@ -176,6 +193,15 @@ t.test("a CA that cannot sign is refused, with the reason", async (t) => {
       await ca({ extensions: UNFIT_CA_EXTENSIONS }),
       /cannot sign, since what it signs would be refused here/,
     ],
+    [
+      "only for servers",
+      await ca({ extensions: [...CA_EXTENSIONS, encodeExtendedKeyUsage(EXTENDED_KEY_USAGE.serverAuthentication)] }),
+      /is not for certificates of clients/,
+    ],
+    ["for other URIs", await ca({ extensions: extended("551d1e", spiffe) }), /limits the names/],
+    ["not for some names", await ca({ extensions: extended("551d1e", "3008a1063004a4023000") }), /limits the names/],
+    ["a critical extension of somebody's", await ca({ extensions: extended("2a0304", "0500") }), /not understood/],
+    ["a curve that is spelt out", SPELT_OUT_CURVE_CA, /curve is not named/],
     [
       "a key with a passphrase",
       {

@@ -58,7 +58,7 @@ export async function readSigningCa(certificatePem: string, keyPem: string, sour
   if (certificates.length === 0) throw refuse("is not a certificate in PEM");
   const own = certificates.find(({ certificate }) => certificate.checkPrivateKey(signer.key));
   if (own === undefined) throw refuse("has a key that does not belong to its certificate");
-  if (!own.maySign) throw refuse("is not a CA certificate (basic constraints CA:TRUE, key usage keyCertSign)");
+  if (own.unfitness !== undefined) throw refuse(own.unfitness);
   if (isExpired(own)) throw refuse(`expired on ${own.notAfter.toISOString()}`);
   const ca = { ...own, signer };
   await requireGoodLeaves(ca).catch((cause: Error) => {

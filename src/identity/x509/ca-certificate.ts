@@ -1,6 +1,7 @@
 import { createHash, type KeyObject, X509Certificate } from "node:crypto";
 import { agentPublicKeyFromSpki } from "../agent-key.js";
-import { EXTENSION_ID, readIsCa, readKeyUsage, readSubjectKeyIdentifier } from "./certificate-extensions.js";
+import { findUnfitness } from "./ca-fitness.js";
+import { EXTENSION_ID, readSubjectKeyIdentifier } from "./certificate-extensions.js";
 import { describeSubject, readCertificate, toPem } from "./read-certificate.js";
 
 /** The certificate of a CA, and what its leaves are verified with. */
@@ -18,8 +19,8 @@ export interface CaCertificate {
   publicKey: KeyObject;
   notBefore: Date;
   notAfter: Date;
-  /** By its extensions a CA, whose key may sign certificates. */
-  maySign: boolean;
+  /** Why it cannot sign certificates of agents; undefined when, by its own fields, it can. */
+  unfitness: string | undefined;
   /** As node:crypto has it. */
   certificate: X509Certificate;
 }
@@ -30,9 +31,8 @@ export interface CaCertificate {
  * @throws Error when it cannot be read, or has a key that cannot be used
  */
 export function readCaCertificate(der: Uint8Array): CaCertificate {
-  const { subject: name, notBefore, notAfter, extensions, publicKey: spki } = readCertificate(der);
-  const basicConstraints = extensions.get(EXTENSION_ID.basicConstraints);
-  const keyUsage = extensions.get(EXTENSION_ID.keyUsage);
+  const fields = readCertificate(der);
+  const { subject: name, notBefore, notAfter, extensions, publicKey: spki } = fields;
   const keyIdentifier = extensions.get(EXTENSION_ID.subjectKeyIdentifier);
   const certificate = new X509Certificate(der);
   const { publicKey } = certificate;
@@ -48,10 +48,7 @@ export function readCaCertificate(der: Uint8Array): CaCertificate {
     publicKey,
     notBefore,
     notAfter,
-    maySign:
-      basicConstraints !== undefined &&
-      readIsCa(basicConstraints.value) &&
-      (keyUsage === undefined || readKeyUsage(keyUsage.value).keyCertSign),
+    unfitness: findUnfitness(fields),
     certificate,
   };
 }
