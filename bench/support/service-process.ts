@@ -36,7 +36,9 @@ export async function startService(
     child.kill(signal);
     await exited;
   };
+  let last = "";
   for await (const line of createInterface({ input: child.stdout })) {
+    last = line;
     const { msg, grpcPort } = JSON.parse(line);
     if (msg !== "ready") continue;
     child.stdout.resume();
@@ -48,5 +50,5 @@ export async function startService(
       kill: () => end("SIGKILL"),
     };
   }
-  throw new Error("the service did not start");
+  throw new Error(`the service did not start: ${last}`);
 }
