@@ -11,11 +11,11 @@ const UNLIMITED = { INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" };
 
 /** All that is stored of a host that is there, and of its agent. */
 async function snapshot({ database }: TestService, agentId: string): Promise<unknown> {
-  return Promise.all([
-    database.query("select * from agents where id = $1", [agentId]),
-    database.query("select * from hosts where agent_id = $1", [agentId]),
-    database.query("select * from agent_status_history where agent_id = $1 order by id", [agentId]),
-  ]);
+  return [
+    await database.query("select * from agents where id = $1", [agentId]),
+    await database.query("select * from hosts where agent_id = $1", [agentId]),
+    await database.query("select * from agent_status_history where agent_id = $1 order by id", [agentId]),
+  ];
 }
 
 t.test(
