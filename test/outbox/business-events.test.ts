@@ -11,7 +11,7 @@ import {
   registration,
   renewCertificate,
 } from "../support/field-agent.js";
-import { comeAndGo, comeBack, machine } from "../support/machines.js";
+import { comeAndGo, comeBack, machine, passTime } from "../support/machines.js";
 import { BROKER_AWAY, readOutbox } from "../support/outbox-messages.js";
 import { startTestService, type TestService } from "../support/service.js";
 
@@ -40,6 +40,7 @@ t.test("each line in the history of an agent is one message, whoever wrote it", 
   t.same(await changes(a.agentId), ["null > pending", "pending > active"], "new");
   const [host] = await service.database.query("select id, organisation_id from hosts");
   await comeAndGo(service, a, ["192.0.2.10"]);
+  await passTime(service);
   t.same((await changes(a.agentId)).slice(2), ["active > offline"]);
   t.match(await register(service, await registration(createTestKey(), approved, of)), { status: "pending" });
   t.same((await changes(a.agentId)).slice(3), ["offline > pending"], "adopted");

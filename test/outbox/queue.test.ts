@@ -289,6 +289,11 @@ t.test("the outbox is bounded: the oldest metrics go, never status or events", a
   );
   const said = lines.filter(({ level }) => level === "error");
   t.match(said[0], { maxRows: 5 });
+  // Read at each look, after what was dropped is counted.
+  await eventually(
+    async () => queue.figures.dropped,
+    (dropped) => dropped.length > 0,
+  );
   t.match(queue.figures, {
     connected: false,
     confirmed: 0,
