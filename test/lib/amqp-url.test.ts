@@ -37,6 +37,9 @@ t.test("what is not understood is named, and no credential with it", async (t) =
     ["amqp://u:secret@broker?verify=verify_none", /parameter verify is not understood/],
     ["amqp://u:secret@broker?heartbeat=0", /from 1/],
     ["amqp://u:secret%@broker", /%25/],
+    ["amqp://u:12?secret@broker", /@ after the host/],
+    ["amqp://u:12/secret@broker", /@ after the host/],
+    ["amqp://u:12#secret@broker", /@ after the host/],
   ] as const) {
     t.throws(() => parseAmqpUrl(url), { message: reason }, url);
     t.throws(() => parseAmqpUrl(url), { message: /^(?!.*secret)/ }, url);

@@ -123,6 +123,24 @@ t.test("parameters", async (t) => {
     t.match(problemsOf(`postgres://db/x?${query}`), [problem], query);
 });
 
+t.test("a password that is not encoded is not told, wherever it ends", (t) => {
+  for (const password of [
+    "s3c/ret",
+    "s3c?ret",
+    "s3c?ret=1",
+    "s3c?a&ret",
+    "/s3cret",
+    "?s3cret",
+    "s3c/r?et",
+    "s3c?r/et",
+  ]) {
+    t.match(problemsOf(`postgres://u:${password}@db/x`), [/^there is an @ after the host; [^s]*/], password);
+    t.notMatch(problemsOf(`postgres://u:${password}@db/x`).join(), /s3c|\bret\b/, password);
+    t.notMatch(problemsOf(`postgres://u:${password}@db:5432/x?sslmode=on`).join(), /s3c|\bret\b/, password);
+  }
+  t.end();
+});
+
 t.test("what other drivers take is ignored, and named; what is no URL of PostgreSQL is refused", async (t) => {
   const { warnings } = parsePostgresUrl(
     "postgres://db/x?schema=public&pool_max_conns=9&keepalives_idle=5&sslmode=disable",

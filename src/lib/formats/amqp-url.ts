@@ -26,6 +26,9 @@ export function parseAmqpUrl(text: string): AmqpAddress {
   if (protocol !== "amqp" && protocol !== "amqps") throw new Error("it must begin with amqp:// or amqps://");
   const hostname = url.hostname.replace(/^\[|\]$/g, "");
   if (hostname === "") throw new Error("it names no host");
+  // It ends a password with a / or a ? in it, and the "host" is its beginning: nothing of it is told.
+  if (`${url.pathname}${url.search}${url.hash}`.includes("@"))
+    throw new Error("there is an @ after the host; percent-encode special characters of the password");
   const path = url.pathname.slice(1);
   if (path.includes("/")) throw new Error("a / in the name of the virtual host is written %2F");
   const { heartbeat, ...others } = Object.fromEntries(url.searchParams);

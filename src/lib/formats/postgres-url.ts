@@ -69,13 +69,14 @@ export function parsePostgresUrl(text: string): PostgresUrlResult {
     return { warnings: [], problems: ["it does not begin with postgres:// or postgresql://"] };
   }
   const problems: string[] = [];
-  if (path.includes("@")) problems.push(`there is an @ after the host; ${ENCODE}`);
   const parameters = parseParameters(query, problems);
   const warnings = [...parameters.keys()].filter((name) => IGNORED.test(name)).map((name) => `${name} is ignored`);
   if (parameters.get("channel_binding") === "require") warnings.push("channel_binding=require is taken for prefer");
-  for (const name of parameters.keys()) {
-    if (!UNDERSTOOD.has(name) && !IGNORED.test(name)) problems.push(`${name} is not a parameter this service knows`);
-  }
+  const unknown = [...parameters.keys()].filter((name) => !UNDERSTOOD.has(name) && !IGNORED.test(name));
+  // A password with a / or a ? in it ends at that @, and the "host" is its beginning: nothing of it is told.
+  if (path.includes("@") || (unknown.length > 0 && query.includes("@")))
+    return { warnings: [], problems: [`there is an @ after the host; ${ENCODE}`] };
+  problems.push(...unknown.map((name) => `${name} is not a parameter this service knows`));
 
   // As browsers and Go read it: a password may hold an @ that was not encoded.
   const at = authority.lastIndexOf("@");
