@@ -20,18 +20,26 @@ export const SMALL_ORDER_POINTS: readonly Buffer[] = [
 /** The identity, whose logarithm everybody knows. */
 export const IDENTITY_POINT = encode(1n);
 
-/** A signature that OpenSSL takes for one of a key that nobody has, since it is of small order. */
+/** OpenSSL 3.5 and later refuse points of small order by themselves; no signature of one can be found there. */
+export const TAKES_SMALL_ORDER = isGood(IDENTITY_POINT, Buffer.alloc(0), forge());
+
+/** A signature that OpenSSL takes, if it takes any, for one of a key that nobody has, since it is of small order. */
 export function forgeSignature(point: Buffer, message: Buffer): Buffer {
+  if (!TAKES_SMALL_ORDER) return forge();
   for (let tries = 0; tries < 1000; tries++) {
     // Good whenever the hash is divisible by the order of the point: one time in eight, or more often.
-    const { raw, scalar } = scalarOf(createTestKey());
-    const signature = Buffer.concat([raw, encode(scalar % L)]);
+    const signature = forge();
     if (isGood(point, message, signature)) return signature;
   }
   throw new Error("OpenSSL takes no signature of this point");
 }
 
-/** A signature that OpenSSL takes, and of which everybody can compute the key that made it. */
+function forge(): Buffer {
+  const { raw, scalar } = scalarOf(createTestKey());
+  return Buffer.concat([raw, encode(scalar % L)]);
+}
+
+/** A signature that OpenSSL takes, if it takes such points, and of which everybody can compute the key that made it. */
 export function signGivingAway(key: TestKey, message: Buffer): Buffer {
   const hash = decode(createHash("sha512").update(IDENTITY_POINT).update(key.raw).update(message).digest());
   return Buffer.concat([IDENTITY_POINT, encode((hash * scalarOf(key).scalar) % L)]);

@@ -1,7 +1,7 @@
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 const INTERVAL_MS = 20;
 
-/** Reads until the value is right, or fails after ten seconds with what was read last. */
+/** Reads until the value is right, or fails after half a minute with what was read last. */
 export async function eventually<T>(read: () => Promise<T>, isRight: (value: T) => boolean): Promise<T> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {
