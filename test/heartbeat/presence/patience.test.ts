@@ -1,0 +1,108 @@
+import t from "tap";
+import { LastSample } from "../../../dist/heartbeat/recording/last-sample.js";
+import { openDatabase } from "../../../dist/store/database.js";
+import { countDisplacements } from "../../../dist/store/sessions/contests.js";
+import { findAbandonedSessions } from "../../../dist/store/sessions/session-ends.js";
+import { insertAgentRows } from "../../support/agent-rows.js";
+import { createTestDatabase } from "../../support/database.js";
+import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../../support/sessions.js";
+
+t.test("how long an agent may be silent, and what counts of what it says", async (t) => {
+  const { query, url } = await createTestDatabase(t);
+  const agents = await insertAgentRows({ query, url }, 4);
+  const database = openDatabase({ url, maxConnections: 3 });
+  t.teardown(() => database.close());
+  const { sessions, hold } = createTestSessions(database, { patience: { offlineAfterMs: 1_000 } });
+  const open = async (index: number) => {
+    const stream = new TestSessionStream();
+    hold(callerOf(agents[index]), stream);
+    await stream.send(rawReport({ results: "work" }));
+    const session = [...sessions.open].find(({ key }) => key.agentId === agents[index]?.agentId);
+    if (session === undefined) throw new Error("no session");
+    return { stream, session };
+  };
+  const intervalOf = async (index: number) =>
+    (await query("select interval_ms from ingest.agent_sessions where agent_id = $1", [agents[index]?.agentId]))[0]
+      ?.interval_ms;
+
+  await t.test("twice its own interval, here and for who sweeps", async (t) => {
+    await query(
+      `insert into ingest.agent_sessions (agent_id, epoch, instance_id, interval_ms, opened_at)
+       values ('agent-1', 1, 'x', 60000, now())`,
+    );
+    const abandoned = async (silentS: number) => {
+      await query("update ingest.agent_sessions set opened_at = now() - make_interval(secs => $1)", [silentS]);
+      return (await findAbandonedSessions(database.db, { silentForMs: 1_000 })).map(({ agentId }) => agentId);
+    };
+    t.same(await abandoned(110), []);
+    t.same(await abandoned(130), ["agent-1"]);
+    const { session } = await open(0);
+    t.equal(session.patienceMs, 120_000);
+  });
+
+  await t.test("a burst of results says nothing of its interval", async (t) => {
+    const { stream, session } = await open(1);
+    for (let n = 0; n < 4; n += 1) await stream.send(rawReport({ results: "work", cpuPercent: 10 + n }));
+    t.equal(await intervalOf(1), null);
+    await stream.send(rawReport({ results: "checks" }));
+    for (let n = 0; n < 3; n += 1) await stream.send(rawReport({ results: "checks" }));
+    t.equal(await intervalOf(1), null, "nor does a sample that is repeated");
+    t.equal(session.patienceMs, 1_000);
+    await stream.send(rawReport());
+    t.type(await intervalOf(1), "number", "its regular messages do");
+  });
+
+  await t.test("displacements that do not follow each other at once are one machine that reconnects", async (t) => {
+    await open(2);
+    const displace = (withinS: number) =>
+      database.transaction((tx) =>
+        countDisplacements(
+          tx,
+          [{ agentId: "agent-3", displaced: { remoteAddress: "192.0.2.1", hostname: "web-3", uptimeSeconds: 1 } }],
+          { withinS, displacements: 3, locks: false },
+        ),
+      );
+    for (let n = 0; n < 6; n += 1) {
+      t.same(await displace(20), []);
+      await query("update ingest.contested_agents set last_at = last_at - interval '21 seconds'");
+    }
+    t.match(await query("select displacements from ingest.contested_agents"), [{ displacements: 1 }]);
+    t.same(await displace(20), []);
+    t.same(await displace(20), []);
+    t.match(await displace(20), [{ agentId: "agent-3", displacements: 3 }]);
+  });
+
+  await t.test("a storm of broken connections of one machine is no clone", async (t) => {
+    for (let n = 0; n < 7; n += 1) {
+      const { stream, session } = await open(3);
+      stream.cut();
+      await session.closed;
+    }
+    t.same(await query("select from ingest.contested_agents where agent_id = 'agent-4'"), []);
+  });
+});
+
+t.test("a sample is repeated only within half of the agent's own interval", async (t) => {
+  const samples = new LastSample();
+  const sample = {
+    cpuPercent: 1,
+    memoryPercent: 2,
+    diskPercent: 3,
+    uptimeSeconds: 4,
+    takenAtUnix: 5,
+    agentVersion: null,
+    os: null,
+    osVersion: null,
+    arch: null,
+    inventoryDigest: "",
+  };
+  samples.remember(sample, new Date(0));
+  const isRepeated = (afterMs: number, intervalMs: number | null) =>
+    samples.isRepeatedBy({ ...sample, takenAtUnix: 6 }, new Date(afterMs), intervalMs);
+  t.ok(isRepeated(4_900, 10_000));
+  t.notOk(isRepeated(5_100, 10_000));
+  t.ok(isRepeated(140_000, 300_000));
+  t.notOk(isRepeated(160_000, 300_000));
+  t.ok(isRepeated(14_000, null), "that of released agents where it is not known");
+  t.notOk(isRepeated(16_000, null));
+});
