@@ -94,7 +94,11 @@ t.test("with the policy lock neither is let in until an operator unlocks the age
   const second = await startTestService(t, { of: first, env: { INGEST_CLONE_POLICY: "lock" } });
   const { query } = first.database;
   const agent = await enrol(first, await first.createToken());
-  const current = await takeTurns([first, second], agent, 5);
+  const displaced = await takeTurns([first, second], agent, 4);
+  // The fifth turn locks it: whether its first heartbeat is still acknowledged is a race.
+  const current = openStream(second, agent);
+  current.send(heartbeat(agent.jwt));
+  await displaced.ended;
   t.match(
     await current.ended,
     { code: Code.FAILED_PRECONDITION, details: /neither is let in/ },
