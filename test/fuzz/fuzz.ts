@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import type { Test } from "tap";
 import { startEmbeddedPostgres } from "../../dist/cli/dev/embedded-postgres.js";
 import { makeFixtures } from "../support/fixtures.js";
+import { measureLongestTurn } from "../support/longest-turn.js";
 import { INPUTS } from "./inputs.js";
 import { Random } from "./random.js";
 import { openTarget, type Target } from "./target.js";
@@ -67,7 +68,7 @@ async function fuzz(target: Target): Promise<number> {
     const make = () => INPUTS[name]?.(new Random(seed * 1_000_003 + n), target.seeds);
     const input = make();
     if (input === undefined) throw new Error(`no inputs of the kind ${name}`);
-    const { outcome, longestMs } = await watch(() => target.attempt(input));
+    const { outcome, longestMs } = await measureLongestTurn(() => target.attempt(input));
     const after = await target.fingerprint();
     let { finding } = outcome;
     if (rejections.length > 0) finding ??= `nobody handled the rejection ${String(rejections.splice(0))}`;
@@ -88,24 +89,8 @@ async function fuzz(target: Target): Promise<number> {
   return findings;
 }
 
-/** Does something, and measures the longest turn of the event loop meanwhile, in processor time. */
-async function watch<T>(work: () => Promise<T>): Promise<{ outcome: T; longestMs: number }> {
-  let longestUs = 0;
-  let isRunning = true;
-  let before = process.cpuUsage();
-  setImmediate(function look() {
-    const { user, system } = process.cpuUsage(before);
-    longestUs = Math.max(longestUs, user + system);
-    before = process.cpuUsage();
-    if (isRunning) setImmediate(look);
-  });
-  const outcome = await work();
-  isRunning = false;
-  return { outcome, longestMs: longestUs / 1_000 };
-}
-
 async function leastStall(work: () => Promise<unknown>): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
-  for (let tries = 0; tries < STALL_TRIES; tries++) least = Math.min(least, (await watch(work)).longestMs);
+  for (let tries = 0; tries < STALL_TRIES; tries++) least = Math.min(least, (await measureLongestTurn(work)).longestMs);
   return least;
 }

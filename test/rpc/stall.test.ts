@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import { enrol } from "../support/field-agent.js";
+import { measureLongestTurn } from "../support/longest-turn.js";
 import { callRaw, connectRaw, envelope, type RawCall, sendRaw } from "../support/raw-call.js";
 import { startTestService } from "../support/service.js";
 
@@ -25,25 +26,9 @@ function field(number: number, maxBytes: number, content: string): Buffer {
 async function expectNoStall(t: Test, name: string, call: () => Promise<unknown>): Promise<void> {
   let leastMs = Number.POSITIVE_INFINITY;
   for (let tries = 0; tries < TRIES && leastMs >= MAX_STALL_MS; tries++) {
-    leastMs = Math.min(leastMs, await longestTurnMs(call));
+    leastMs = Math.min(leastMs, (await measureLongestTurn(call)).longestMs);
   }
   t.ok(leastMs < MAX_STALL_MS, `${name}: ${Math.round(leastMs)} ms`);
-}
-
-/** The longest turn of the event loop during a call, in processor time: others use the machine as well. */
-async function longestTurnMs(call: () => Promise<unknown>): Promise<number> {
-  let longestUs = 0;
-  let isRunning = true;
-  let before = process.cpuUsage();
-  setImmediate(function look() {
-    const { user, system } = process.cpuUsage(before);
-    longestUs = Math.max(longestUs, user + system);
-    before = process.cpuUsage();
-    if (isRunning) setImmediate(look);
-  });
-  await call();
-  isRunning = false;
-  return longestUs / 1_000;
 }
 
 t.test("no request within the limits holds up the others", async (t) => {
