@@ -2,8 +2,7 @@ import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t from "tap";
 import { runCommand } from "../support/cli.js";
-import { connectTo } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
+import { connectTo, untilLockedOut } from "../support/database.js";
 import { enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
@@ -132,10 +131,7 @@ t.test("hosts, then agents, then tags: a deletion that waits for a tag holds its
   await holder.query("begin");
   await holder.query("select from tags for no key update");
   const deleted = runCommand(service.env, ["agent", "delete", agentId]);
-  await eventually(
-    () => service.database.query("select from pg_stat_activity where wait_event_type = 'Lock'"),
-    ({ length }) => length === 1,
-  );
+  await untilLockedOut(service.database);
   await t.rejects(service.database.query("select from agents for key share nowait"), { code: "55P03" });
   await holder.query("commit");
   t.match(await deleted, { exitCode: 0 });

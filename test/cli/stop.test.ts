@@ -84,7 +84,10 @@ t.test("a stop that hangs is bounded as a whole, and a second signal ends it at 
   await holder.query("lock table agents, hosts in access exclusive mode");
   for (const { stream, agent } of services) stream.send(heartbeat(agent.agentId));
   await eventually(
-    () => database.query("select from pg_stat_activity where query like '%locked_hosts%' and wait_event_type = 'Lock'"),
+    () =>
+      database.query(
+        "select from pg_stat_activity where datname = current_database() and query like '%locked_hosts%' and wait_event_type = 'Lock'",
+      ),
     ({ length }) => length >= services.length,
   );
 

@@ -1,8 +1,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { connectTo } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
+import { connectTo, untilLockedOut } from "../support/database.js";
 import { createTestKey, enrol, register, registration } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
@@ -14,10 +13,7 @@ async function holdUp(t: Test, service: TestService): Promise<{ release: () => P
   await holder.query("begin");
   await holder.query("select from agent_enrolment_tokens for update");
   const heldUp = enrol(service, token, { agentInfo: { hostname: "held-up" }, platformInfo: { ipAddresses: [] } });
-  await eventually(
-    () => service.database.query("select from pg_stat_activity where wait_event_type = 'Lock'"),
-    (waiting) => waiting.length === 1,
-  );
+  await untilLockedOut(service.database);
   return {
     release: async () => {
       await holder.query("commit");

@@ -1,6 +1,5 @@
-import pg from "pg";
 import t from "tap";
-import { eventually } from "../support/eventually.js";
+import { connectTo, untilLockedOut } from "../support/database.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
@@ -10,9 +9,7 @@ t.test("registrations that wait for each other do not keep heartbeats waiting", 
   const agent = await enrol(service, token);
   const stream = await openLiveStream(service, agent);
 
-  const holder = new pg.Client({ connectionString: service.database.url, application_name: "test" });
-  await holder.connect();
-  t.teardown(() => holder.end());
+  const holder = await connectTo(t, service.database.url);
   await holder.query("begin");
   await holder.query("select from agent_enrolment_tokens for update");
   let settled = 0;
@@ -21,10 +18,7 @@ t.test("registrations that wait for each other do not keep heartbeats waiting", 
       settled += 1;
     }),
   );
-  await eventually(
-    () => service.database.query("select from pg_stat_activity where wait_event_type = 'Lock'"),
-    (waiting) => waiting.length === 10,
-  );
+  await untilLockedOut(service.database, 10);
   stream.send(heartbeat(agent.agentId));
   t.match(await stream.next(), { ok: true });
   t.equal(settled, 0, "acknowledged while every one of them still waits");

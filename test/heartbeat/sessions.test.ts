@@ -1,7 +1,7 @@
 import t, { type Test } from "tap";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase } from "../support/database.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
 import { recordStatements } from "../support/statements.js";
@@ -116,12 +116,9 @@ t.test("what was read before a drain is stored and acknowledged first", async (t
   const held = hold(caller, stream);
   await stream.send();
   const holder = await connectTo(t, url);
-  await holder.query("begin; select from hosts for update");
+  await holder.query("begin; lock table host_metrics in exclusive mode");
   const acknowledged = stream.send(rawReport({ cpuPercent: 77 }));
-  await eventually(
-    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
-    (rows) => rows.length > 0,
-  );
+  await untilLockedOut({ query });
   const order: string[] = [];
   void acknowledged.then(() => order.push("acknowledged"));
   const ended = held.catch(({ code }) => order.push(code));
@@ -141,12 +138,9 @@ t.test("a session ends at once, whatever is under way, and its end is stored aft
   const held = hold(caller, stream);
   await stream.send();
   const holder = await connectTo(t, url);
-  await holder.query("begin; select from hosts for update");
+  await holder.query("begin; lock table host_metrics in exclusive mode");
   void stream.send(rawReport({ cpuPercent: 77 }));
-  await eventually(
-    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
-    (rows) => rows.length > 0,
-  );
+  await untilLockedOut({ query });
   const [session] = sessions.open;
   t.equal(session?.silentMs, 0, "an agent whose message waits for the database is not silent");
   stream.cut();

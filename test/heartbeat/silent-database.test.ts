@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { connectTo, createTestDatabase } from "../support/database.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
@@ -33,11 +33,7 @@ t.test(
     await holder.query("begin; lock table host_metrics in exclusive mode");
     stream.send(heartbeat(inFlight.agentId, { cpuPercent: 41 }));
     const answer = stream.next();
-    await eventually(
-      () =>
-        database.query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
-      ({ length }) => length > 0,
-    );
+    await untilLockedOut(database);
     proxy.losePower();
     const silentAt = performance.now();
     await holder.query("commit");

@@ -4,7 +4,7 @@ import { type Database, openDatabase } from "../../dist/store/database.js";
 import { recordRegistration } from "../../dist/store/enrolment/agent-registrations.js";
 import { replaceClientCertificate } from "../../dist/store/identity/client-certificates.js";
 import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase, type TestDatabase } from "../support/database.js";
+import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database.js";
 import { eventually } from "../support/eventually.js";
 
 const GATE = 7;
@@ -64,18 +64,10 @@ async function meetInDeadlock(t: Test, { url, query }: TestDatabase, database: D
   await other.query("begin");
   await other.query("set local deadlock_timeout = '10min'");
   await other.query(statement.held);
-  const waiting = (count: number) =>
-    eventually(
-      () =>
-        query(
-          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and state = 'active'",
-        ),
-      ({ length }) => length === count,
-    );
   const done = statement.run(database);
-  await waiting(1);
+  await untilLockedOut({ query });
   const locked = other.query("select from agents where id = 'agent-1' for update");
-  await waiting(2);
+  await untilLockedOut({ query }, 2);
   await query("select pg_advisory_unlock($1)", [GATE]);
   // The victim's lock is gone, or the other one would wait for ever.
   await locked;
@@ -114,10 +106,7 @@ t.test("a statement that ends in a serialization failure runs again", async (t) 
   // A row that moves to another partition while somebody waits for it: 40001 in every isolation level.
   await other.query("update counters set place = 2");
   const done = database.db.execute(sql`update counters set count = count + 1 where id = 1`).execute();
-  await eventually(
-    () => query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
-    ({ length }) => length === 1,
-  );
+  await untilLockedOut({ query });
   await other.query("commit");
   t.equal((await done).rowCount, 1);
   t.same(await query("select place, count from counters"), [{ place: 2, count: 1 }]);

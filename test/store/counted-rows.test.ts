@@ -3,8 +3,7 @@ import { type Database, openDatabase } from "../../dist/store/database.js";
 import { takeTokenUses } from "../../dist/store/enrolment/enrolment-tokens.js";
 import { linkHostTags } from "../../dist/store/hosts/tags.js";
 import type { Transaction } from "../../dist/store/transaction.js";
-import { connectTo, createTestDatabase, type TestDatabase } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
+import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database.js";
 
 async function openScene(t: Test): Promise<{ database: TestDatabase; store: Database }> {
   const database = await createTestDatabase(t);
@@ -33,11 +32,7 @@ async function countTogether(
   const counting = await connectTo(t, database.url);
   await counting.query(`begin; ${count}`);
   const waiting = [1, 2].map((n) => store.transaction((tx) => work(tx, n)));
-  await eventually(
-    () =>
-      database.query("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"),
-    (rows) => rows.length === 2,
-  );
+  await untilLockedOut(database, 2);
   await counting.query("commit");
   await Promise.all(waiting);
   await referring.query("commit");

@@ -9,8 +9,7 @@ import {
   markSessionsOffline,
 } from "../../dist/store/sessions/session-ends.js";
 import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
 
 const opening = (agentId: string) => ({ agentId, remoteAddress: "192.0.2.1", hostname: "web-1", uptimeSeconds: 1 });
 
@@ -32,10 +31,7 @@ t.test(
       await lockHostsAndAgents(tx, [agent]);
       return markSessionsOffline(tx, [{ ...agent, epoch: 1, silentForMs: null, staysOpen: false }]);
     });
-    await eventually(
-      () => test.query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
-      ({ length }) => length === 1,
-    );
+    await untilLockedOut(test);
     await other.query("commit");
     t.same(await marked, [], "it is not the current session any more");
     t.match(await test.query("select status from agents"), [{ status: "active" }]);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import type { Test } from "tap";
+import { eventually } from "./eventually.js";
 
 /** The databases that tests clone: migrated, and with the agent CA that a first start would make. */
 export const TEMPLATES = { migrated: "template_migrated", withAgentCa: "template_with_agent_ca" } as const;
@@ -49,6 +50,17 @@ export async function connectTo(t: Test, url: string): Promise<pg.Client> {
   await client.connect();
   t.teardown(() => client.end());
   return client;
+}
+
+/**
+ * Waits until so many connections to a database wait for a lock that another one holds. What a connection did last does
+ * not say that it is still at it, and the databases of other tests are on the same server.
+ */
+export async function untilLockedOut({ query }: Pick<TestDatabase, "query">, count = 1): Promise<void> {
+  await eventually(
+    () => query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
+    ({ length }) => length >= count,
+  );
 }
 
 /** Makes a database refuse everybody but the test's own connection, or takes that back. */

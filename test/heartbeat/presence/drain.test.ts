@@ -1,6 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { connectTo } from "../../support/database.js";
+import { connectTo, untilLockedOut } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
@@ -25,14 +25,10 @@ t.test("a stop sends agents away at a bounded rate, loses nothing, and shows nob
 
   // What the first one says is under way when the stop begins.
   const holder = await connectTo(t, stopping.database.url);
-  await holder.query("begin");
-  await holder.query("select from hosts where agent_id = $1 for update", [inFlight.agentId]);
+  await holder.query("begin; lock table host_metrics in exclusive mode");
   streams[0]?.send(heartbeat(inFlight.agentId, { cpuPercent: 77 }));
   const answer = streams[0]?.next();
-  await eventually(
-    () => query("select from pg_stat_activity where query like '%locked_hosts%' and datname = current_database()"),
-    ({ length }) => length > 0,
-  );
+  await untilLockedOut({ query });
 
   const startedAt = performance.now();
   const endedAfterMs = streams.map(({ ended }) => ended.then(() => performance.now() - startedAt));
@@ -50,6 +46,10 @@ t.test("a stop sends agents away at a bounded rate, loses nothing, and shows nob
     [{ draining: true }, { draining: false }],
   );
 
+  await holder.query("commit");
+  t.match(await answer, { ok: true }, "what was read is stored and acknowledged first");
+  t.match(await streams[0]?.ended, { code: Code.UNAVAILABLE });
+
   // All but one go elsewhere as soon as they are told.
   await Promise.all(
     streams.slice(2).map(async (stream, index) => {
@@ -60,9 +60,6 @@ t.test("a stop sends agents away at a bounded rate, loses nothing, and shows nob
   );
   const slowest = Math.max(...(await Promise.all(endedAfterMs.slice(1))));
   t.ok(slowest >= ((COUNT - 1) / PER_SECOND) * 1_000 * 0.8, `the last one was told after ${slowest} ms`);
-  await holder.query("commit");
-  t.match(await answer, { ok: true }, "what was read is stored and acknowledged first");
-  t.match(await streams[0]?.ended, { code: Code.UNAVAILABLE });
   await closed;
   t.match(await query("select count(*)::int from host_metrics where cpu_percent = 77"), [{ count: 1 }]);
   t.same(await query("select agent_id from agent_status_history where status = 'offline'"), []);

@@ -5,7 +5,7 @@ import { connect as connectTls } from "node:tls";
 import { create, toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
 import { HeartbeatRequestSchema } from "../../../gen/agent/v1/heartbeat_pb.js";
-import { connectTo } from "../../support/database.js";
+import { connectTo, untilLockedOut } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
@@ -88,10 +88,7 @@ t.test("only what the agent itself says of its end counts at once, whatever is u
     await once(ending.stream, "data");
     await holder.query("begin; lock table host_metrics in exclusive mode");
     send(ending, agent.agentId);
-    await eventually(
-      () => query("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"),
-      ({ length }) => length > 0,
-    );
+    await untilLockedOut({ query });
     end(ending);
     // The service has read what came before the ping that it answers.
     if (!ending.session.destroyed && !ending.socket.destroyed) await pinged(ending.session);
