@@ -2,24 +2,10 @@ import { constants } from "node:os";
 import { Command, CommanderError } from "commander";
 import { abortable } from "../lib/async/abortable.js";
 import { VERSION } from "../observe/version.js";
-import { agentCommand } from "./agents/agent.js";
-import { instanceCommand } from "./agents/instance.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
 import { CommandFailure, describeError } from "./describe-error.js";
-import { devCommand } from "./dev/dev.js";
-import { devTlsCommand } from "./dev/dev-tls.js";
-import { doctorCommand } from "./doctor/doctor.js";
-import { caCommand } from "./keys/ca.js";
-import { keysCommand } from "./keys/keys.js";
-import { queueCommand } from "./queue/queue.js";
-import { migrateCommand } from "./service/migrate.js";
-import { serveCommand } from "./service/serve.js";
-import { simulateCommand } from "./simulate/simulate.js";
 import { printable, printableOutput } from "./terminal/printable.js";
-import { orgCommand } from "./tokens/org.js";
-import { tokenCommand } from "./tokens/token.js";
-import { workCommand } from "./work/work.js";
 
 const SUCCESS = 0;
 const FAILED = 1;
@@ -37,21 +23,8 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
   const context = withPrintableOutput(caller);
   const program = new Command("ct-ops-ingest")
     .description("The service that CT-Ops monitoring agents enrol with and keep a heartbeat stream open to.")
-    .version(VERSION)
-    .addCommand(serveCommand(context))
-    .addCommand(devCommand(context))
-    .addCommand(migrateCommand(context))
-    .addCommand(devTlsCommand(context))
-    .addCommand(tokenCommand(context))
-    .addCommand(agentCommand(context))
-    .addCommand(instanceCommand(context))
-    .addCommand(workCommand(context))
-    .addCommand(orgCommand(context))
-    .addCommand(queueCommand(context))
-    .addCommand(caCommand(context))
-    .addCommand(keysCommand(context))
-    .addCommand(doctorCommand(context))
-    .addCommand(simulateCommand(context));
+    .version(VERSION);
+  for (const makeCommand of await loadCommands(args[0])) program.addCommand(makeCommand(context));
   program.addCommand(completionCommand(context, program));
   leaveProcessAlone(program, context);
   if (args.some((arg) => /^--?config(=|$)/.test(arg))) {
@@ -63,6 +36,8 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
   }
   const interruption = interruptionOf(args[0], context);
   try {
+    // It may have been told to end while its command was loaded.
+    interruption.throwIfAborted();
     await abortable(program.parseAsync([...args], { from: "user" }), interruption);
     return SUCCESS;
   } catch (error) {
@@ -73,6 +48,31 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
     for (const problem of problems) context.warn(`error: ${printable(problem)}`);
     return FAILED;
   }
+}
+
+/** The commands, in the order in which `--help` lists them; what each of them needs is loaded when it is run. */
+const COMMANDS: Record<string, () => Promise<(context: CommandContext) => Command>> = {
+  serve: async () => (await import("./service/serve.js")).serveCommand,
+  dev: async () => (await import("./dev/dev.js")).devCommand,
+  migrate: async () => (await import("./service/migrate.js")).migrateCommand,
+  "dev-tls": async () => (await import("./dev/dev-tls.js")).devTlsCommand,
+  token: async () => (await import("./tokens/token.js")).tokenCommand,
+  agent: async () => (await import("./agents/agent.js")).agentCommand,
+  instance: async () => (await import("./agents/instance.js")).instanceCommand,
+  work: async () => (await import("./work/work.js")).workCommand,
+  org: async () => (await import("./tokens/org.js")).orgCommand,
+  queue: async () => (await import("./queue/queue.js")).queueCommand,
+  ca: async () => (await import("./keys/ca.js")).caCommand,
+  keys: async () => (await import("./keys/keys.js")).keysCommand,
+  doctor: async () => (await import("./doctor/doctor.js")).doctorCommand,
+  simulate: async () => (await import("./simulate/simulate.js")).simulateCommand,
+};
+
+/** The named command alone; all of them for whatever else comes first, such as `--help`. */
+async function loadCommands(name: string | undefined) {
+  if (name === "--version") return [];
+  const named = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return Promise.all((named ? [named] : Object.values(COMMANDS)).map((load) => load()));
 }
 
 /** Whatever a command prints goes through here: what others wrote into the database cannot steer a terminal. */
