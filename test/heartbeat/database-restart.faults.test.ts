@@ -1,11 +1,11 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { migrateStandalone } from "../../../dist/store/migrations/migrate.js";
-import { connectTo } from "../../support/database.js";
-import { eventually } from "../../support/eventually.js";
-import { enrol, heartbeat, openStream } from "../../support/field-agent.js";
-import { PostgresServer } from "../../support/postgres-server.js";
-import { startTestService } from "../../support/service.js";
+import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
+import { connectTo } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { enrol, heartbeat, openStream } from "../support/field-agent.js";
+import { PostgresServer } from "../support/postgres-server.js";
+import { startTestService } from "../support/service.js";
 
 t.test(
   "PostgreSQL is stopped at once and started again under load: nothing acknowledged is lost, nobody is offline",

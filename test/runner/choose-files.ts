@@ -1,3 +1,8 @@
+/**
+ * Faults that are injected into real parts: the files take as long as the parts do, and are a suite of their own,
+ * `npm run test:faults`.
+ */
+const FAULTS = /\.faults\.test\.ts$/;
 /** Those that take longest: begun first, so that no process is left with one of them at the end. */
 const LONGEST = ["cli/start.test.ts", "docs.test.ts", "package.test.ts", "deploy/image.test.ts"];
 
@@ -5,11 +10,15 @@ const LONGEST = ["cli/start.test.ts", "docs.test.ts", "package.test.ts", "deploy
  * The test files to run, the longest first.
  *
  * @param sources paths below `test/`
- * @param wanted paths or parts of them, of the sources or of what they are compiled to; all files when empty
+ * @param wanted paths or parts of them, of the sources or of what they are compiled to; all files but those of faults when empty
  * @throws Error when one of them chooses nothing
  */
 export function chooseFiles(sources: readonly string[], wanted: readonly string[]): string[] {
-  const chosen = new Set(wanted.length === 0 ? sources : wanted.flatMap((want) => matching(sources, want)));
+  const chosen = new Set(
+    wanted.length === 0
+      ? sources.filter((source) => !FAULTS.test(source))
+      : wanted.flatMap((want) => matching(sources, want)),
+  );
   const order = [...LONGEST, ...[...sources].sort()];
   return [...new Set(order)].filter((source) => chosen.has(source));
 }
