@@ -46,7 +46,10 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   heartbeat: [["presence", "inventory"], ["recording"]],
-  rpc: [["screening", "refusals", "messages"], ["grpc-stream"]],
+  rpc: [
+    ["screening", "refusals", "messages"],
+    ["grpc-stream", "grpc-services"],
+  ],
   cli: [
     ["terminal"],
     ["service"],

@@ -23,6 +23,8 @@ export interface AppTiming {
   streamDatabase?: Partial<ConnectionPolicy>;
   /** Between two looks at the files of the server certificate. */
   serverCertificateMs?: number;
+  /** Between two looks at the readiness for those who watch it over gRPC. */
+  healthWatchMs?: number;
   /** Between two sums of what was refused. */
   refusalSummaryMs?: number;
   sessionLiveness?: Partial<SessionLivenessTiming>;

@@ -15,6 +15,7 @@ import { createId } from "../lib/ids.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { VERSION } from "../observe/version.js";
+import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { createHandshakeReporter } from "../rpc/refusals/handshake-refusals.js";
 import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
@@ -171,17 +172,21 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
   lifetime.register("certificate mover", () => mover.stop());
 
   let acceptance: Acceptance | undefined;
+  const findReadinessProblem = async () =>
+    lifetime.state === "serving"
+      ? (health.findProblem() ?? acceptance?.findProblem())
+      : `the service is ${lifetime.state}`;
+  const cors = { isAllowed: config.isOriginAllowed, ...CORS_HEADERS };
   const plainListener = await lifetime.open(
     "plain listener",
     () =>
       startPlainListener({
         port: config.httpPort,
+        address: config.httpAddress,
+        cors: { ...cors, methods: ["GET", "HEAD"] },
         // A process that sends its agents away is as healthy as before.
         findHealthProblem: () => (lifetime.state === "starting" ? "the service is starting" : health.findProblem()),
-        findReadinessProblem: async () =>
-          lifetime.state === "serving"
-            ? (health.findProblem() ?? acceptance?.findProblem())
-            : `the service is ${lifetime.state}`,
+        findReadinessProblem,
         jwks: () => signingKeys.jwks,
         version: VERSION,
         logger,
@@ -193,6 +198,8 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     () =>
       startRpcListener({
         port: config.grpcPort,
+        address: config.grpcAddress,
+        cors: { ...cors, methods: ["POST"] },
         cert: serverCertificate.cert,
         key: serverCertificate.key,
         handler: createServiceHandler({
@@ -209,6 +216,12 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
           refusalMeter,
           logger,
           peerOf,
+          grpcServices: {
+            findReadinessProblem,
+            hasReflection: config.hasReflection,
+            ending: lifetime.ending,
+            lookMs: timing.healthWatchMs,
+          },
         }),
         logger,
         onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals }),
@@ -232,7 +245,7 @@ async function start(config: Config, logger: Logger, timing: AppTiming, lifetime
     keyEvents,
   );
   lifetime.register("expiry watch", stopExpiryWatch);
-  acceptance = new Acceptance(rpcListener.port);
+  acceptance = new Acceptance({ port: rpcListener.port, address: config.grpcAddress });
   await appear(rpcListener.port);
   const { stopTimeoutMs, drainPerSecond: perSecond } = config;
   const withinMs = stopTimeoutMs * DRAIN_SHARE;

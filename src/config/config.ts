@@ -1,7 +1,9 @@
+import { isLoopbackOrigin } from "../lib/formats/origin.js";
 import type { LogLevel } from "../observe/logger.js";
 import { type BrokerConfig, brokerProblems, toBroker } from "./broker.js";
 import { encryptionSecretIn, findWarnings, namedVariables } from "./environment.js";
 import { describeIssue, pairProblems } from "./problems.js";
+import { LOOPBACK_ORIGINS } from "./settings.js";
 import { variables } from "./variables.js";
 
 /** The configuration of `serve`; README.md documents each variable it is read from. */
@@ -13,6 +15,13 @@ export interface Config {
   jwtKeyFile: string;
   grpcPort: number;
   httpPort: number;
+  /** The IP addresses to listen on; undefined: all. */
+  grpcAddress?: string;
+  httpAddress?: string;
+  /** Whether scripts of a page of this origin may call the service and read its answers. */
+  isOriginAllowed: (origin: string) => boolean;
+  /** Whether anybody may ask which methods there are. */
+  hasReflection: boolean;
   work: {
     /** How long a task may wait for its host, in milliseconds. */
     maxAgeMs: number;
@@ -82,6 +91,10 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       jwtKeyFile: v.INGEST_JWT_KEY_FILE,
       grpcPort: v.INGEST_GRPC_PORT,
       httpPort: v.INGEST_HTTP_PORT,
+      ...(v.INGEST_GRPC_ADDRESS !== undefined && { grpcAddress: v.INGEST_GRPC_ADDRESS }),
+      ...(v.INGEST_HTTP_ADDRESS !== undefined && { httpAddress: v.INGEST_HTTP_ADDRESS }),
+      isOriginAllowed: originRule(v.INGEST_CORS_ORIGINS),
+      hasReflection: v.INGEST_REFLECTION,
       work: {
         maxAgeMs: v.INGEST_WORK_MAX_AGE,
         updateConcurrency: v.INGEST_UPDATE_CONCURRENCY,
@@ -120,6 +133,11 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       logLevel: v.INGEST_LOG_LEVEL,
     },
   };
+}
+
+function originRule(allowed: readonly string[]): Config["isOriginAllowed"] {
+  const takesLoopback = allowed.includes(LOOPBACK_ORIGINS);
+  return (origin) => allowed.includes(origin) || (takesLoopback && isLoopbackOrigin(origin));
 }
 
 function agentCaProblems(env: Record<string, string | undefined>): string[] {

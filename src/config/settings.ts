@@ -1,10 +1,14 @@
 import { z } from "zod";
 import { type AmqpAddress, parseAmqpUrl } from "../lib/formats/amqp-url.js";
+import { parseAddress } from "../lib/formats/cidr.js";
 import { parseDurationMs } from "../lib/formats/duration.js";
+import { parseOrigin } from "../lib/formats/origin.js";
 import { parsePostgresUrl } from "../lib/formats/postgres-url.js";
 
 // What kinds of values there are, each with what is told of one that is none.
 
+/** Stands for every origin of this machine. */
+export const LOOPBACK_ORIGINS = "loopback";
 const LARGEST_PORT = 65_535;
 
 /** Digits alone: what else JavaScript takes for a number (`1e3`, `0x10`) is more likely a mistake. */
@@ -42,6 +46,25 @@ export const amqpUrls = z.string().transform((text, context) =>
       context.addIssue({ code: "custom", message: (error as Error).message });
       return [];
     }
+  }),
+);
+
+/** Of this machine, to listen on. */
+export const listenAddress = z
+  .string()
+  .transform((text) => parseAddress(text)?.toString())
+  .refine((address) => address !== undefined, { error: "an IP address of this machine (:: or 0.0.0.0 for all)" });
+
+/** Origins of pages, separated by commas; `loopback` is any of this machine. */
+export const origins = z.string().transform((list, context) =>
+  list.split(",").flatMap((part): string[] => {
+    const origin = part.trim() === LOOPBACK_ORIGINS ? LOOPBACK_ORIGINS : parseOrigin(part.trim());
+    if (origin !== undefined) return [origin];
+    context.addIssue({
+      code: "custom",
+      message: `origins like https://tools.example.com, separated by commas, or ${LOOPBACK_ORIGINS}`,
+    });
+    return [];
   }),
 );
 

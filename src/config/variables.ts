@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseCidr } from "../lib/formats/cidr.js";
 import { LOG_LEVELS } from "../observe/logger.js";
-import { amqpUrls, duration, port, postgresUrl, trueOrFalse, wholeNumber } from "./settings.js";
+import { amqpUrls, duration, listenAddress, origins, port, postgresUrl, trueOrFalse, wholeNumber } from "./settings.js";
 
 /** Where the signing key is unless told otherwise. */
 export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
@@ -30,6 +30,10 @@ export const variables = z.object({
   INGEST_JWT_KEY_FILE: z.string().default(DEFAULT_JWT_KEY_FILE),
   INGEST_GRPC_PORT: port.default(9443),
   INGEST_HTTP_PORT: port.default(8080),
+  INGEST_GRPC_ADDRESS: listenAddress.optional(),
+  INGEST_HTTP_ADDRESS: listenAddress.optional(),
+  INGEST_CORS_ORIGINS: origins.default([]),
+  INGEST_REFLECTION: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_AGENT_DOWNLOAD_BASE_URL: z
     .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
     .default("http://localhost:3000"),

@@ -14,6 +14,7 @@ import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
 import { AgentCalls } from "./agent-calls.js";
 import { contextValuesOf, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
+import { createGrpcServices, type GrpcServicesOptions } from "./grpc-services/grpc-services.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { MESSAGE_LIMITS } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages/messages.js";
@@ -45,6 +46,8 @@ export interface ServiceOptions {
   logger: Logger;
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
+  /** What is served besides. */
+  grpcServices: Omit<GrpcServicesOptions, "service">;
 }
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
@@ -63,6 +66,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     callPace,
     logger,
     peerOf,
+    grpcServices,
   } = options;
   const implementation = {
     register: async (request, { values, signal }) => {
@@ -98,6 +102,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     contextValues: (request) => contextValuesOf(peerOf(request)),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,
+    others: createGrpcServices({ service: IngestService, ...grpcServices }),
   });
 }
 

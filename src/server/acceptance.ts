@@ -1,3 +1,4 @@
+import type { ListenOptions } from "./listen.js";
 import { probeAgentPort } from "./port-probe.js";
 
 const TIMEOUT_MS = 2_000;
@@ -8,16 +9,15 @@ const FRESH_MS = 1_000;
 export class Acceptance {
   #look: Promise<string | undefined> | undefined;
 
-  /** @param port of this machine */
-  constructor(private readonly port: number) {}
+  constructor(private readonly on: ListenOptions) {}
 
   /** Why it does not; undefined when it does. */
   findProblem(): Promise<string | undefined> {
-    this.#look ??= probeAgentPort(this.port, TIMEOUT_MS).then((certificate) => {
+    this.#look ??= probeAgentPort(this.on, TIMEOUT_MS).then((certificate) => {
       setTimeout(() => {
         this.#look = undefined;
       }, FRESH_MS).unref();
-      return certificate === undefined ? `nobody is answered on port ${this.port}` : undefined;
+      return certificate === undefined ? `nobody is answered on port ${this.on.port}` : undefined;
     });
     return this.#look;
   }

@@ -1,7 +1,8 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { Logger } from "../observe/logger.js";
 import { Connections } from "./connections.js";
-import { listen } from "./listen.js";
+import { allowOrigins, type CorsPolicy } from "./cors.js";
+import { type ListenOptions, listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import type { Listener } from "./rpc-listener.js";
 
@@ -9,8 +10,9 @@ import type { Listener } from "./rpc-listener.js";
 const JWKS_CACHE_CONTROL = "public, max-age=300";
 
 /** How the plain listener is made. */
-export interface PlainListenerOptions {
-  port: number;
+export interface PlainListenerOptions extends ListenOptions {
+  /** Which pages may read what is answered; none unless given. */
+  cors?: CorsPolicy;
   /** Why the service is not healthy; undefined when it is. */
   findHealthProblem: () => string | undefined;
   /** Why nobody should be sent here at the moment; undefined when anybody may be. */
@@ -31,6 +33,8 @@ const METHODS = "GET, HEAD, OPTIONS";
  */
 export async function startPlainListener({
   port,
+  address,
+  cors,
   findHealthProblem,
   findReadinessProblem,
   jwks,
@@ -61,9 +65,9 @@ export async function startPlainListener({
       send(response, 404, TEXT, "not found: this port answers /healthz, /readyz and /.well-known/jwks.json\n");
     }
   };
-  const server = createServer(guardRequests(handler, logger));
+  const server = createServer(guardRequests(allowOrigins(cors, handler), logger));
   const connections = new Connections(server);
-  const boundPort = await listen(server, port);
+  const boundPort = await listen(server, { port, address });
   guardServer(server, logger);
   return {
     port: boundPort,

@@ -2,15 +2,18 @@ import type { X509Certificate } from "node:crypto";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { listen } from "./listen.js";
+import { type ListenOptions, listen } from "./listen.js";
 
 const PROBE_PATH = "/agent.v1.IngestService/Register";
 
+/** Listened on for every one. */
+const ANY_ADDRESS = new Set(["::", "0.0.0.0"]);
+
 /** Whether a port could be listened on: undefined when it could, else why not. */
-export async function probePort(port: number): Promise<string | undefined> {
+export async function probePort(on: ListenOptions): Promise<string | undefined> {
   const server = createServer();
   try {
-    await listen(server, port);
+    await listen(server, on);
   } catch (error) {
     const cause = (error as Error).cause as NodeJS.ErrnoException;
     return cause.code === "EADDRINUSE" ? "in use" : cause.message;
@@ -25,16 +28,27 @@ export interface RunningService {
   version: string | undefined;
 }
 
+/** The host to ask at. */
+function hostOf({ address }: ListenOptions): string {
+  return address === undefined || ANY_ADDRESS.has(address) ? "localhost" : address;
+}
+
 /**
  * Asks what listens for agents on a port of this machine.
  *
  * @returns the certificate that it shows; undefined when it is no ingest service, or does not answer in time
  */
-export function probeAgentPort(port: number, timeoutMs: number): Promise<X509Certificate | undefined> {
+export function probeAgentPort(on: ListenOptions, timeoutMs: number): Promise<X509Certificate | undefined> {
   return new Promise((resolve) => {
     let certificate: X509Certificate | undefined;
     // It is looked at, not trusted.
-    const call = request({ port, host: "localhost", path: PROBE_PATH, rejectUnauthorized: false, timeout: timeoutMs });
+    const call = request({
+      port: on.port,
+      host: hostOf(on),
+      path: PROBE_PATH,
+      rejectUnauthorized: false,
+      timeout: timeoutMs,
+    });
     const end = (isService: boolean) => {
       call.destroy();
       resolve(isService ? certificate : undefined);
@@ -56,8 +70,9 @@ export function probeAgentPort(port: number, timeoutMs: number): Promise<X509Cer
  *
  * @returns undefined when it publishes no keys, or does not answer in time
  */
-export async function probePlainPort(port: number, timeoutMs: number): Promise<RunningService | undefined> {
-  const ask = (path: string) => fetch(`http://localhost:${port}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
+export async function probePlainPort(on: ListenOptions, timeoutMs: number): Promise<RunningService | undefined> {
+  const host = hostOf(on).includes(":") ? `[${hostOf(on)}]` : hostOf(on);
+  const ask = (path: string) => fetch(`http://${host}:${on.port}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
   try {
     const keySet: unknown = await (await ask("/.well-known/jwks.json")).json();
     if (typeof keySet !== "object" || keySet === null || !("keys" in keySet)) return undefined;

@@ -3,9 +3,10 @@ import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import { Connections } from "./connections.js";
+import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
 import { describeHandshakeFailure, type HandshakeFailure } from "./handshake-failure.js";
-import { listen } from "./listen.js";
+import { type ListenOptions, listen } from "./listen.js";
 import { addressOf } from "./peer.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
@@ -36,8 +37,9 @@ export interface RpcListener extends Listener {
 }
 
 /** How agents are listened to. */
-export interface RpcListenerOptions extends CertificatePair {
-  port: number;
+export interface RpcListenerOptions extends CertificatePair, ListenOptions {
+  /** Which pages may call, and read what is answered; none unless given. */
+  cors?: CorsPolicy;
   handler: RequestHandler;
   logger: Logger;
   /** Told of each TLS handshake that failed, unless the client hung up. */
@@ -51,18 +53,19 @@ export interface RpcListenerOptions extends CertificatePair {
  * listed would present none, and one that expired could not even register.
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
-  const { port, cert, key, handler, logger, onHandshakeFailure, timing } = options;
+  const { port, address, cors, cert, key, handler, logger, onHandshakeFailure, timing } = options;
   const context = {
     minVersion: "TLSv1.2",
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
     secureOptions: constants.SSL_OP_NO_TICKET,
   } as const;
   await tryHandshake({ cert, key });
+  const answer = allowOrigins(cors, handler);
   const server = createSecureServer(
     { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
     guardRequests((request, response) => {
       endWithAnswer(request, response);
-      return handler(request, response);
+      return answer(request, response);
     }, logger),
   );
   const connections = new Connections(server);
@@ -87,7 +90,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: addressOf(socket), reason });
   });
   server.on("secureConnection", (socket: Socket) => socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS));
-  const boundPort = await listen(server, port);
+  const boundPort = await listen(server, { port, address });
   guardServer(server, logger);
   return {
     port: boundPort,

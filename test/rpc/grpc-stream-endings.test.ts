@@ -180,7 +180,7 @@ const cases: StreamCase[] = [
   { name: "its whole name", headers: { "content-type": "application/grpc+proto" }, code: 0, answers: 1 },
   { name: "capital letters", headers: { "content-type": "Application/GRPC" }, code: 0, answers: 1 },
   { name: "another method of HTTP", headers: { ":method": "PUT" }, code: "HTTP 405" },
-  { name: "a method that is not there", headers: { ":path": "/agent.v1.IngestService/Nothing" }, code: "HTTP 404" },
+  { name: "a method that is not there", headers: { ":path": "/agent.v1.IngestService/Nothing" }, code: 12 },
   { name: "a query", headers: { ":path": "/agent.v1.IngestService/Heartbeat?a=1" }, code: 0, answers: 1 },
 
   {

@@ -77,7 +77,8 @@ export class RawStream {
     this.session.destroy();
     return {
       headers: plain(this.#received),
-      messages: splitEnvelopes(this.#answer),
+      // Who makes no call is answered with a sentence.
+      messages: Number(this.#received[":status"]) === 200 ? splitEnvelopes(this.#answer) : [],
       trailers: plain(this.#trailers),
       rstCode: this.stream.rstCode ?? 0,
     };

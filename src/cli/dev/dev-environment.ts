@@ -5,6 +5,14 @@ import { encryptionSecretIn, settingsIn } from "../../config/environment.js";
 import type { CommandContext } from "../context.js";
 import { devTlsFilesIn, writeDevTls } from "./dev-tls.js";
 
+/** What is left to nobody but whoever develops on this machine. */
+const DEFAULTS = {
+  INGEST_GRPC_ADDRESS: "127.0.0.1",
+  INGEST_HTTP_ADDRESS: "127.0.0.1",
+  INGEST_CORS_ORIGINS: "loopback",
+  INGEST_REFLECTION: "true",
+};
+
 /** What the user set, and for the rest files in the data directory. */
 export async function developmentEnvironment(
   env: CommandContext["env"],
@@ -17,6 +25,8 @@ export async function developmentEnvironment(
   const hasSecret = encryptionSecretIn(set) !== undefined;
   return {
     ...env,
+    ...DEFAULTS,
+    ...set,
     DATABASE_URL: databaseUrl,
     INGEST_LOG_LEVEL: set.INGEST_LOG_LEVEL ?? "warn",
     INGEST_JWT_KEY_FILE: set.INGEST_JWT_KEY_FILE ?? join(dataDir, "jwt_key.pem"),

@@ -1,5 +1,6 @@
 /** How the body of a request is written. */
 export interface RequestType {
+  protocol: "grpc" | "grpc-web" | "connect stream" | "connect unary";
   format: "protobuf" | "json";
   /** Messages in envelopes of five bytes each, or one message that is the whole body. */
   hasEnvelopes: boolean;
@@ -9,20 +10,24 @@ export interface RequestType {
 }
 
 const GRPC = {
+  protocol: "grpc",
   hasEnvelopes: true,
   encodingHeader: "grpc-encoding",
   acceptEncodingHeader: "grpc-accept-encoding",
-};
+} as const;
+const GRPC_WEB = { ...GRPC, protocol: "grpc-web" } as const;
 const CONNECT_STREAM = {
+  protocol: "connect stream",
   hasEnvelopes: true,
   encodingHeader: "connect-content-encoding",
   acceptEncodingHeader: "connect-accept-encoding",
-};
+} as const;
 const CONNECT_UNARY = {
+  protocol: "connect unary",
   hasEnvelopes: false,
   encodingHeader: "content-encoding",
   acceptEncodingHeader: "accept-encoding",
-};
+} as const;
 
 /** `application/grpc`, with messages as Protocol Buffers write them. */
 export const GRPC_PROTOBUF: RequestType = { ...GRPC, format: "protobuf" };
@@ -31,9 +36,9 @@ const TYPES: ReadonlyMap<string, RequestType> = new Map<string, RequestType>([
   ["application/grpc", GRPC_PROTOBUF],
   ["application/grpc+proto", GRPC_PROTOBUF],
   ["application/grpc+json", { ...GRPC, format: "json" }],
-  ["application/grpc-web", { ...GRPC, format: "protobuf" }],
-  ["application/grpc-web+proto", { ...GRPC, format: "protobuf" }],
-  ["application/grpc-web+json", { ...GRPC, format: "json" }],
+  ["application/grpc-web", { ...GRPC_WEB, format: "protobuf" }],
+  ["application/grpc-web+proto", { ...GRPC_WEB, format: "protobuf" }],
+  ["application/grpc-web+json", { ...GRPC_WEB, format: "json" }],
   ["application/connect+proto", { ...CONNECT_STREAM, format: "protobuf" }],
   ["application/connect+json", { ...CONNECT_STREAM, format: "json" }],
   ["application/proto", { ...CONNECT_UNARY, format: "protobuf" }],

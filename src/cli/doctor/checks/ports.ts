@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { VERSION } from "../../../observe/version.js";
+import type { ListenOptions } from "../../../server/listen.js";
 import { probeAgentPort, probePlainPort, probePort } from "../../../server/port-probe.js";
 import { type Check, error, type Finding, ok, type Subject, warning } from "../check.js";
 
@@ -11,9 +12,12 @@ export const portsCheck: Check = {
   name: "ports",
   run: async ({ variables }) => {
     const { INGEST_GRPC_PORT: grpcPort, INGEST_HTTP_PORT: httpPort } = variables;
+    const { INGEST_GRPC_ADDRESS: grpcAddress, INGEST_HTTP_ADDRESS: httpAddress } = variables;
     const findings = [
-      ...(await checkPort("INGEST_GRPC_PORT", grpcPort, (port) => findAgentService(port, variables))),
-      ...(await checkPort("INGEST_HTTP_PORT", httpPort, findPlainService)),
+      ...(await checkPort("INGEST_GRPC_PORT", { port: grpcPort, address: grpcAddress }, (on) =>
+        findAgentService(on, variables),
+      )),
+      ...(await checkPort("INGEST_HTTP_PORT", { port: httpPort, address: httpAddress }, findPlainService)),
     ];
     if (grpcPort !== undefined && grpcPort !== 0 && grpcPort === httpPort) {
       findings.push(error(`agents and plain HTTP are both on ${grpcPort}`, "set INGEST_HTTP_PORT to another port"));
@@ -24,25 +28,25 @@ export const portsCheck: Check = {
 
 async function checkPort(
   name: string,
-  port: number | undefined,
-  findService: (port: number) => Promise<Finding[]>,
+  { port, address }: { port: number | undefined; address: string | undefined },
+  findService: (on: ListenOptions) => Promise<Finding[]>,
 ): Promise<Finding[]> {
   if (port === undefined) return [error(`${name} is not a port`, "set it to a number from 0 to 65535")];
   if (port === 0) return [ok(`${name}: a free one is taken`)];
-  const problem = await probePort(port);
+  const problem = await probePort({ port, address });
   if (problem === undefined) return [ok(`${name}: ${port} is free`)];
   if (problem !== "in use")
     return [
       error(`${name}: ${port} cannot be listened on: ${problem}`, `choose another port, or give the right to it`),
     ];
-  const found = await findService(port);
+  const found = await findService({ port, address });
   if (found.length > 0) return [ok(`${name}: the service answers on ${port}`), ...found];
   return [error(`${name}: another process listens on ${port}`, `end that process, or set ${name} to another port`)];
 }
 
 /** What the service shows agents, whatever has become of the files that it read. */
-async function findAgentService(port: number, { INGEST_TLS_CERT }: Subject["variables"]): Promise<Finding[]> {
-  const served = await probeAgentPort(port, ANSWER_TIMEOUT_MS);
+async function findAgentService(on: ListenOptions, { INGEST_TLS_CERT }: Subject["variables"]): Promise<Finding[]> {
+  const served = await probeAgentPort(on, ANSWER_TIMEOUT_MS);
   if (served === undefined) return [];
   const until = new Date(served.validTo);
   if (until.getTime() < Date.now()) {
@@ -74,8 +78,8 @@ async function readCertificateFile(path: string | undefined): Promise<X509Certif
   }
 }
 
-async function findPlainService(port: number): Promise<Finding[]> {
-  const service = await probePlainPort(port, ANSWER_TIMEOUT_MS);
+async function findPlainService(on: ListenOptions): Promise<Finding[]> {
+  const service = await probePlainPort(on, ANSWER_TIMEOUT_MS);
   if (service === undefined) return [];
   const { version } = service;
   if (version === undefined)
