@@ -98,6 +98,11 @@ export function agentNotAllowed(agentId: string, status: string): IngestError {
   return new IngestError("agent_not_allowed", `agent ${agentId} is ${status}`, { agentId });
 }
 
+/** The database did not answer, or was away for too long. */
+export function databaseUnavailable(cause?: unknown): IngestError {
+  return new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause });
+}
+
 /** A newer stream of the same agent took the place of this one. */
 export function sessionDisplaced(): IngestError {
   return new IngestError("session_displaced", "a newer stream of this agent took the place of this one");

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import type { Config } from "../config/config.js";
+import { databaseUnavailable } from "../errors.js";
 import type { HeartbeatEvents } from "../heartbeat/events.js";
 import { HeartbeatWriter } from "../heartbeat/heartbeat-writer.js";
 import { INVENTORY_TIMING } from "../heartbeat/inventory/inventory-pace.js";
@@ -18,6 +19,7 @@ import { VERSION } from "../observe/version.js";
 import type { Outbox } from "../outbox/outbox.js";
 import type { Database } from "../store/database.js";
 import type { InventoryTiming } from "../store/hosts/host-inventories.js";
+import { OUTAGE_LIMIT_MS } from "../store/set-writer.js";
 
 /** An agent's keepalive takes twice as long to find that its connection died unheard, which is how one machine displaces itself. */
 const CONTEST = { withinS: 20, displacements: 5 };
@@ -28,6 +30,8 @@ export interface SessionsTiming extends Partial<InstancePresenceTiming>, Partial
   sweepMs?: number;
   /** Between two looks for agents that say nothing. */
   silenceMs?: number;
+  /** How long the database may be away before streams end. */
+  outageLimitMs?: number;
 }
 
 /** What holds the sessions of an instance. */
@@ -62,12 +66,19 @@ export function openSessions({
 }): OpenSessions {
   const { offlineAfterMs } = config;
   const { db } = database;
-  const calm = new Calm({ comeBackMs: offlineAfterMs, onChange: (change) => events.calmChanged(change) });
+  const outageLimitMs = timing?.outageLimitMs ?? OUTAGE_LIMIT_MS;
+  const calm = new Calm({
+    comeBackMs: offlineAfterMs,
+    outageLimitMs,
+    onChange: (change) => events.calmChanged(change),
+    // Also those that wait for nothing: another instance may reach the database.
+    onLongOutage: () => sessions.endAll(databaseUnavailable()),
+  });
   const offlineWriter = new OfflineWriter({ database, outbox, events });
   const inventoryTiming = { ...INVENTORY_TIMING, ...timing };
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming, outageLimitMs }),
     cloneWatch: new CloneWatch({
       database,
       outbox,

@@ -29,14 +29,25 @@ export class HeartbeatWriter {
     events: HeartbeatEvents;
     calm: Calm;
     inventoryTiming: InventoryTiming;
+    /** How long the database may be away, in milliseconds; a minute unless told otherwise. */
+    outageLimitMs?: number;
   }) {
-    const { database, outbox, events, calm, inventoryTiming } = options;
+    const { database, outbox, events, calm, inventoryTiming, outageLimitMs } = options;
     const writer = new SetWriter<HeartbeatRow, Written>({
-      write: (rows) => outbox.transaction(database, (tx, outgoing) => writeBatch(tx, outgoing, rows, inventoryTiming)),
+      write: async (rows) => {
+        const askedAt = performance.now();
+        const outcomes = await outbox.transaction(database, (tx, outgoing) =>
+          writeBatch(tx, outgoing, rows, inventoryTiming),
+        );
+        // Who is acknowledged and then ends its stream in order need not be given time to come back.
+        calm.reportAnswer(askedAt);
+        return outcomes;
+      },
       onRetry: (retry) => {
         if (isOutage(retry.error)) calm.reportTrouble();
         events.writeRetried(retry);
       },
+      retryForMs: outageLimitMs,
     });
     this.#batcher = new Batcher({
       flush: async (rows) => {

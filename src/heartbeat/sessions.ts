@@ -45,6 +45,11 @@ export class Sessions {
     return this.#open;
   }
 
+  /** Ends every stream with this error, at once. */
+  endAll(error: IngestError): void {
+    for (const session of this.#open) session.end(error);
+  }
+
   /**
    * Takes no stream any more, and ends those that there are, a few at a time, so that a fleet does not come back in one
    * instant. Its agents are told to come back, which is another instance's doing, and nobody is marked offline for it.

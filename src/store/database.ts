@@ -1,7 +1,7 @@
 import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
 import { drizzle, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
 import type { PgDatabase } from "drizzle-orm/pg-core";
-import { IngestError } from "../errors.js";
+import { databaseUnavailable } from "../errors.js";
 import { retryConflicts } from "./connection/conflicts.js";
 import type { Connection } from "./connection/connection.js";
 import { ConnectionError, causesOf, sqlStateOf } from "./connection/connection-error.js";
@@ -140,9 +140,7 @@ const FOREIGN_KEY_VIOLATION = "23503";
  * row refers to can be deleted by the web app at any moment: whoever tries again is told what is gone.
  */
 export function toDatabaseError(cause: unknown): unknown {
-  return isTransient(cause) || sqlStateOf(cause) === FOREIGN_KEY_VIOLATION
-    ? new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause })
-    : cause;
+  return isTransient(cause) || sqlStateOf(cause) === FOREIGN_KEY_VIOLATION ? databaseUnavailable(cause) : cause;
 }
 
 /** The SQLSTATE of a statement that failed for the values it was given (class 22, 23); undefined for any other failure. */

@@ -5,7 +5,7 @@ import { findUnstorable, isTransient, toDatabaseError } from "./database.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
 /** How long the database may be away before whoever waits for it is told UNAVAILABLE. */
-const RETRY_FOR_MS = 60_000;
+export const OUTAGE_LIMIT_MS = 60_000;
 
 /** How sets of items are written, each in one transaction. */
 export interface SetWriterOptions<Item, Result> {
@@ -44,7 +44,7 @@ export class SetWriter<Item, Result> {
   }
 
   async #writeWithRetry(items: readonly Item[]): Promise<readonly BatchOutcome<Result>[]> {
-    const { write, onRetry, retryForMs = RETRY_FOR_MS } = this.options;
+    const { write, onRetry, retryForMs = OUTAGE_LIMIT_MS } = this.options;
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = performance.now();
       try {

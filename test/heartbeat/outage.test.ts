@@ -32,3 +32,37 @@ t.test("while the database is away a heartbeat waits, nobody loses an identity, 
   stream.end();
   await stream.ended;
 });
+
+t.test("a database that stays away for longer ends every stream, and nobody is offline who comes back", async (t) => {
+  const LIMIT_MS = 1_500;
+  const service = await startTestService(t, { timing: { sessions: { outageLimitMs: LIMIT_MS, renewMs: 100 } } });
+  const { query } = service.database;
+  const token = await service.createToken();
+  const agents = [await enrol(service, token), await enrol(service, token)];
+  const [waiting, idle] = await Promise.all(agents.map((agent) => openLiveStream(service, agent)));
+  if (!waiting || !idle) throw new Error("not open");
+  await setReachable(service.database, false);
+  const awayAt = performance.now();
+  waiting.send(heartbeat(agents[0]?.agentId ?? "", { cpuPercent: 66 }));
+  await t.rejects(waiting.next(), { code: Code.UNAVAILABLE }, "never one of the three codes that end an identity");
+  t.match(await idle.ended, { code: Code.UNAVAILABLE }, "nor does a stream wait on which nothing comes");
+  const tookMs = performance.now() - awayAt;
+  t.ok(tookMs >= LIMIT_MS * 0.9, `after ${Math.round(tookMs)} ms, not before`);
+  for (const agent of agents) {
+    const early = openStream(service, agent);
+    early.send(heartbeat(agent.jwt));
+    t.match(await early.ended, { code: Code.UNAVAILABLE });
+  }
+  await setReachable(service.database, true);
+  for (const agent of agents) {
+    const back = await openLiveStream(service, agent);
+    back.end();
+    await back.ended;
+  }
+  t.same(
+    await query(
+      "select reason from agent_status_history where status = 'offline' and reason <> 'heartbeat stream ended'",
+    ),
+    [],
+  );
+});

@@ -25,6 +25,8 @@ export interface TcpProxy {
   cut(): void;
   /** Lets so many more bytes through in that direction, and resets the connection that brings the next one. */
   cutAfter(bytes: number, direction: Direction): void;
+  /** Resets the connection that brings this text next in that direction, before it is passed on. */
+  cutAt(text: string, direction: Direction): void;
   /** Whether new connections are reset at once. */
   refuse(refuse: boolean): void;
 }
@@ -34,11 +36,12 @@ interface Network {
   silenced: Set<Direction>;
   hasPower: boolean;
   cutAfter: { bytes: number; direction: Direction } | undefined;
+  cutAt: { text: string; direction: Direction } | undefined;
 }
 
 /** Starts a proxy in front of a port of this machine. */
 export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpProxy> {
-  const network: Network = { silenced: new Set(), hasPower: true, cutAfter: undefined };
+  const network: Network = { silenced: new Set(), hasPower: true, cutAfter: undefined, cutAt: undefined };
   const connections = new Set<Connection>();
   let isRefusing = false;
 
@@ -88,6 +91,9 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     cut,
     cutAfter: (bytes, direction) => {
       network.cutAfter = { bytes, direction };
+    },
+    cutAt: (text, direction) => {
+      network.cutAt = { text, direction };
     },
     refuse: (refuse) => {
       isRefusing = refuse;
@@ -150,7 +156,12 @@ class Connection {
   }
 
   #write(from: Socket, to: Socket, direction: Direction, data: Buffer): void {
-    const { cutAfter } = this.network;
+    const { cutAfter, cutAt } = this.network;
+    if (cutAt?.direction === direction && data.includes(cutAt.text)) {
+      this.network.cutAt = undefined;
+      this.reset();
+      return;
+    }
     if (cutAfter?.direction === direction && cutAfter.bytes < data.length) {
       this.network.cutAfter = undefined;
       to.write(data.subarray(0, cutAfter.bytes), () => this.reset());

@@ -2,8 +2,12 @@
 export interface CalmOptions {
   /** How long agents may take to come back, in milliseconds: what released agents wait at most between two attempts. */
   comeBackMs: number;
+  /** How long the database may be away before {@link onLongOutage}, in milliseconds; for ever unless told. */
+  outageLimitMs?: number;
   /** Told when the database was found away, and when it is back. */
   onChange?: (change: { isAway: boolean }) => void;
+  /** Told once of each outage that lasts too long for anybody to wait for its end. */
+  onLongOutage?: () => void;
 }
 
 /**
@@ -16,6 +20,7 @@ export class Calm {
   /** When the trouble was seen last: an answer to a question from before says nothing. */
   #lastSeenAt = Number.NEGATIVE_INFINITY;
   #since = Number.NEGATIVE_INFINITY;
+  #patience: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: CalmOptions) {}
 
@@ -34,6 +39,8 @@ export class Calm {
     this.#lastSeenAt = now;
     if (this.#awaySince !== undefined) return;
     this.#awaySince = now;
+    const { outageLimitMs, onLongOutage } = this.options;
+    if (outageLimitMs !== undefined) this.#patience = setTimeout(() => onLongOutage?.(), outageLimitMs).unref();
     this.options.onChange?.({ isAway: true });
   }
 
@@ -42,6 +49,7 @@ export class Calm {
     if (this.#awaySince === undefined || askedAt < this.#lastSeenAt) return;
     this.#awaySince = undefined;
     this.#since = now;
+    clearTimeout(this.#patience);
     this.options.onChange?.({ isAway: false });
   }
 

@@ -5,6 +5,10 @@ import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
 
+/** The rate allows one at once; what a busy machine adds. */
+const EARLY_MS = 100;
+const LATE_MS = 3_000;
+
 const verdict = async (service: TestService, path: string) => {
   const response = await fetch(`http://localhost:${service.httpPort}${path}`);
   return { status: response.status, body: await response.text() };
@@ -58,8 +62,10 @@ t.test("a stop sends agents away at a bounded rate, loses nothing, and shows nob
       if (agent !== undefined) await openLiveStream(staying, agent);
     }),
   );
-  const slowest = Math.max(...(await Promise.all(endedAfterMs.slice(1))));
-  t.ok(slowest >= ((COUNT - 1) / PER_SECOND) * 1_000 * 0.8, `the last one was told after ${slowest} ms`);
+  const toldAfterMs = (await Promise.all(endedAfterMs.slice(1))).sort((a, b) => a - b);
+  const earlyMs = toldAfterMs.map((ms, index) => (index / PER_SECOND) * 1_000 - ms);
+  t.ok(Math.max(...earlyMs) <= EARLY_MS, `never more at once than the rate allows: ${toldAfterMs.map(Math.round)}`);
+  t.ok((toldAfterMs.at(-1) ?? 0) <= (COUNT / PER_SECOND) * 1_000 + LATE_MS, "nor are they kept longer than it takes");
   await closed;
   t.match(await query("select count(*)::int from host_metrics where cpu_percent = 77"), [{ count: 1 }]);
   t.same(await query("select agent_id from agent_status_history where status = 'offline'"), []);
@@ -74,6 +80,6 @@ t.test("however many there are, all are told in time", async (t) => {
   const streams = await Promise.all(agents.map((agent) => openLiveStream(service, agent)));
   const startedAt = performance.now();
   await service.close();
-  for (const { ended } of streams) t.match(await ended, { code: Code.UNAVAILABLE });
+  for (const { ended } of streams) t.match(await ended, { code: Code.UNAVAILABLE, details: /connect again/ });
   t.ok(performance.now() - startedAt < 5_000);
 });
