@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { runCli } from "./cli/program.js";
+import { isWorkerEnvironment } from "./cli/service/workers/worker-messages.js";
 
 /** How often an orphan looks for its parent. */
 const PARENT_CHECK_MS = 500;
@@ -20,7 +21,19 @@ function end(reason: string): void {
   } else if (!isUnderNpm || performance.now() - toldAt > ECHO_MS) toldAgain.abort(reason);
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
+// A terminal sends these two to the workers as well, which are told by their primary what to do.
+const isLeftToPrimary = isWorkerEnvironment(process.env);
+const isInTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
+let onHangUp: (() => void) | undefined;
+
+process.on("SIGTERM", end);
+process.on("SIGINT", (signal) => {
+  if (!isLeftToPrimary) end(signal);
+});
+process.on("SIGHUP", (signal) => {
+  if (onHangUp !== undefined) onHangUp();
+  else if (!isLeftToPrimary) end(signal);
+});
 
 let hasFault = false;
 process.on("uncaughtException", (error, origin) => {
@@ -47,6 +60,11 @@ process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
   signal: told.signal,
   secondSignal: toldAgain.signal,
+  ...(!isInTerminal && {
+    onHangUp: (listener: () => void) => {
+      onHangUp = listener;
+    },
+  }),
   ...(process.stdout.isTTY && {
     // A terminal that does not say how wide it is reports none.
     terminal: {

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import t from "tap";
 import { brokerIn } from "../dist/config/broker.js";
 import { parseConfig } from "../dist/config/config.js";
@@ -33,6 +34,12 @@ const NUMBERS = {
     most: 65_535,
     unset: 8080,
     of: (env: Record<string, string>) => configOf(env).httpPort,
+  },
+  INGEST_WORKERS: {
+    least: 1,
+    most: 64,
+    unset: Math.min(availableParallelism(), 64),
+    of: (env: Record<string, string>) => configOf(env).workers,
   },
   INGEST_DATABASE_POOL_SIZE: {
     least: 3,

@@ -42,6 +42,7 @@ export async function onStage(run: (stage: Stage) => Promise<void>): Promise<voi
         INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
         INGEST_GRPC_PORT: "0",
         INGEST_HTTP_PORT: "0",
+        INGEST_WORKERS: "1",
         INGEST_LOG_LEVEL: "info",
         LDAP_ENCRYPTION_KEY: "a secret of the benchmark",
       };

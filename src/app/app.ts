@@ -1,44 +1,12 @@
 import type { Config } from "../config/config.js";
-import { CertificateMover } from "../heartbeat/certificate-mover.js";
-import { HeartbeatEvents } from "../heartbeat/events.js";
-import { IdentityWatch } from "../heartbeat/identity-watch.js";
-import { openAgentCas } from "../identity/agent-ca/agent-cas.js";
-import { Callers } from "../identity/caller.js";
-import { watchExpiry } from "../identity/expiry-watch.js";
-import { KeyEvents } from "../identity/key-events.js";
-import {
-  readServerCertificate,
-  ServerCertificateWatch,
-} from "../identity/server-certificate/server-certificate-files.js";
-import { openSigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { createId } from "../lib/ids.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
-import { VERSION } from "../observe/version.js";
-import { CORS_HEADERS } from "../rpc/cors-headers.js";
-import { createHandshakeReporter } from "../rpc/refusals/handshake-refusals.js";
-import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
-import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
-import { createServiceHandler } from "../rpc/service.js";
-import { Acceptance } from "../server/acceptance.js";
-import { peerOf } from "../server/peer.js";
-import { startPlainListener } from "../server/plain-listener.js";
-import { startRpcListener } from "../server/rpc-listener.js";
-import { Listener } from "../store/connection/listener.js";
-import { migrateIngest } from "../store/migrations/migrate.js";
-import { WorkEvents } from "../work/events.js";
-import { openWork } from "../work/open-work.js";
-import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
 import { createLifetime } from "./create-lifetime.js";
-import { openDatabases } from "./open-databases.js";
-import { openEnrolment } from "./open-enrolment.js";
-import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
-import { openSessions } from "./open-sessions.js";
+import { type InstanceView, startInstance } from "./instance.js";
+import { openPlainListener } from "./open-plain-listener.js";
 
-/** Of the time for stopping, how much there is for telling agents to reconnect, and for storing what was under way. */
-const DRAIN_SHARE = 0.75;
-const DRAIN_STEP_SHARE = 0.9;
 /** A running service. */
 export interface App {
   grpcPort: number;
@@ -55,209 +23,18 @@ export interface AppOptions {
 }
 
 /**
- * Opens, wires and starts the service. What was opened is closed again when a later step fails, or when the lifetime is
- * told to stop meanwhile.
+ * Starts the service in this process: an instance, and the plain listener that speaks for it.
  *
  * @throws IngestError `unusable_configuration`, `platform_tables_missing`
  * @throws StartAborted
  */
 export async function startApp(config: Config, logger: Logger, options: AppOptions = {}): Promise<App> {
   const { timing = {}, lifetime = createLifetime(logger, config.stopTimeoutMs) } = options;
-  logger.info({ version: VERSION, nodeVersion: process.version }, "starting");
-  try {
-    return await start(config, logger, timing, lifetime);
-  } catch (error) {
-    await lifetime.stop();
-    throw error;
-  }
-}
-
-async function start(config: Config, logger: Logger, timing: AppTiming, lifetime: Lifetime): Promise<App> {
-  const serverCertificate = await lifetime.open("server certificate", () => readServerCertificate(config.tls));
-  await lifetime.open("migrations", (ending) => migrateIngest(config.databaseUrl, ending));
-  const { database, streamDatabase, health, onIdleError } = openDatabases({ config, logger, timing, lifetime });
-  const refusals = new RefusalRecorder({ db: database.db, logger });
-  lifetime.register("record of refusals", () => refusals.close());
-  const refusalMeter = new RefusalMeter({
-    onSummary: (summary) => logger.warn(summary, "many calls were refused"),
-    periodMs: timing.refusalSummaryMs,
-  });
-  lifetime.register("sum of refusals", () => refusalMeter.close());
-
-  const instanceId = createId();
-  const pace = { ...AGENT_PACE, ...timing.pace };
-  const outbox =
-    config.broker === undefined
-      ? await openClosedOutbox({ db: database.db, logger, lifetime })
-      : await openQueueTo(config.broker, { config, logger, timing, lifetime, instanceId, onIdleError });
-
-  const keyEvents = new KeyEvents(logger);
-  const signingKeys = await lifetime.open(
-    "signing keys",
-    () =>
-      openSigningKeyRing({
-        db: database.db,
-        path: config.jwtKeyFile,
-        events: keyEvents,
-        timing: timing.signingKeys,
-      }),
-    (opened) => opened.close(),
-  );
-  const agentCa = await lifetime.open(
-    "agent CA",
-    () => openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa }),
-    (opened) => opened.close(),
-  );
-  const { registrar, renewal, certificateUpkeep } = openEnrolment({
-    database,
-    outbox,
-    agentCa,
-    signingKeys,
-    policy: config.enrolment,
-    knownKeyPace: pace.registrations,
-    logger,
-  });
-  lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
-  const events = new HeartbeatEvents(logger);
-  const { sessions, appear, startDraining } = openSessions({
-    database: streamDatabase,
-    outbox,
-    events,
-    instanceId,
-    config: config.sessions,
-    timing: timing.sessions,
-    pace: pace.heartbeats,
-    lifetime,
-  });
-
-  const work = await lifetime.open(
-    "work",
-    () =>
-      openWork({
-        database,
-        streamDatabase,
-        outbox,
-        config: config.work,
-        events: new WorkEvents(logger),
-        timing: timing.work,
-      }),
-    (opened) => opened.stop(),
-  );
-
-  const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
-  lifetime.register("identity watch", () => identityWatch.stop());
-  const listener = new Listener({
-    url: config.databaseUrl,
-    onChange: (change) => {
-      if (change.kind === "agent") {
-        identityWatch.checkAgent(change.agentId);
-        certificateUpkeep.checkAgent(change.agentId);
-      } else if (change.kind === "session") identityWatch.checkAgent(change.agentId);
-      else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
-      else if (change.kind === "agent CA") void agentCa.refresh();
-      else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
-    },
-    onListening: () => {
-      work.dispatcher.hear({ kind: "everything" });
-      identityWatch.checkEverything();
-      certificateUpkeep.checkEverything();
-      // What fails is reported, and tried again by itself.
-      void agentCa.refresh();
-    },
-    onDisconnected: (event) => events.listenerDisconnected(event),
-  });
-  lifetime.register("database listener", () => listener.close());
-
-  const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
-  lifetime.register("certificate mover", () => mover.stop());
-
-  let acceptance: Acceptance | undefined;
-  const findReadinessProblem = async () =>
-    lifetime.state === "serving"
-      ? (health.findProblem() ?? acceptance?.findProblem())
-      : `the service is ${lifetime.state}`;
-  const cors = { isAllowed: config.isOriginAllowed, ...CORS_HEADERS };
-  const plainListener = await lifetime.open(
-    "plain listener",
-    () =>
-      startPlainListener({
-        port: config.httpPort,
-        address: config.httpAddress,
-        cors: { ...cors, methods: ["GET", "HEAD"] },
-        // A process that sends its agents away is as healthy as before.
-        findHealthProblem: () => (lifetime.state === "starting" ? "the service is starting" : health.findProblem()),
-        findReadinessProblem,
-        jwks: () => signingKeys.jwks,
-        version: VERSION,
-        logger,
-      }),
-    (opened) => opened.close(),
-  );
-  const rpcListener = await lifetime.open(
-    "rpc listener",
-    () =>
-      startRpcListener({
-        port: config.grpcPort,
-        address: config.grpcAddress,
-        cors: { ...cors, methods: ["POST"] },
-        cert: serverCertificate.cert,
-        key: serverCertificate.key,
-        handler: createServiceHandler({
-          callers: new Callers({ db: streamDatabase.db, agentCa }),
-          registrar,
-          renewal,
-          sessions,
-          work: work.agents,
-          inventoryUploads: work.inventoryUploads,
-          acceptIdWithoutJwt: config.acceptIdWithoutJwt,
-          signingKeys,
-          callPace: pace.calls,
-          refusals,
-          refusalMeter,
-          logger,
-          peerOf,
-          grpcServices: {
-            findReadinessProblem,
-            hasReflection: config.hasReflection,
-            ending: lifetime.ending,
-            lookMs: timing.healthWatchMs,
-          },
-        }),
-        logger,
-        onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals }),
-        timing: timing.sessionLiveness,
-      }),
-    (opened) => opened.close(),
-  );
-  const certificateWatch = new ServerCertificateWatch({
-    paths: config.tls,
-    inUse: serverCertificate,
-    onChange: (pair) => rpcListener.replaceCertificate(pair),
-    events: keyEvents,
-    fileWatchMs: timing.serverCertificateMs,
-  });
-  lifetime.register("server certificate", () => certificateWatch.stop());
-  const stopExpiryWatch = watchExpiry(
-    () => [
-      { name: "server certificate", notAfter: certificateWatch.current.notAfter },
-      { name: "agent CA", notAfter: agentCa.current.notAfter },
-    ],
-    keyEvents,
-  );
-  lifetime.register("expiry watch", stopExpiryWatch);
-  acceptance = new Acceptance({ port: rpcListener.port, address: config.grpcAddress });
-  await appear(rpcListener.port);
-  const { stopTimeoutMs, drainPerSecond: perSecond } = config;
-  const withinMs = stopTimeoutMs * DRAIN_SHARE;
-  const drain = async () => {
-    // Agents that are told to go elsewhere must not come back here.
-    rpcListener.stopAccepting();
-    await Promise.allSettled([startDraining(), sessions.drain({ perSecond, withinMs })]);
+  let httpPort = 0;
+  const show = async (view: InstanceView) => {
+    httpPort = await openPlainListener({ config, lifetime, logger, view });
   };
-  lifetime.register("heartbeat sessions", drain, { timeoutMs: stopTimeoutMs * DRAIN_STEP_SHARE });
-
-  lifetime.serve();
-  const ports = { grpcPort: rpcListener.port, httpPort: plainListener.port };
-  logger.info(ports, "ready");
-  return { ...ports, close: async () => void (await lifetime.stop()) };
+  const grpcPort = await startInstance(config, logger, { timing, lifetime, instanceId: createId(), show });
+  logger.info({ grpcPort, httpPort }, "ready");
+  return { grpcPort, httpPort, close: async () => void (await lifetime.stop()) };
 }

@@ -13,6 +13,8 @@ export interface CommandContext {
   signal: AbortSignal;
   /** Aborted when it is told so again: nothing is waited for any more. */
   secondSignal: AbortSignal;
+  /** Has SIGHUP do this instead of ending the process; not in a terminal, which sends it when it closes. */
+  onHangUp?: (listener: () => void) => void;
   /** Undefined when standard output is no terminal: then nothing is cut and nothing is coloured. */
   terminal?: Terminal;
   /** Writes a line to standard output. */

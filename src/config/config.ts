@@ -22,6 +22,8 @@ export interface Config {
   isOriginAllowed: (origin: string) => boolean;
   /** Whether anybody may ask which methods there are. */
   hasReflection: boolean;
+  /** How many processes serve agents. */
+  workers: number;
   work: {
     /** How long a task may wait for its host, in milliseconds. */
     maxAgeMs: number;
@@ -95,6 +97,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       ...(v.INGEST_HTTP_ADDRESS !== undefined && { httpAddress: v.INGEST_HTTP_ADDRESS }),
       isOriginAllowed: originRule(v.INGEST_CORS_ORIGINS),
       hasReflection: v.INGEST_REFLECTION,
+      workers: v.INGEST_WORKERS,
       work: {
         maxAgeMs: v.INGEST_WORK_MAX_AGE,
         updateConcurrency: v.INGEST_UPDATE_CONCURRENCY,

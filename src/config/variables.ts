@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { parseCidr } from "../lib/formats/cidr.js";
 import { LOG_LEVELS } from "../observe/logger.js";
@@ -13,6 +14,7 @@ const YEAR_MS = 365 * DAY_MS;
 const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
 const LARGEST_POOL = 1_000;
+const MOST_WORKERS = 64;
 const LARGEST_QUEUE = 1_000_000_000;
 const SMALLEST_OUTBOX = 1_000;
 const LARGEST_OUTBOX = 100_000_000;
@@ -25,6 +27,9 @@ export const variables = z.object({
     LARGEST_POOL,
     `a number of connections from ${SMALLEST_POOL} to ${LARGEST_POOL}`,
   ).default(15),
+  INGEST_WORKERS: wholeNumber(1, MOST_WORKERS, `a number of processes from 1 to ${MOST_WORKERS}`).default(() =>
+    Math.min(availableParallelism(), MOST_WORKERS),
+  ),
   INGEST_TLS_CERT: z.string({ error: "the path of a PEM certificate (chain)" }),
   INGEST_TLS_KEY: z.string({ error: "the path of that certificate's PEM key" }),
   INGEST_JWT_KEY_FILE: z.string().default(DEFAULT_JWT_KEY_FILE),

@@ -17,7 +17,7 @@ export interface PlainListenerOptions extends ListenOptions {
   findHealthProblem: () => string | undefined;
   /** Why nobody should be sent here at the moment; undefined when anybody may be. */
   findReadinessProblem: () => Promise<string | undefined>;
-  /** The JSON Web Key Set. */
+  /** The JSON Web Key Set; undefined while there is none yet. */
   jwks: () => unknown;
   /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
   version: string;
@@ -58,9 +58,7 @@ export async function startPlainListener({
     } else if (path === "/readyz") {
       sendVerdict(response, await findReadinessProblem());
     } else if (path === "/.well-known/jwks.json") {
-      response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);
-      response.setHeader("Access-Control-Allow-Origin", "*");
-      send(response, 200, "application/json", JSON.stringify(jwks()));
+      sendKeySet(response, jwks());
     } else {
       send(response, 404, TEXT, "not found: this port answers /healthz, /readyz and /.well-known/jwks.json\n");
     }
@@ -77,6 +75,16 @@ export async function startPlainListener({
         connections.cut();
       }),
   };
+}
+
+function sendKeySet(response: ServerResponse, keySet: unknown): void {
+  response.setHeader("Access-Control-Allow-Origin", "*");
+  if (keySet === undefined) {
+    send(response, 503, TEXT, "the service is starting\n");
+    return;
+  }
+  response.setHeader("Cache-Control", JWKS_CACHE_CONTROL);
+  send(response, 200, "application/json", JSON.stringify(keySet));
 }
 
 function send(response: ServerResponse, status: number, contentType: string, body: string): void {

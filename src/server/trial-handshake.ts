@@ -36,7 +36,9 @@ export async function tryHandshake({ cert, key }: CertificatePair): Promise<void
     refusal = error;
   });
   server.on("secureConnection", (socket: TLSSocket) => socket.on("error", () => {}));
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  // Exclusive: workers of one service would otherwise get each other's connections.
+  const where = { port: 0, host: "127.0.0.1", exclusive: true };
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(where, resolve));
   try {
     const { port } = server.address() as AddressInfo;
     // The last certificate stands for what clients trust: all before it are verified by the one that follows.

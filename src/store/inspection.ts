@@ -31,6 +31,13 @@ export async function readIsReadOnly(db: Queryable): Promise<boolean> {
   return rows[0]?.yes === true;
 }
 
+/** How many connections the server takes of ordinary roles. */
+export async function readConnectionLimit(db: Queryable): Promise<number> {
+  const { rows } = await db.execute<{ count: number }>(sql`
+    select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as count`);
+  return rows[0]?.count ?? 0;
+}
+
 /** The time it is in the database. */
 export async function readDatabaseClock(db: Queryable): Promise<Date> {
   const { rows } = await db.execute<{ ms: number }>(

@@ -87,6 +87,11 @@ t.test("each broken thing is found, with what to do", async (t) => {
       { check: "server certificate", verdict: "error", message: /key does not belong/, remedy: String },
     ]);
   });
+  await t.test("connection limit", async (t) => {
+    await findsOnly(t, { ...env, INGEST_WORKERS: "64" }, [
+      { check: "connection limit", verdict: "warning", message: /up to 1088 connections of 64 workers/ },
+    ]);
+  });
   await t.test("agent CA", async (t) => {
     await findsOnly(t, { ...env, LDAP_ENCRYPTION_KEY: "wrong" }, [
       { check: "agent CA", verdict: "error", message: /cannot be decrypted/, remedy: /LDAP_ENCRYPTION_KEY/ },
@@ -239,7 +244,7 @@ t.test("a database that cannot be reached, or has nothing in it, hides nothing e
   t.ok(gone.findings.some(({ check, verdict }) => check === "JWT key" && verdict === "ok"));
   t.match(
     gone.findings.filter(({ verdict }) => verdict === "skipped").map(({ check }) => check),
-    ["migrations", "clock", "agent CA", "agents", "descriptor limit", "features in use"],
+    ["connection limit", "migrations", "clock", "agent CA", "agents", "descriptor limit", "features in use"],
   );
 
   const empty = await createEmptyDatabase(t);

@@ -152,7 +152,7 @@ t.test("a database that refuses is one line that says what and what to do", asyn
   await server.query("create role barred login password 'secret' connection limit 0");
   await server.query("create role locked_out nologin password 'secret'");
   const full =
-    /too many connections for role "barred"; end other clients, raise max_connections there, or lower INGEST_DATABASE_POOL_SIZE/;
+    /too many connections for role "barred"; end other clients, raise max_connections there, or lower INGEST_WORKERS or INGEST_DATABASE_POOL_SIZE/;
   const refusals: [url: string, line: RegExp][] = [
     [
       `postgres://${superuser}:hunter2@127.0.0.1:${port}/postgres`,

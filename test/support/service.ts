@@ -103,6 +103,7 @@ export function serviceEnvironment(directory: string, databaseUrl: string): Reco
     INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
     INGEST_GRPC_PORT: "0",
     INGEST_HTTP_PORT: "0",
+    INGEST_WORKERS: "1",
     LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
   };
 }

@@ -10,6 +10,7 @@ import { agentCaCheck } from "./checks/agent-ca.js";
 import { agentsCheck } from "./checks/agents.js";
 import { clockCheck } from "./checks/clock.js";
 import { configurationCheck } from "./checks/configuration.js";
+import { connectionLimitCheck } from "./checks/connection-limit.js";
 import { databaseReachableCheck } from "./checks/database.js";
 import { descriptorsCheck } from "./checks/descriptors.js";
 import { jwtKeyCheck } from "./checks/jwt-key.js";
@@ -55,6 +56,7 @@ function checks(databaseProblem: unknown): Check[] {
     serverCertificateCheck,
     portsCheck,
     databaseReachableCheck(databaseProblem),
+    connectionLimitCheck,
     migrationsCheck,
     clockCheck,
     agentCaCheck,

@@ -6,7 +6,7 @@ const BY_STATE: readonly (readonly [code: string, remedy: string])[] = [
   ["28", "correct DATABASE_URL, create the role, or let pg_hba.conf on the database's host admit it"],
   ["3D000", "create the database, or correct its name in DATABASE_URL"],
   ["42501", "grant the role of DATABASE_URL what it lacks, or use the one that owns the tables"],
-  ["53300", "end other clients, raise max_connections there, or lower INGEST_DATABASE_POOL_SIZE"],
+  ["53300", "end other clients, raise max_connections there, or lower INGEST_WORKERS or INGEST_DATABASE_POOL_SIZE"],
   ["53100", "make room on the database's disk"],
   ["53", "give the database's host more of it"],
   ["57P03", "wait until the database has started, then try again"],

@@ -1,0 +1,37 @@
+import type { Config } from "../config/config.js";
+import type { Lifetime } from "../lib/lifetime.js";
+import type { Logger } from "../observe/logger.js";
+import { VERSION } from "../observe/version.js";
+import { CORS_HEADERS } from "../rpc/cors-headers.js";
+import { startPlainListener } from "../server/plain-listener.js";
+import type { InstanceView } from "./instance.js";
+
+/**
+ * Opens the plain listener.
+ *
+ * @param options.view what it answers with
+ * @returns its port
+ */
+export async function openPlainListener({
+  config,
+  lifetime,
+  logger,
+  view,
+}: {
+  config: Config;
+  lifetime: Lifetime;
+  logger: Logger;
+  view: InstanceView;
+}): Promise<number> {
+  const open = () =>
+    startPlainListener({
+      port: config.httpPort,
+      address: config.httpAddress,
+      cors: { isAllowed: config.isOriginAllowed, ...CORS_HEADERS, methods: ["GET", "HEAD"] },
+      ...view,
+      version: VERSION,
+      logger,
+    });
+  const listener = await lifetime.open("plain listener", open, (opened) => opened.close());
+  return listener.port;
+}

@@ -1,0 +1,171 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { status as Code } from "@grpc/grpc-js";
+import t, { type Test } from "tap";
+import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js";
+import { createClosedOutbox } from "../../dist/outbox/outbox.js";
+import { openDatabase } from "../../dist/store/database.js";
+import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
+import { createTestDatabase } from "../support/database.js";
+import { eventually } from "../support/eventually.js";
+import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../support/field-agent.js";
+import { startProcess } from "../support/process.js";
+import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../support/service.js";
+
+const database = await createTestDatabase(t);
+const directory = await makeDirectory(t);
+await writeServiceFiles(directory);
+const store = openDatabase({ url: database.url, maxConnections: 1 });
+t.teardown(() => store.close());
+const ca = await readFile(join(directory, "tls/server.crt"), "utf8");
+
+/** Starts a service with two workers. */
+async function startService(t: Test) {
+  const env = { ...serviceEnvironment(directory, database.url), INGEST_WORKERS: "2" };
+  const primary = startProcess(t, ["serve"], { env });
+  await primary.saw(/"workers":2,"msg":"ready"/);
+  const lines = (): Record<string, unknown>[] =>
+    primary
+      .output()
+      .split("\n")
+      .filter((line) => line.startsWith("{") && line.endsWith("}"))
+      .map((line) => JSON.parse(line));
+  const { grpcPort, httpPort } = lines().find(({ msg, workers }) => msg === "ready" && workers === 2) ?? {};
+  return {
+    primary,
+    lines,
+    address: { address: `localhost:${grpcPort}`, ca } as TestService,
+    /** Those that have been started so far, whether or not they run. */
+    pids: () => lines().flatMap(({ msg, workerPid }) => (msg === "a worker was started" ? [Number(workerPid)] : [])),
+    /** Instances that served agents at some time, by their process. */
+    instances: () =>
+      new Map(
+        lines().flatMap((line) =>
+          line.msg === "a worker serves agents" ? [[line.instanceId, Number(line.workerPid)]] : [],
+        ),
+      ),
+    ask: async (path: string) => (await fetch(`http://localhost:${httpPort}${path}`)).status,
+    keySet: async () => (await fetch(`http://localhost:${httpPort}/.well-known/jwks.json`)).json(),
+  };
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+const holderOf = async ({ agentId }: TestIdentity) => {
+  const query = "select instance_id from ingest.agent_sessions where agent_id = $1 and closed_at is null";
+  return (await database.query(query, [agentId]))[0]?.instance_id;
+};
+
+t.test("two workers serve as one", async (t) => {
+  const { primary, lines, address, pids, instances, ask, keySet } = await startService(t);
+  t.equal(pids().length, 2);
+  await insertOrganisation(store.db, { name: "Test", slug: "test" });
+  const publishing = { database: store, outbox: createClosedOutbox() };
+  const { token } = await issueEnrolmentToken(publishing, { label: "test", autoApprove: true, tags: [] });
+  const agents = [await enrol(address, token), await enrol(address, token)] as const;
+  const connect = async (agent: TestIdentity) => {
+    const stream = await openLiveStream(address, agent);
+    t.teardown(() => stream.destroy());
+    return stream;
+  };
+  let streams = [await connect(agents[0]), await connect(agents[1])] as const;
+  let holders = [await holderOf(agents[0]), await holderOf(agents[1])] as const;
+  t.not(holders[0], holders[1], "connections come to the workers in turn");
+
+  await t.test("the primary speaks for both", async (t) => {
+    t.equal(await ask("/healthz"), 200);
+    t.equal(await ask("/readyz"), 200);
+    t.match(await keySet(), { keys: [{ kty: "RSA" }] });
+    t.ok(lines().some(({ msg, instanceId }) => msg === "heartbeat stream opened" && instanceId === holders[0]));
+  });
+
+  await t.test("one that dies is replaced, and its agents come back to the others", async (t) => {
+    const dead = instances().get(holders[0]) ?? 0;
+    process.kill(dead, "SIGKILL");
+    t.match(await streams[0].ended, { code: Code.UNAVAILABLE });
+    streams = [await connect(agents[0]), streams[1]];
+    t.equal(await holderOf(agents[0]), holders[1], "the other one has it at once");
+    await primary.saw(new RegExp(`"workerPid":${dead},.*a worker ended that was not told to`));
+    await eventually(
+      async () => instances().size,
+      (size) => size === 3,
+    );
+    streams[1].send(heartbeat(agents[1].agentId));
+    t.match(await streams[1].next(), { ok: true }, "the others notice nothing");
+    await database.query("delete from ingest.instances where id = $1", [holders[0]]);
+  });
+
+  await t.test("SIGHUP replaces each, and there are always two", async (t) => {
+    const before = [...instances().keys()];
+    let isOver = false;
+    const fewest = (async () => {
+      let serving = 2;
+      while (!isOver) {
+        const [row] = await database.query("select count(*)::int from ingest.instances where not draining");
+        serving = (await ask("/readyz")) === 200 ? Math.min(serving, row?.count as number) : 0;
+      }
+      return serving;
+    })();
+    primary.kill("SIGHUP");
+    for (const stream of streams) t.match(await stream.ended, { code: Code.UNAVAILABLE, details: /connect again/ });
+    await primary.saw(/the workers were restarted/);
+    isOver = true;
+    t.equal(await fewest, 2);
+    streams = [await connect(agents[0]), await connect(agents[1])];
+    holders = [await holderOf(agents[0]), await holderOf(agents[1])];
+    for (const holder of holders) t.notOk(before.includes(holder), "a new one");
+    t.equal(pids().filter(isRunning).length, 2);
+  });
+
+  await t.test("what a terminal sends to the whole group is for the primary to hear", async (t) => {
+    for (const pid of pids().filter(isRunning)) {
+      process.kill(pid, "SIGINT");
+      process.kill(pid, "SIGHUP");
+    }
+    for (const [index, stream] of streams.entries()) {
+      stream.send(heartbeat(agents[index]?.agentId ?? ""));
+      t.match(await stream.next(), { ok: true });
+    }
+  });
+
+  await t.test("SIGTERM has all send their agents away and end", async (t) => {
+    primary.kill("SIGTERM");
+    for (const stream of streams) t.match(await stream.ended, { code: Code.UNAVAILABLE, details: /connect again/ });
+    t.same(await primary.exited, { code: 0, signal: null });
+    t.same(pids().filter(isRunning), []);
+    t.same(await database.query("select from ingest.instances"), [], "in order");
+  });
+});
+
+t.test("workers do not outlive a primary that is killed", async (t) => {
+  const { primary, pids } = await startService(t);
+  primary.kill("SIGKILL");
+  await primary.exited;
+  await eventually(
+    async () => pids().filter(isRunning),
+    (running) => running.length === 0,
+  );
+  t.same(await database.query("select from ingest.instances"), [], "they end in order");
+});
+
+t.test("workers that die again and again end the service", async (t) => {
+  const { primary, pids } = await startService(t);
+  let killed = 0;
+  const killing = setInterval(() => {
+    for (const pid of pids().slice(killed)) {
+      process.kill(pid, "SIGKILL");
+      killed += 1;
+    }
+  }, 20);
+  t.teardown(() => clearInterval(killing));
+  t.same(await primary.exited, { code: 1, signal: null });
+  t.match(primary.output(), /error: 5 workers ended within a minute that were not told to/);
+  t.equal(killed, 5);
+  t.same(pids().filter(isRunning), []);
+});
