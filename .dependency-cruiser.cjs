@@ -52,6 +52,7 @@ const innerRooms = {
   ],
   cli: [
     ["terminal"],
+    ["interaction"],
     ["service"],
     ["dev"],
     ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue", "work"],

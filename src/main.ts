@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { userInfo } from "node:os";
+import { createInterface } from "node:readline/promises";
 import { runCli } from "./cli/program.js";
 import { isWorkerEnvironment } from "./cli/service/workers/worker-messages.js";
 
@@ -56,8 +58,31 @@ let outputError: NodeJS.ErrnoException | undefined;
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
+/** Who gave the command; a container's user need not have a name. */
+function userName(): string {
+  try {
+    const { username, uid } = userInfo();
+    return uid === 0 && process.env.SUDO_USER ? process.env.SUDO_USER : username;
+  } catch {
+    return `uid ${process.getuid?.()}`;
+  }
+}
+
+async function confirm(question: string): Promise<boolean> {
+  // Not as a terminal: then Ctrl-C is the signal that it is everywhere else.
+  const asking = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+  const givenUp = new Promise<string>((resolve) => asking.once("close", () => resolve("")));
+  try {
+    return /^y(es)?$/i.test((await Promise.race([asking.question(`${question} [y/N] `), givenUp])).trim());
+  } finally {
+    asking.close();
+  }
+}
+
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,
+  user: userName(),
+  ...(process.stdin.isTTY && process.stderr.isTTY && { confirm }),
   signal: told.signal,
   secondSignal: toldAgain.signal,
   ...(!isInTerminal && {

@@ -23,4 +23,8 @@ export interface CommandContext {
   warn: (line: string) => void;
   /** Replaces the live line; undefined when standard error is no terminal. */
   progress?: (line: string) => void;
+  /** Asks a question that is answered with yes or no; undefined when there is no terminal to ask at. */
+  confirm?: (question: string) => Promise<boolean>;
+  /** The user of this machine who gave the command. */
+  user: string;
 }

@@ -20,17 +20,21 @@ const SIGNALLED = 128;
  * @returns the exit code: 0 done, 1 failed, 2 not understood, 128 and the signal's number when a signal ended it
  */
 export async function runCli(args: readonly string[], caller: CommandContext): Promise<number> {
-  const context = withPrintableOutput(caller);
+  const isJson = wantsJson(args);
+  const printing = withPrintableOutput(caller);
+  const context = isJson ? withJsonNotices(printing) : printing;
+  const report = (problem: string) =>
+    isJson ? printing.warn(JSON.stringify({ error: problem })) : printing.warn(`error: ${printable(problem)}`);
   const program = new Command("ct-ops-ingest")
     .description("The service that CT-Ops monitoring agents enrol with and keep a heartbeat stream open to.")
     .version(VERSION);
   for (const makeCommand of await loadCommands(args[0])) program.addCommand(makeCommand(context));
   program.addCommand(completionCommand(context, program));
-  leaveProcessAlone(program, context);
+  leaveProcessAlone(program, context, isJson);
   if (args.some((arg) => /^--?config(=|$)/.test(arg))) {
-    context.warn(
-      "error: the YAML file of the earlier service is not read: leave out -config, and set the environment variables " +
-        "that docs/upgrade.md lists for its keys",
+    report(
+      "the YAML file of the earlier service is not read: leave out -config, and set the environment variables that " +
+        "docs/upgrade.md lists for its keys",
     );
     return USAGE;
   }
@@ -43,9 +47,13 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
   } catch (error) {
     if (interruption.aborted)
       return SIGNALLED + (constants.signals[interruption.reason as NodeJS.Signals] ?? constants.signals.SIGHUP);
-    if (error instanceof CommanderError) return error.exitCode === 0 ? SUCCESS : USAGE;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return SUCCESS;
+      if (isJson) report(error.message.replace(/^error: /, ""));
+      return USAGE;
+    }
     const problems = error instanceof CommandFailure ? error.problems : [describeError(error)];
-    for (const problem of problems) context.warn(`error: ${printable(problem)}`);
+    for (const problem of problems) report(problem);
     return FAILED;
   }
 }
@@ -75,6 +83,17 @@ async function loadCommands(name: string | undefined) {
   return Promise.all((named ? [named] : Object.values(COMMANDS)).map((load) => load()));
 }
 
+/** Whether the command is to print JSON: then each line of standard error is JSON, too. */
+function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return args.slice(0, end === -1 ? args.length : end).includes("--json");
+}
+
+/** What a command tells beside its result, as JSON. */
+function withJsonNotices(context: CommandContext): CommandContext {
+  return { ...context, warn: (line) => context.warn(JSON.stringify({ notice: line })) };
+}
+
 /** Whatever a command prints goes through here: what others wrote into the database cannot steer a terminal. */
 function withPrintableOutput(context: CommandContext): CommandContext {
   const { terminal, print, warn, progress } = context;
@@ -95,11 +114,14 @@ function interruptionOf(command: string | undefined, { signal, secondSignal }: C
 }
 
 /** Throws instead of ending the process, and writes help and what was not understood where everything else goes. */
-function leaveProcessAlone(command: Command, context: CommandContext): void {
+function leaveProcessAlone(command: Command, context: CommandContext, isJson: boolean): void {
   const { print, warn } = context;
   command
     .exitOverride()
     .showHelpAfterError("(--help tells more)")
-    .configureOutput({ writeOut: (text) => print(text.trimEnd()), writeErr: (text) => warn(text.trimEnd()) });
-  for (const child of command.commands) leaveProcessAlone(child, context);
+    .configureOutput({
+      writeOut: (text) => print(text.trimEnd()),
+      writeErr: (text) => isJson || warn(text.trimEnd()),
+    });
+  for (const child of command.commands) leaveProcessAlone(child, context, isJson);
 }

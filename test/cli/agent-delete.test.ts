@@ -48,7 +48,7 @@ t.test("agent delete deletes an agent with all that hangs on it, while others ar
     return count;
   })();
   doomedStream.send(heartbeat(id));
-  const result = await runCommand(service.env, ["agent", "delete", id]);
+  const result = await runCommand(service.env, ["agent", "delete", "--yes", id]);
   deleting = false;
 
   t.match(result, {
@@ -87,7 +87,7 @@ t.test("agent delete deletes an agent with all that hangs on it, while others ar
     },
   ]);
   t.same(await query("select reason from revoked_certificates where serial = $1", [agent?.client_cert_serial]), [
-    { reason: "agent deleted by an operator" },
+    { reason: "agent deleted by an operator (ct-ops-ingest agent delete by tester)" },
   ]);
   const again = await register(service, await registration(doomed.key, token));
   t.not(again.agentId, id, "its key is a new one to the service");
@@ -100,7 +100,7 @@ t.test("what keeps an agent from being deleted leaves all of it", async (t) => {
   const { query } = service.database;
   await query("create table tree (id text primary key, parent text references tree, agent_id text references agents)");
   await query(`insert into tree values ('root', null, $1), ('leaf', 'root', null)`, [agentId]);
-  t.match(await runCommand(service.env, ["agent", "delete", agentId, "nobody"]), {
+  t.match(await runCommand(service.env, ["agent", "delete", "--yes", agentId, "nobody"]), {
     exitCode: 1,
     errors: /violates foreign key constraint.*"tree"\nerror: no agent has the id nobody/s,
   });
@@ -116,7 +116,7 @@ t.test("a host that somebody holds is waited for", async (t) => {
   t.teardown(() => holder.end());
   await holder.query("begin");
   await holder.query("select from hosts for no key update");
-  const deleted = runCommand(service.env, ["agent", "delete", agentId]);
+  const deleted = runCommand(service.env, ["agent", "delete", "--yes", agentId]);
   // As everybody who holds the host may: the agent is locked after it.
   await holder.query("update agents set version = 'v2'");
   await holder.query("commit");
@@ -130,7 +130,7 @@ t.test("hosts, then agents, then tags: a deletion that waits for a tag holds its
   const holder = await connectTo(t, service.database.url);
   await holder.query("begin");
   await holder.query("select from tags for no key update");
-  const deleted = runCommand(service.env, ["agent", "delete", agentId]);
+  const deleted = runCommand(service.env, ["agent", "delete", "--yes", agentId]);
   await untilLockedOut(service.database);
   await t.rejects(service.database.query("select from agents for key share nowait"), { code: "55P03" });
   await holder.query("commit");

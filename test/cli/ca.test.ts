@@ -30,10 +30,12 @@ t.test("ca rotate, ca list and ca retire, as an operator sees them", async (t) =
   t.match(output, /0 of 3 agents have moved to the CA that signs, 3 are left until 20\d\d-\d\d-\d\d$/);
   t.match(await runCommand(env, ["ca", "retire", id]), {
     exitCode: 1,
-    output: `3 agents depend on agent CA ${id}`,
+    output: "",
     errors: /3 agents depend on it, until .*--force/,
   });
-  t.match(await runCommand(env, ["ca", "retire", id, "--force"]), {
+  t.match(await runCommand(env, ["ca", "retire", id, "--force"]), { exitCode: 1, errors: /cut off 3 agents\?.*--yes/ });
+  t.match(await runCommand(env, ["ca", "retire", id, "--force", "--dry-run"]), { output: /^would retire .*3 agents/ });
+  t.match(await runCommand(env, ["ca", "retire", id, "--force", "--yes"]), {
     exitCode: 0,
     output: new RegExp(`^3 agents depend on agent CA ${id}\nretired ${id}`),
   });

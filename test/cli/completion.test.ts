@@ -17,7 +17,7 @@ const CASES: [words: string[], candidates: string[]][] = [
   ],
   [
     ["agent", "list", "--"],
-    ["--help", "--json", "--status"],
+    ["--heard-within", "--help", "--hostname", "--json", "--org", "--silent-for", "--status", "--token", "--wide"],
   ],
   [
     ["agent", "list", "--status", ""],

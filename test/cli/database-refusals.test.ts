@@ -27,6 +27,8 @@ await database.query("update agents set status = 'pending'");
 /** What a command needs beside what its help says; an id is that of the one agent. */
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   "token create": ["--label", "x"],
+  "agent approve": ["agent-1"],
+  "agent delete": ["--yes"],
   dev: ["--data-dir", join(directory, "data")],
   doctor: ["--json"],
 };
@@ -138,7 +140,7 @@ t.test("the commands that work on a database are found", async (t) => {
   for (const name of [
     "serve",
     "doctor --json",
-    "agent delete agent-1",
+    "agent delete agent-1 --yes",
     "queue status",
     "work list",
     "ca rotate",

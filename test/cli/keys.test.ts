@@ -55,7 +55,7 @@ t.test("keys rotate, as a service and its tokens see it", async (t) => {
   await stream.ended;
 
   t.match(await runCommand(service.env, ["keys", "retire", old]), { exitCode: 1, errors: /--force/ });
-  t.match(await runCommand(service.env, ["keys", "retire", old, "--force"]), { exitCode: 0 });
+  t.match(await runCommand(service.env, ["keys", "retire", old, "--force", "--yes"]), { exitCode: 0 });
   const refusal = await eventually(
     async () => {
       const refused = openStream(service, agent);
@@ -83,7 +83,7 @@ t.test(
     t.match(await runCommand(env, ["keys", "rotate"]), { exitCode: 0 });
     t.equal((await stat(env.INGEST_JWT_KEY_FILE)).mode & 0o777, 0o600);
     const { output } = await runCommand(env, ["keys", "list", "--json"]);
-    t.match(JSON.parse(output), [{ state: "verifies" }, { state: "announced" }]);
+    t.match(JSON.parse(output), [{ state: "verifies" }, { state: "signs" }]);
   },
 );
 
@@ -96,4 +96,25 @@ t.test("a kid that begins with a dash is a kid", async (t) => {
     t.match(errors, kid);
     t.notMatch(errors, /unknown option/);
   }
+});
+
+t.test("keys list says which key signs: with one, after a rotation, and when that is over", async (t) => {
+  const service = await startTestService(t, { timing: { signingKeys: { fileWatchMs: 10, readMs: 20 } } });
+  const states = async () =>
+    (JSON.parse((await runCommand(service.env, ["keys", "list", "--json"])).output) as ListedKey[])
+      .map(({ state }) => state)
+      .sort();
+  t.same(await states(), ["signs"], "a minute old, and nobody else could sign");
+  await runCommand(service.env, ["keys", "rotate"]);
+  t.same(await states(), ["announced", "signs elsewhere"]);
+  await service.database.query("update ingest.signing_keys set created_at = now() - interval '7 minutes'");
+  t.same(await states(), ["signs", "signs elsewhere"]);
+  const retire = (...more: string[]) => runCommand(service.env, ["keys", "retire", old, "--force", ...more]);
+  const [{ kid: old = "" } = {}] = (
+    JSON.parse((await runCommand(service.env, ["keys", "list", "--json"])).output) as ListedKey[]
+  ).filter(({ state }) => state === "signs elsewhere");
+  t.match(await retire("--dry-run"), { exitCode: 0, output: /^would retire / });
+  t.match(await retire(), { exitCode: 1, errors: /say --yes/ });
+  t.match(await retire("--yes"), { exitCode: 0 });
+  t.same(await states(), ["signs"]);
 });

@@ -26,7 +26,10 @@ async function listHosts(): Promise<{ hostname: string; ip_addresses: string[] |
 async function clean(t: Test): Promise<void> {
   const rows = await service.database.query("select id from agents");
   if (rows.length > 0)
-    t.equal((await runCommand(service.env, ["agent", "delete", ...rows.map(({ id }) => String(id))])).exitCode, 0);
+    t.equal(
+      (await runCommand(service.env, ["agent", "delete", "--yes", ...rows.map(({ id }) => String(id))])).exitCode,
+      0,
+    );
 }
 
 t.test("each run has machines of its own, also with the same prefix", async (t) => {
@@ -48,7 +51,10 @@ t.test("agents that do not get through make it fail, and it says what they wait 
   const waiting = await simulate(pending, / pending 2 /, "--agents", "2");
   t.equal(waiting.exitCode, 1);
   t.match(waiting.report, { enrolled: 0, waitingForApproval: 2, gotThrough: 0 });
-  t.match(waiting.errors, /2 of 2 agents did not get through: 2 wait for approval \(`agent list --status pending`\)$/m);
+  t.match(
+    waiting.errors,
+    /2 of 2 agents did not get through: 2 wait for approval \(`agent list --status pending`\)"}$/m,
+  );
   const single = await service.createToken({ maxUses: 1 });
   const half = await simulate(single, / open 1 .* errors [1-9]/, "--agents", "2");
   t.equal(half.exitCode, 1);

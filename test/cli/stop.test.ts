@@ -131,6 +131,7 @@ t.test("every command is ended by Ctrl-C, also one that waits for a silent datab
     const errors: string[] = [];
     const context = {
       env,
+      user: "tester",
       signal: told.signal,
       secondSignal: new AbortController().signal,
       print: () => {},

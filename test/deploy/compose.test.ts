@@ -147,6 +147,7 @@ t.test("what the earlier service was started with", async (t) => {
     const lines: string[] = [];
     const code = await runCli(args, {
       env: {},
+      user: "tester",
       signal: new AbortController().signal,
       secondSignal: new AbortController().signal,
       print: () => {},

@@ -83,7 +83,7 @@ t.test("each line in the history of an agent is one message, whoever wrote it", 
     (await told(a.agentId)).every(({ host_id }) => host_id === host?.id),
     "each names the host",
   );
-  await command(t, service, "agent", "delete", a.agentId);
+  await command(t, service, "agent", "delete", "--yes", a.agentId);
   const events = await readOutbox(service.database, "events.raw");
   const [{ id: tokenId } = { id: "" }] = await service.database.query(
     "select id from agent_enrolment_tokens where auto_approve",

@@ -15,12 +15,14 @@ export interface CliResult {
  * Runs a command in the test's process, with this environment alone.
  *
  * @param until the command is told to end when this is true of its live line
+ * @param answer what the user answers when asked; without it there is nobody to ask
  */
 export async function runCommand(
   env: Record<string, string | undefined>,
   args: readonly string[],
   terminal?: { columns: number; hasColours: boolean },
   until?: (liveLine: string) => boolean,
+  answer?: boolean,
 ): Promise<CliResult> {
   const [output, errors, progress]: [string[], string[], string[]] = [[], [], []];
   const told = new AbortController();
@@ -29,6 +31,13 @@ export async function runCommand(
     signal: told.signal,
     secondSignal: new AbortController().signal,
     ...(terminal && { terminal }),
+    user: "tester",
+    ...(answer !== undefined && {
+      confirm: async (question: string) => {
+        errors.push(question);
+        return answer;
+      },
+    }),
     print: (line) => output.push(line),
     warn: (line) => errors.push(line),
     progress: (line) => {

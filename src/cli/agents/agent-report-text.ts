@@ -1,64 +1,66 @@
 import { describeRemarks } from "../../enrolment/duplicates/same-address.js";
-import type { Terminal } from "../context.js";
+import { readReason } from "../../enrolment/operators/operator-act.js";
+import { coloured } from "../terminal/colours.js";
+import { type Column, names, optional, sentences } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { printable } from "../terminal/printable.js";
-import { coloured, formatTable } from "../terminal/table.js";
+import { type Cell, formatTable } from "../terminal/table.js";
+import { formatTime } from "../terminal/times.js";
 import type { AgentReport } from "./agent-report.js";
 
 type Line = readonly [label: string, value: string | number | Date | null | undefined];
 
 /** The report of `agent show` for people. */
-export function formatAgentReport(report: AgentReport, terminal?: Terminal): string {
+export function formatAgentReport(report: AgentReport, layout: Layout): string {
   const { history, certificates, refusals } = report;
   const sections = [
-    ["Agent", formatLines(agentLines(report), terminal)],
-    ["Host", formatLines(hostLines(report), terminal)],
+    ["Agent", formatLines(agentLines(report, layout), layout)],
+    ["Host", formatLines(hostLines(report), layout)],
     [
       "Client certificates",
       table(
-        ["SERIAL", "STATUS", "NOT BEFORE", "NOT AFTER", "ISSUER"],
+        [names("SERIAL"), "STATUS", optional("NOT BEFORE"), "NOT AFTER", optional("ISSUER")],
         certificates.map((certificate) => [
           certificate.serial,
           certificateStatus(certificate),
-          time(certificate.notBefore),
-          time(certificate.notAfter),
+          certificate.notBefore ?? "",
+          certificate.notAfter ?? "",
           certificate.issuerFingerprintSha256?.slice(0, 16) ?? "",
         ]),
-        terminal,
+        layout,
       ),
     ],
     [
       "History",
       table(
-        ["TIME", "STATUS", "REASON", "BY"],
-        history.map(({ createdAt, status, reason, actorId }) => [
-          time(createdAt),
-          status,
-          reason ?? "",
-          actorId ?? "the service",
-        ]),
-        terminal,
+        ["TIME", "STATUS", sentences("REASON"), sentences("BY")],
+        history.map(({ createdAt, status, reason: stored, actorId }) => {
+          const { reason, by } = readReason(stored ?? "");
+          return [createdAt, status, reason, actorId ?? by ?? "the service"];
+        }),
+        layout,
       ),
     ],
     [
       "Last refusals",
       table(
-        ["TIME", "CALL", "REASON", "FROM", "MATCHED BY", "TOLD"],
+        ["TIME", "CALL", sentences("REASON"), names("FROM"), optional("MATCHED BY"), sentences("TOLD")],
         refusals.map((refusal) => [
-          time(refusal.refusedAt),
+          refusal.refusedAt,
           refusal.method,
           refusal.reason,
           refusal.remoteAddress,
           refusal.matchedBy,
           refusal.message,
         ]),
-        terminal,
+        layout,
       ),
     ],
   ];
   return sections.map(([title, body]) => `${title}\n${body || "none"}`).join("\n\n");
 }
 
-function agentLines(report: AgentReport): Line[] {
+function agentLines(report: AgentReport, layout: Layout): Line[] {
   const { agent, organisation, enrolmentToken, session, suspectedClone, registration, adoptedAt, sameAddressAs } =
     report;
   return [
@@ -76,42 +78,39 @@ function agentLines(report: AgentReport): Line[] {
     ["approved by", agent.approvedById],
     ["adopted by another key", adoptedAt],
     ["waits for an operator", describeRemarks(sameAddressAs)],
-    ["last registration", registration && describeRegistration(registration)],
+    ["last registration", registration && describeRegistration(registration, layout)],
     ["last heartbeat", agent.lastHeartbeatAt],
-    ["session", session && describeSession(session)],
-    ["suspected clone", suspectedClone && describeClone(suspectedClone)],
+    ["session", session && describeSession(session, layout)],
+    ["suspected clone", suspectedClone && describeClone(suspectedClone, layout)],
   ];
 }
 
-function describeSession(session: NonNullable<AgentReport["session"]>): string {
+function describeSession(session: NonNullable<AgentReport["session"]>, layout: Layout): string {
   const { epoch, instanceId, instanceAddress, openedAt, closedAt, isHeld, remoteAddress } = session;
   const on = instanceAddress === null ? `instance ${instanceId}` : `${instanceAddress} (instance ${instanceId})`;
   const from = remoteAddress === null ? "" : ` from ${remoteAddress}`;
-  const state = closedAt === null ? (isHeld ? "" : ", which is gone") : `, ended ${time(closedAt)}`;
-  return `number ${epoch}${from}, on ${on} since ${time(openedAt)}${state}`;
+  const state = closedAt === null ? (isHeld ? "" : ", which is gone") : `, ended ${formatTime(closedAt, layout)}`;
+  return `number ${epoch}${from}, on ${on} since ${formatTime(openedAt, layout)}${state}`;
 }
 
-function describeClone({
-  since,
-  lastDisplacedAt,
-  peers,
-  lockedAt,
-}: NonNullable<AgentReport["suspectedClone"]>): string {
+function describeClone(
+  { since, lastDisplacedAt, peers, lockedAt }: NonNullable<AgentReport["suspectedClone"]>,
+  layout: Layout,
+): string {
   const machines = peers.map(
     ({ remoteAddress, hostname, uptimeSeconds }) => `${remoteAddress} (${hostname}, up ${uptimeSeconds} s)`,
   );
-  const locked = lockedAt === null ? "" : `; locked since ${time(lockedAt)}: see agent unlock`;
-  return `since ${time(since)}, last ${time(lastDisplacedAt)}: ${machines.join(" and ")}${locked}`;
+  const locked = lockedAt === null ? "" : `; locked since ${formatTime(lockedAt, layout)}: see agent unlock`;
+  return `since ${formatTime(since, layout)}, last ${formatTime(lastDisplacedAt, layout)}: ${machines.join(" and ")}${locked}`;
 }
 
-function describeRegistration({
-  at,
-  remoteAddress,
-  showedCertificate,
-}: NonNullable<AgentReport["registration"]>): string {
+function describeRegistration(
+  { at, remoteAddress, showedCertificate }: NonNullable<AgentReport["registration"]>,
+  layout: Layout,
+): string {
   const from = remoteAddress === null ? "" : ` from ${remoteAddress}`;
   const without = showedCertificate === false ? ", without a certificate of its key" : "";
-  return `${time(at)}${from}${without}`;
+  return `${formatTime(at, layout)}${from}${without}`;
 }
 
 function hostLines({ host, tags, networks }: AgentReport): Line[] {
@@ -142,24 +141,21 @@ function certificateStatus({ revokedAt, notAfter, onRecord }: AgentReport["certi
 }
 
 /** What is not known is left out. */
-function formatLines(lines: readonly Line[], terminal: Terminal | undefined): string {
+function formatLines(lines: readonly Line[], layout: Layout): string {
   const width = Math.max(...lines.map(([label]) => label.length), 0);
   return lines
     .flatMap(([label, value]) => {
       if (value === null || value === undefined || value === "") return [];
-      const text = value instanceof Date ? time(value) : printable(String(value));
-      const shown = label === "status" && terminal?.hasColours ? coloured(text) : text;
+      const text = value instanceof Date ? formatTime(value, layout) : printable(String(value));
+      const shown = label === "status" && layout.terminal?.hasColours ? coloured(text) : text;
       return [`  ${label.padEnd(width)}  ${shown}`];
     })
     .join("\n");
 }
 
-function table(header: string[], rows: string[][], terminal: Terminal | undefined): string {
+function table(columns: (Column | string)[], rows: Cell[][], layout: Layout): string {
   if (rows.length === 0) return "";
-  const indented = terminal && { ...terminal, columns: terminal.columns - 2 };
-  return formatTable(header, rows, indented).replace(/^/gm, "  ");
-}
-
-function time(date: Date | null): string {
-  return date?.toISOString() ?? "";
+  const { terminal } = layout;
+  const indented = { ...layout, terminal: terminal && { ...terminal, columns: terminal.columns - 2 } };
+  return formatTable(columns, rows, indented).replace(/^/gm, "  ");
 }

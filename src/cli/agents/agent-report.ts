@@ -28,7 +28,7 @@ export async function readAgentReport(db: Queryable, id: string) {
     hostname: agent.hostname,
   };
   const refusals = await listRefusalsOfAgent(db, refused, REFUSAL_LIMITS);
-  const presence = (await findPresences(db, id)).get(id);
+  const presence = (await findPresences(db, [id])).get(id);
   return {
     agent: { ...shown, publicKeySha256: fingerprint(publicKey) },
     ...rest,

@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { type InstanceRow, listInstances } from "../../store/sessions/instances.js";
-import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
+import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
+import { names, optional } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 /** `instance` and the commands below it. */
@@ -10,31 +12,28 @@ export function instanceCommand(context: CommandContext): Command {
 }
 
 function listCommand(context: CommandContext): Command {
-  return new Command("list")
-    .description("list the instances, with those that went away without a word in the last day")
-    .option("--json", "print JSON only")
-    .action(async ({ json }: { json?: true }) => {
-      const rows = await readDatabase(context, ({ db }) => listInstances(db));
-      if (json) {
-        context.print(JSON.stringify(rows));
-        return;
-      }
-      context.print(
-        formatTable(
-          ["ID", "VERSION", "ADDRESS", "STARTED", "SESSIONS", "LAST RENEWED", "STATE"],
-          rows.map((row) => [
-            row.id,
-            row.version,
-            row.address,
-            row.startedAt.toISOString(),
-            `${row.sessions}`,
-            row.renewedAt.toISOString(),
-            stateOf(row),
-          ]),
-          context.terminal,
-        ),
-      );
-    });
+  const command = new Command("list").description(
+    "list the instances, with those that went away without a word in the last day",
+  );
+  return withShowOptions(command).action((options: ShowOptions) =>
+    show(context, options, { read: ({ db }) => listInstances(db), toText: formatInstances }),
+  );
+}
+
+function formatInstances(rows: readonly InstanceRow[], layout: Layout): string {
+  return formatTable(
+    ["ID", optional("VERSION"), names("ADDRESS"), optional("STARTED"), optional("SESSIONS"), "LAST RENEWED", "STATE"],
+    rows.map((row) => [
+      row.id,
+      row.version,
+      row.address,
+      row.startedAt,
+      `${row.sessions}`,
+      row.renewedAt,
+      stateOf(row),
+    ]),
+    layout,
+  );
 }
 
 function stateOf({ isGone, draining }: InstanceRow): string {

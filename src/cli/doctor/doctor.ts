@@ -3,8 +3,9 @@ import { parseConfig } from "../../config/config.js";
 import { readValidVariables } from "../../config/environment.js";
 import { type Database, openDatabase } from "../../store/database.js";
 import { readServerVersion } from "../../store/inspection.js";
-import { findEnvironment, readDatabase } from "../command-database.js";
+import { findEnvironment } from "../command-database.js";
 import type { CommandContext } from "../context.js";
+import { type ShowOptions, show } from "../interaction/show.js";
 import type { Check } from "./check.js";
 import { agentCaCheck } from "./checks/agent-ca.js";
 import { agentsCheck } from "./checks/agents.js";
@@ -28,12 +29,10 @@ export function doctorCommand(context: CommandContext): Command {
     .description("look at configuration, files and database, and say what is wrong and what to do; nothing is changed")
     .option("--recent", "show instead what was refused lately, whoever called; TLS handshakes that failed included")
     .option("--json", "print JSON only")
-    .action(async ({ recent, json }: { recent?: true; json?: true }) => {
-      if (recent) {
-        const refusals = await readDatabase(context, readRecentRefusals);
-        context.print(json ? JSON.stringify(refusals) : formatRecentRefusals(refusals, context.terminal));
-        return;
-      }
+    .option("--wide", "with --recent: show everything in full, and times exactly, however wide the terminal is")
+    .action(async ({ recent, ...options }: ShowOptions & { recent?: true }) => {
+      if (recent) return show(context, options, { read: readRecentRefusals, toText: formatRecentRefusals });
+      const { json } = options;
       const env = await findEnvironment(context.env);
       const variables = readValidVariables(env);
       const { database, problem } = await connect(variables.DATABASE_URL);

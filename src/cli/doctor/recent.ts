@@ -1,6 +1,7 @@
 import type { Database } from "../../store/database.js";
 import { listRecentRefusals, type RefusalRow } from "../../store/enrolment/refusals.js";
-import type { Terminal } from "../context.js";
+import { names, optional, sentences } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 const SHOWN = 50;
@@ -11,18 +12,18 @@ export async function readRecentRefusals({ db }: Database): Promise<RefusalRow[]
 }
 
 /** The same for people. */
-export function formatRecentRefusals(refusals: readonly RefusalRow[], terminal?: Terminal): string {
+export function formatRecentRefusals(refusals: readonly RefusalRow[], layout: Layout): string {
   if (refusals.length === 0) return "nothing was refused in the last seven days";
   return formatTable(
-    ["TIME", "FROM", "CALL", "REASON", "AGENT", "TOLD"],
+    ["TIME", names("FROM"), "CALL", sentences("REASON"), optional("AGENT"), sentences("TOLD")],
     refusals.map(({ refusedAt, remoteAddress, method, reason, agentId, message }) => [
-      refusedAt.toISOString(),
+      refusedAt,
       remoteAddress,
       method,
       reason,
       agentId ?? "",
       message,
     ]),
-    terminal,
+    layout,
   );
 }

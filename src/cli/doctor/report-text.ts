@@ -1,6 +1,7 @@
 import type { Terminal } from "../context.js";
+import { coloured } from "../terminal/colours.js";
 import { printable } from "../terminal/printable.js";
-import { coloured } from "../terminal/table.js";
+import { wrap } from "../terminal/text-width.js";
 import type { NamedFinding } from "./run-checks.js";
 
 const GAP = "  ";
@@ -14,22 +15,11 @@ export function formatReport(findings: readonly NamedFinding[], terminal?: Termi
   const width = terminal && Math.max(terminal.columns - indent, MIN_TEXT_WIDTH);
   return findings
     .flatMap(({ verdict, check, message, remedy }) => {
-      const text = [...wrap(printable(message), width), ...(remedy ? wrap(`→ ${remedy}`, width) : [])];
+      const lines = [printable(message), ...(remedy ? [`→ ${remedy}`] : [])];
+      const text = lines.flatMap((line) => (width === undefined ? [line] : wrap(line, width, { breakWords: false })));
       const word = terminal?.hasColours ? coloured(verdict) : verdict;
       const start = `${word}${" ".repeat(verdictWidth - verdict.length)}${GAP}${check.padEnd(checkWidth)}${GAP}`;
       return text.map((line, index) => `${index === 0 ? start : " ".repeat(indent)}${line}`);
     })
     .join("\n");
-}
-
-/** Breaks a text between words; a longer word stands alone on its line. */
-function wrap(text: string, width: number | undefined): string[] {
-  if (width === undefined) return [text];
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }

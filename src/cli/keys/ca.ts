@@ -1,8 +1,12 @@
 import { Command } from "commander";
 import { type AgentCaOverview, describeAgentCas } from "../../identity/agent-ca/agent-ca-overview.js";
-import { retireAgentCa, rotateAgentCa } from "../../identity/agent-ca/agent-ca-rotation.js";
-import { changeDatabase, readDatabase } from "../command-database.js";
+import { requireRetirableCa, retireAgentCa, rotateAgentCa } from "../../identity/agent-ca/agent-ca-rotation.js";
+import { changeDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
+import { type ConsentOptions, requireConsent, withConsentOptions } from "../interaction/consent.js";
+import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
+import { optional } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 /** `ca list`, `ca rotate` and `ca retire`. */
@@ -15,34 +19,38 @@ export function caCommand(context: CommandContext): Command {
 }
 
 function listCommand(context: CommandContext): Command {
-  return new Command("list")
-    .description("list the agent CAs, and how many agents have a certificate of each")
-    .option("--json", "print JSON only")
-    .action(async ({ json }: { json?: true }) => {
-      context.progress?.("counting certificates");
-      const cas = await readDatabase(context, ({ db }) => describeAgentCas(db));
-      context.progress?.("");
-      if (json) {
-        context.print(JSON.stringify(cas.map(toListed)));
-        return;
-      }
-      context.print(
-        formatTable(
-          ["ID", "STATE", "SOURCE", "FINGERPRINT", "EXPIRES", "AGENTS", "LAST ONE UNTIL"],
-          cas.map((ca) => [
-            ca.id,
-            ca.state,
-            ca.source,
-            ca.fingerprintSha256.slice(0, 16),
-            day(ca.notAfter),
-            String(ca.agents),
-            ca.dependedOnUntil === undefined ? "" : day(ca.dependedOnUntil),
-          ]),
-          context.terminal,
-        ),
-      );
-      for (const line of summarise(cas)) context.print(line);
-    });
+  const command = new Command("list").description("list the agent CAs, and how many agents have a certificate of each");
+  return withShowOptions(command).action((options: ShowOptions) =>
+    show(context, options, {
+      read: async ({ db }) => {
+        context.progress?.("counting certificates");
+        try {
+          return await describeAgentCas(db);
+        } finally {
+          context.progress?.("");
+        }
+      },
+      toText: formatCas,
+      toJson: (cas) => cas.map(toListed),
+    }),
+  );
+}
+
+function formatCas(cas: readonly AgentCaOverview[], layout: Layout): string {
+  const table = formatTable(
+    ["ID", "STATE", optional("SOURCE"), optional("FINGERPRINT"), "EXPIRES", "AGENTS", "LAST ONE UNTIL"],
+    cas.map((ca) => [
+      ca.id,
+      ca.state,
+      ca.source,
+      ca.fingerprintSha256.slice(0, 16),
+      day(ca.notAfter),
+      String(ca.agents),
+      ca.dependedOnUntil === undefined ? "" : day(ca.dependedOnUntil),
+    ]),
+    layout,
+  );
+  return [table, ...summarise(cas)].join("\n");
 }
 
 /** How far a rotation has come. */
@@ -67,7 +75,8 @@ function rotateCommand(context: CommandContext): Command {
   return new Command("rotate")
     .description("make a new CA that signs from now on; certificates of the old one stay good")
     .option("--force", "also when the encryption secret does not open the current CA's key")
-    .action(async ({ force = false }: { force?: boolean }) => {
+    .option("--json", "print JSON only")
+    .action(async ({ force = false, json }: { force?: boolean; json?: true }) => {
       const ca = await changeDatabase(context, async (database, { agentCaFile, encryptionSecret: secret }) => {
         if (agentCaFile !== undefined) {
           throw new Error(
@@ -81,21 +90,41 @@ function rotateCommand(context: CommandContext): Command {
         }
         return rotateAgentCa(database, { secret, force });
       });
-      context.print(`agent CA ${ca.fingerprintSha256.slice(0, 16)} signs from now on, until ${day(ca.notAfter)}`);
+      const { fingerprintSha256, notAfter } = ca;
+      context.print(
+        json
+          ? JSON.stringify({ fingerprintSha256, notAfter })
+          : `agent CA ${fingerprintSha256.slice(0, 16)} signs from now on, until ${day(notAfter)}`,
+      );
       context.warn("Agents move to it by themselves; `ca list` shows how many are left.");
     });
 }
 
 function retireCommand(context: CommandContext): Command {
-  return new Command("retire")
+  const command = new Command("retire")
     .description("stop trusting a CA before it expires")
     .argument("<id>", "id of the CA")
     .option("--force", "also while agents depend on it: their streams end, and they register again")
-    .action(async (id: string, { force = false }: { force?: boolean }) => {
-      const onDependants = ({ agents }: AgentCaOverview) => context.print(`${agents} agents depend on agent CA ${id}`);
-      await changeDatabase(context, (database) => retireAgentCa(database, id, { force, onDependants }));
-      context.print(`retired ${id}: its certificates are refused`);
-    });
+    .option("--json", "print JSON only");
+  return withConsentOptions(command).action((id: string, options: RetireOptions) =>
+    changeDatabase(context, async (database) => {
+      const { force = false, dryRun, json } = options;
+      const { agents } = await requireRetirableCa(database.db, id, { force });
+      const dependants = `${agents} agents depend on agent CA ${id}`;
+      if (dryRun) return context.print(json ? JSON.stringify({ id, agents }) : `would retire ${id}: ${dependants}`);
+      if (!json) context.print(dependants);
+      if (agents > 0) await requireConsent(context, options, `Retire agent CA ${id}, and cut off ${agents} agents?`);
+      await retireAgentCa(database, id, { force });
+      context.print(
+        json ? JSON.stringify({ id, state: "retired", agents }) : `retired ${id}: its certificates are refused`,
+      );
+    }),
+  );
+}
+
+interface RetireOptions extends ConsentOptions {
+  force?: boolean;
+  json?: true;
 }
 
 function day(date: Date): string {

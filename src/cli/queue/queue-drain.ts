@@ -21,7 +21,8 @@ export function queueDrainCommand(context: CommandContext): Command {
   return new Command("drain")
     .description("wait until the broker has every message; with INGEST_AMQP_URL, publish them as well")
     .option("--timeout <duration>", "fail when it takes longer (default: 2m)", readDurationMs, DEFAULT_TIMEOUT_MS)
-    .action(async ({ timeout }: { timeout: number }) => {
+    .option("--json", "print JSON only")
+    .action(async ({ timeout, json }: { timeout: number; json?: true }) => {
       const broker = brokerIn(await findEnvironment(context.env));
       await changeDatabase(context, async (database) => {
         if (broker === undefined && !(await isQueueInUse(database.db))) {
@@ -34,7 +35,7 @@ export function queueDrainCommand(context: CommandContext): Command {
           await helper?.close();
         }
       });
-      context.print("no message waits for the broker");
+      context.print(json ? JSON.stringify({ waiting: 0 }) : "no message waits for the broker");
     });
 }
 

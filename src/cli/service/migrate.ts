@@ -3,15 +3,20 @@ import { migrateIngest, migrateStandalone } from "../../store/migrations/migrate
 import { announceDatabase, findTarget } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 
+const DESCRIPTION = { ingest: "the service's own schema", platform: "the platform's tables" };
+
 /** `migrate`: brings the database up to date. */
 export function migrateCommand({ env, print, warn }: CommandContext): Command {
   return new Command("migrate")
     .description("bring the service's own schema up to date")
     .option("--standalone", "also make the platform's tables: for a database that is this service's own")
-    .action(async ({ standalone }: { standalone?: true }) => {
+    .option("--json", "print JSON only")
+    .action(async ({ standalone, json }: { standalone?: true; json?: true }) => {
       const { databaseUrl: url } = await findTarget(env);
       warn(announceDatabase(env, url));
-      await (standalone ? migrateStandalone(url) : migrateIngest(url));
-      print("the database is up to date");
+      const applied = await (standalone ? migrateStandalone(url) : migrateIngest(url));
+      if (json) return print(JSON.stringify({ applied }));
+      for (const { set, name } of applied) print(`applied ${name} (${DESCRIPTION[set]})`);
+      print(applied.length === 0 ? "nothing to apply: the database is up to date" : "the database is up to date");
     });
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { deleteAgent } from "../../enrolment/operators/deletion.js";
@@ -6,7 +7,7 @@ import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { findTarget } from "../command-database.js";
 import type { CommandContext } from "../context.js";
 import { findDevInstance } from "../dev/dev-instance.js";
-import { forEachId } from "../for-each-id.js";
+import { forEachId } from "../interaction/for-each-id.js";
 import { readDurationMs } from "../terminal/duration.js";
 import { Simulation, type SimulationReport } from "./simulation.js";
 
@@ -63,7 +64,7 @@ async function simulate(context: CommandContext, options: SimulateOptions): Prom
   const simulation = new Simulation({
     agents: options.agents,
     address: require("address", options.address ?? dev?.grpcAddress),
-    ca: await readFile(require("ca", options.ca ?? dev?.caFile), "utf8"),
+    ca: await readCaFile(require("ca", options.ca ?? dev?.caFile)),
     token: require("token", options.token ?? dev?.token),
     heartbeatIntervalMs: options.interval,
     prefix: options.prefix,
@@ -86,13 +87,29 @@ async function simulate(context: CommandContext, options: SimulateOptions): Prom
   const report = simulation.report();
   await simulation.stop();
   print(options.json ? JSON.stringify(report) : describe(report));
-  if (options.cleanup) await forEachId(context, simulation.agentIds, "deleted", deleteOne);
+  if (options.cleanup) await cleanUp(context, simulation.agentIds);
   const problem = findProblem(report);
   if (problem !== undefined) throw new Error(problem);
 }
 
-async function deleteOne(publishing: PublishingDatabase, id: string): Promise<string> {
-  return (await deleteAgent(publishing, id)).hostname;
+/** @throws Error when it holds no certificate: each agent would say so in its own way */
+async function readCaFile(path: string): Promise<string> {
+  const text = await readFile(path, "utf8");
+  try {
+    const certificates = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----.*?-----END/gs) ?? [];
+    if (certificates.length === 0) throw new Error("it holds no certificate in PEM");
+    new X509Certificate(text);
+    return text;
+  } catch (cause) {
+    throw new Error(`${path} is no CA file: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The summary alone is what is printed: what was deleted is told beside it. */
+function cleanUp(context: CommandContext, agentIds: readonly string[]): Promise<void> {
+  const beside = { ...context, print: context.warn };
+  const work = async (publishing: PublishingDatabase, id: string) => (await deleteAgent(publishing, id)).hostname;
+  return forEachId(beside, agentIds, { done: "deleted", work });
 }
 
 /** Shows how far it is, until the function that this returns is called. */

@@ -1,76 +1,83 @@
-import type { Terminal } from "../context.js";
+import { coloured } from "./colours.js";
+import { type Column, toColumn } from "./column.js";
+import { fitColumns } from "./fit-columns.js";
+import type { Layout } from "./layout.js";
 import { printable } from "./printable.js";
+import { shortenMiddle, widthOf, wrap } from "./text-width.js";
+import { formatTime } from "./times.js";
 
 const GAP = "  ";
-/** Columns are not made narrower than this, even when the terminal is. */
-const MIN_WIDTH = 4;
 
-const COLOUR = { green: 32, yellow: 33, red: 31, grey: 90 };
-
-/** What a cell of a column named STATUS looks like where there are colours. */
-const COLOUR_OF_STATUS: Readonly<Record<string, keyof typeof COLOUR>> = {
-  active: "green",
-  online: "green",
-  usable: "green",
-  ok: "green",
-  pending: "yellow",
-  warning: "yellow",
-  exhausted: "grey",
-  expired: "grey",
-  offline: "grey",
-  unknown: "grey",
-  unusable: "grey",
-  skipped: "grey",
-  revoked: "red",
-  error: "red",
-};
+/** What stands in a cell. */
+export type Cell = string | Date;
 
 /**
- * Lays rows out in columns, left-aligned. On a terminal no line is wider than it: the widest columns are cut, the first
- * one, which names the row, is not.
+ * Lays rows out in columns, left-aligned. On a terminal no line is wider than it, and no two rows look alike because of
+ * it: names lose their middle, sentences take several lines, optional columns are left out and named below; where all that
+ * is not enough, each row becomes a paragraph.
  */
 export function formatTable(
-  header: readonly string[],
-  rows: readonly (readonly string[])[],
-  terminal?: Terminal,
+  columns: readonly (Column | string)[],
+  rows: readonly (readonly Cell[])[],
+  layout: Layout,
 ): string {
-  const cells = [header, ...rows.map((row) => row.map(printable))];
-  const widths = header.map((_, column) => Math.max(...cells.map((row) => widthOf(row[column] ?? ""))));
-  if (terminal !== undefined) fit(widths, terminal.columns);
-  return cells
-    .map((row, index) =>
-      row
-        .map((cell, column) => {
-          const text = cut(cell, widths[column] ?? 0);
-          const isStatus = index > 0 && terminal?.hasColours === true && header[column] === "STATUS";
-          const padding = " ".repeat((widths[column] ?? 0) - widthOf(text));
-          return `${isStatus ? coloured(text) : text}${padding}`;
+  const all = columns.map(toColumn);
+  const texts = rows.map((row) => row.map((cell) => printable(cell instanceof Date ? formatTime(cell, layout) : cell)));
+  const fitted = fitColumns(all, texts, GAP.length, layout.isWide ? undefined : layout.terminal?.columns);
+  if (fitted === undefined) return formatRecords(all, texts, layout);
+  const shown = fitted.shown.map(({ index, width }) => {
+    const column = all[index] as Column;
+    const cells = texts.map((row) => row[index] ?? "");
+    return { column, width, cells: [[column.title], ...fitCells(cells, column, width)] };
+  });
+  const lines = [...rows.keys(), rows.length].flatMap((row) => {
+    const height = Math.max(...shown.map(({ cells }) => cells[row]?.length ?? 0));
+    return Array.from({ length: height }, (_, line) =>
+      shown
+        .map(({ column, width, cells }) => {
+          const text = cells[row]?.[line] ?? "";
+          const isStatus = row > 0 && layout.terminal?.hasColours === true && column.title === "STATUS";
+          return `${isStatus ? coloured(text) : text}${" ".repeat(width - widthOf(text))}`;
         })
         .join(GAP)
         .trimEnd(),
-    )
-    .join("\n");
+    );
+  });
+  const leftOut = fitted.leftOut.map((index) => all[index]?.title);
+  return [...lines, ...(leftOut.length > 0 ? [`(--wide shows ${leftOut.join(", ")} as well)`] : [])].join("\n");
 }
 
-/** A word in the colour of the status it names. */
-export function coloured(status: string): string {
-  const colour = COLOUR_OF_STATUS[status];
-  return colour === undefined ? status : `\x1b[${COLOUR[colour]}m${status}\x1b[0m`;
-}
-
-function fit(widths: number[], columns: number): void {
-  const total = () => widths.reduce((sum, width) => sum + width, GAP.length * (widths.length - 1));
-  while (total() > columns) {
-    const widest = Math.max(...widths.slice(1));
-    if (widest <= MIN_WIDTH) return;
-    widths[widths.indexOf(widest, 1)] = widest - 1;
+/** The lines of each cell. */
+function fitCells(cells: readonly string[], { long }: Column, width: number): string[][] {
+  const toLines = (text: string) => wrap(text, width, { breakWords: true });
+  if (long !== "shorten") return cells.map((text) => (widthOf(text) <= width ? [text] : toLines(text)));
+  const textsOf = new Map<string, Set<string>>();
+  for (const text of cells) {
+    const short = shortenMiddle(text, width);
+    textsOf.set(short, (textsOf.get(short) ?? new Set()).add(text));
   }
+  return cells.map((text) => {
+    const short = shortenMiddle(text, width);
+    return textsOf.get(short)?.size === 1 ? [short] : toLines(text);
+  });
 }
 
-function cut(text: string, width: number): string {
-  return widthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join("")}…`;
-}
-
-function widthOf(text: string): number {
-  return [...text].length;
+/** A paragraph for each row. */
+function formatRecords(columns: readonly Column[], rows: readonly (readonly string[])[], { terminal }: Layout): string {
+  const labelWidth = Math.max(...columns.map(({ title }) => widthOf(title)));
+  const width = Math.max((terminal?.columns ?? 0) - labelWidth - GAP.length, 1);
+  return rows
+    .map((row) =>
+      columns
+        .flatMap(({ title }, index) => {
+          const text = row[index] ?? "";
+          if (text === "") return [];
+          return wrap(text, width, { breakWords: true }).map((line, number) => {
+            const shown = title === "STATUS" && terminal?.hasColours ? coloured(line) : line;
+            return `${(number === 0 ? title : "").padEnd(labelWidth)}${GAP}${shown}`;
+          });
+        })
+        .join("\n"),
+    )
+    .join("\n\n");
 }

@@ -1,7 +1,10 @@
 import { Command, InvalidArgumentError } from "commander";
 import { insertOrganisation, listOrganisations, type OrganisationRow } from "../../store/enrolment/organisations.js";
-import { changeDatabase, readDatabase } from "../command-database.js";
+import { changeDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
+import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
+import { sentences } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 const MAX_NAME_LENGTH = 255;
@@ -16,23 +19,20 @@ export function orgCommand(context: CommandContext): Command {
 }
 
 function listCommand(context: CommandContext): Command {
-  return new Command("list")
-    .description("list the organisations")
-    .option("--json", "print JSON only")
-    .action(async ({ json }: { json?: true }) => {
-      const listed = (await readDatabase(context, ({ db }) => listOrganisations(db))).map(toListed);
-      if (json) {
-        context.print(JSON.stringify(listed));
-        return;
-      }
-      context.print(
-        formatTable(
-          ["ID", "SLUG", "NAME", "CREATED"],
-          listed.map(({ id, slug, name, createdAt }) => [id, slug, name, createdAt.toISOString()]),
-          context.terminal,
-        ),
-      );
-    });
+  return withShowOptions(new Command("list").description("list the organisations")).action((options: ShowOptions) =>
+    show(context, options, {
+      read: async ({ db }) => (await listOrganisations(db)).map(toListed),
+      toText: formatOrganisations,
+    }),
+  );
+}
+
+function formatOrganisations(listed: readonly ReturnType<typeof toListed>[], layout: Layout): string {
+  return formatTable(
+    ["ID", "SLUG", sentences("NAME"), "CREATED"],
+    listed.map(({ id, slug, name, createdAt }) => [id, slug, name, createdAt]),
+    layout,
+  );
 }
 
 function createCommand(context: CommandContext): Command {

@@ -4,9 +4,12 @@ import { revokeToken } from "../../enrolment/tokens/token-revocation.js";
 import type { Tag } from "../../store/hosts/tags.js";
 import { changePublishingDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { forEachId } from "../for-each-id.js";
+import { forEachId } from "../interaction/for-each-id.js";
 import { readDurationMs } from "../terminal/duration.js";
 import { tokenListCommand } from "./token-list.js";
+
+const MAX_LABEL_LENGTH = 255;
+const MAX_LIFETIME_MS = 36_525 * 24 * 60 * 60 * 1000;
 
 interface CreateOptions {
   label: string;
@@ -30,11 +33,11 @@ export function tokenCommand(context: CommandContext): Command {
 function createCommand(context: CommandContext): Command {
   return new Command("create")
     .description("make an enrolment token; it is shown once")
-    .requiredOption("--label <label>", "what it is for")
+    .requiredOption("--label <label>", "what it is for", parseLabel)
     .option("--org <slug>", "the organisation; may be left out where there is only one")
     .option("--auto-approve", "agents that enrol with it need no approval")
     .option("--max-uses <n>", "how many agents may enrol with it", parsePositiveInteger)
-    .option("--expires-in <duration>", "how long it can be used, for example 30d", readDurationMs)
+    .option("--expires-in <duration>", "how long it can be used, for example 30d", readLifetimeMs)
     .option("--tag <key=value>", "a tag for its hosts; can be repeated", collectTag, [])
     .option("--json", "print JSON only")
     .action(async (options: CreateOptions) => {
@@ -63,7 +66,29 @@ function revokeCommand(context: CommandContext): Command {
   return new Command("revoke")
     .description("take enrolment tokens out of use; agents that enrolled with them stay")
     .argument("<id...>", "ids of tokens, as `token list` shows them")
-    .action((ids: string[]) => forEachId(context, ids, "revoked", revokeToken));
+    .option("--json", "print JSON only")
+    .action((ids: string[], { json }: { json?: true }) =>
+      forEachId(context, ids, { done: "revoked", json, work: revokeToken }),
+    );
+}
+
+function parseLabel(text: string): string {
+  const label = text.trim();
+  if (label === "" || label.length > MAX_LABEL_LENGTH) {
+    throw new InvalidArgumentError(`expected 1 to ${MAX_LABEL_LENGTH} characters`);
+  }
+  return label;
+}
+
+/** PostgreSQL knows no time as far away as nine digits of days; a token without an end is made by leaving the option out. */
+function readLifetimeMs(text: string): number {
+  const lifetimeMs = readDurationMs(text);
+  if (lifetimeMs > MAX_LIFETIME_MS) {
+    throw new InvalidArgumentError(
+      "expected a hundred years (36525d) at most; leave it out for a token without an end",
+    );
+  }
+  return lifetimeMs;
 }
 
 function parsePositiveInteger(text: string): number {

@@ -1,9 +1,12 @@
 import { Command } from "commander";
+import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { cancelTask, listOpenItems, type OpenItem } from "../../store/work/open-items.js";
 import { publishEnds } from "../../work/outgoing-work.js";
-import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { forEachId } from "../for-each-id.js";
+import { forEachId } from "../interaction/for-each-id.js";
+import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
+import { names } from "../terminal/column.js";
+import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 const MAX_ITEMS = 1_000;
@@ -17,27 +20,28 @@ export function workCommand(context: CommandContext): Command {
 }
 
 function listCommand(context: CommandContext): Command {
-  return new Command("list")
+  const command = new Command("list")
     .description(`list them, the newest ${MAX_ITEMS}`)
-    .option("--host <name>", "only those of hosts with this name")
-    .option("--json", "print JSON only")
-    .action(async ({ host, json }: { host?: string; json?: true }) => {
-      const items = await readDatabase(context, ({ db }) => listOpenItems(db, { hostname: host, limit: MAX_ITEMS }));
-      context.print(json ? JSON.stringify(items) : formatItems(items, context));
-    });
+    .option("--host <name>", "only those of hosts with this name");
+  return withShowOptions(command).action(({ host, ...options }: ShowOptions & { host?: string }) =>
+    show(context, options, {
+      read: ({ db }) => listOpenItems(db, { hostname: host, limit: MAX_ITEMS }),
+      toText: formatItems,
+    }),
+  );
 }
 
-function formatItems(items: readonly OpenItem[], { terminal }: CommandContext): string {
+function formatItems(items: readonly OpenItem[], layout: Layout): string {
   return formatTable(
-    ["ID", "HOST", "WHAT", "STATUS", "SINCE"],
+    ["ID", names("HOST"), "WHAT", "STATUS", "SINCE"],
     items.map((item) => [
       item.id,
       item.hostname,
       `${item.kind} ${item.type}`,
       item.status,
-      (item.startedAt ?? item.createdAt).toISOString(),
+      item.startedAt ?? item.createdAt,
     ]),
-    terminal,
+    layout,
   );
 }
 
@@ -45,8 +49,9 @@ function cancelCommand(context: CommandContext): Command {
   return new Command("cancel")
     .description("cancel tasks: one that waits is not sent any more, one that runs is stopped by its agent")
     .argument("<id...>", "ids of tasks")
-    .action((ids: string[]) =>
-      forEachId(context, ids, "cancelled", async ({ database, outbox }, id) => {
+    .option("--json", "print JSON only")
+    .action((ids: string[], { json }: { json?: true }) => {
+      const work = async ({ database, outbox }: PublishingDatabase, id: string) => {
         const cancelled = await outbox.transaction(database, async (tx, outgoing) => {
           const task = await cancelTask(tx, id);
           if (task?.status === "cancelled") publishEnds(outgoing, [{ ...task, status: task.status }]);
@@ -54,6 +59,7 @@ function cancelCommand(context: CommandContext): Command {
         });
         if (cancelled === undefined) throw new Error(`no task with the id ${id} is pending or running`);
         return `${cancelled.hostname}: ${cancelled.status}`;
-      }),
-    );
+      };
+      return forEachId(context, ids, { done: "cancelled", json, work });
+    });
 }

@@ -13,17 +13,23 @@ import { deletePendingCertSignings } from "../../store/identity/pending-cert-sig
 import type { Transaction } from "../../store/transaction.js";
 import { mergeTags, readTags } from "../tags.js";
 import { describeAgent } from "./describe-agent.js";
+import { type OperatorAct, reasonOf } from "./operator-act.js";
 
 /**
  * Approves a pending agent: its next poll is answered with an identity. The tags that waited are linked to its host.
  *
  * @throws IngestError `operation_refused`
  */
-export async function approveAgent({ database, outbox }: PublishingDatabase, agentId: string): Promise<AgentRow> {
+export async function approveAgent(
+  { database, outbox }: PublishingDatabase,
+  agentId: string,
+  act?: OperatorAct,
+): Promise<AgentRow> {
   return outbox.transaction(database, async (tx, outgoing) => {
     // Rows are locked hosts before agents, everywhere.
     const host = await lockHostOfAgent(tx, agentId);
-    const change = { from: ["pending"], to: "active", approved: true, reason: "approved by an operator" } as const;
+    const reason = reasonOf("approved by an operator", act);
+    const change = { from: ["pending"], to: "active", approved: true, reason } as const;
     const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "approved");
     await forgetAdoption(tx, agentId);
@@ -51,8 +57,10 @@ const REVOCABLE: readonly AgentStatus[] = ["pending", ...CALLING_STATUSES];
 export async function rejectAgent(
   { database, outbox }: PublishingDatabase,
   agentId: string,
-  reason: string,
+  why: string,
+  act?: OperatorAct,
 ): Promise<AgentRow> {
+  const reason = reasonOf(why, act);
   return outbox.transaction(database, async (tx, outgoing) => {
     const host = await lockHostOfAgent(tx, agentId);
     const change = { from: ["pending"], to: "revoked", reason } as const;
@@ -72,8 +80,10 @@ export async function rejectAgent(
 export async function revokeAgent(
   { database, outbox }: PublishingDatabase,
   agentId: string,
-  reason: string,
+  why: string,
+  act?: OperatorAct,
 ): Promise<AgentRow> {
+  const reason = reasonOf(why, act);
   return outbox.transaction(database, async (tx, outgoing) => {
     const host = await lockHostOfAgent(tx, agentId);
     const change = { from: REVOCABLE, to: "revoked", reason } as const;
@@ -93,10 +103,14 @@ export async function revokeAgent(
  *
  * @throws IngestError `operation_refused`
  */
-export async function unrevokeAgent({ database, outbox }: PublishingDatabase, agentId: string): Promise<AgentRow> {
+export async function unrevokeAgent(
+  { database, outbox }: PublishingDatabase,
+  agentId: string,
+  act?: OperatorAct,
+): Promise<AgentRow> {
   return outbox.transaction(database, async (tx, outgoing) => {
     const host = await lockHostOfAgent(tx, agentId);
-    const change = { from: ["revoked"], to: "pending", reason: "unrevoked by an operator" } as const;
+    const change = { from: ["revoked"], to: "pending", reason: reasonOf("unrevoked by an operator", act) } as const;
     const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "unrevoked");
     publishEvents(outgoing, "agent.unrevoked", () => [describeAgent(agent)]);

@@ -12,10 +12,10 @@ import {
 import type { AgentRow } from "../../store/agents/agents.js";
 import { revokeClientCertificates } from "../../store/identity/client-certificates.js";
 import { describeAgent } from "./describe-agent.js";
+import { type OperatorAct, reasonOf } from "./operator-act.js";
 
 /** Deleting months of metrics takes its time; locks are not waited for any longer than elsewhere. */
 const LIMITS = { statementTimeoutMs: 60 * 60 * 1000 };
-const REASON = "agent deleted by an operator";
 
 /**
  * Deletes an agent for good, as the web app deletes a host: its host, everything that hangs on either, and at last
@@ -29,7 +29,9 @@ export async function deleteAgent(
   { database, outbox }: PublishingDatabase,
   agentId: string,
   onProgress: (deletedMetrics: number) => void = () => {},
+  act?: OperatorAct,
 ): Promise<AgentRow> {
+  const reason = reasonOf("agent deleted by an operator", act);
   return outbox.transaction(
     database,
     async (tx, outgoing) => {
@@ -46,7 +48,7 @@ export async function deleteAgent(
       const agent = await lockAgentForDeletion(tx, agentId);
       if (agent === undefined) throw new IngestError("operation_refused", `no agent has the id ${agentId}`);
       for (const host of hosts) await deleteHost(tx, host);
-      await revokeClientCertificates(tx, agentId, REASON);
+      await revokeClientCertificates(tx, agentId, reason);
       await deleteAgentRow(tx, agentId);
       // Its history is gone with it: the message has no line there.
       outgoing.publish("agent.status", () => [
@@ -57,7 +59,7 @@ export async function deleteAgent(
           org_id: agent.organisationId,
           from: agent.status,
           to: "deleted",
-          reason: REASON,
+          reason,
           at: new Date().toISOString(),
         },
       ]);

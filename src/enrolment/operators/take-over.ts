@@ -24,6 +24,7 @@ import { describeTaken } from "../duplicates/duplicate-refusal.js";
 import { whyTaken } from "../duplicates/duplicate-rule.js";
 import { mergeTags, readTags } from "../tags.js";
 import { refusal } from "./approval.js";
+import { type OperatorAct, reasonOf } from "./operator-act.js";
 
 /**
  * Approves a pending agent as a host that its machine has an address in common with, if that one is not there: host and
@@ -37,6 +38,7 @@ export async function approveAgentAs(
   { database, outbox }: PublishingDatabase,
   agentId: string,
   hostName: string,
+  act?: OperatorAct,
 ): Promise<AgentRow> {
   return outbox.transaction(database, async (tx, outgoing) => {
     const { hostId } = await findRemarked(tx, agentId, hostName);
@@ -52,7 +54,8 @@ export async function approveAgentAs(
     const because = whyTaken(host);
     if (because !== undefined) throw refused(`host ${host.hostname} (${hostId}) ${describeTaken(because)}`);
 
-    const taken = await giveHost(tx, outgoing, pending, host, own.osVersion);
+    const reason = reasonOf(`approved by an operator as host ${host.hostname} (${hostId})`, act);
+    const taken = await giveHost(tx, outgoing, { pending, host, osVersion: own.osVersion, reason });
     const organisation = await findOrganisation(tx, pending.organisationId);
     const wanted = mergeTags(readTags(organisation?.metadata?.defaultTags), readTags(own.pendingTags));
     await linkHostTags(tx, [{ organisationId: pending.organisationId, hostId, wanted }]);
@@ -64,17 +67,20 @@ export async function approveAgentAs(
 async function giveHost(
   tx: Transaction,
   outgoing: Outgoing,
-  pending: AgentRow,
-  { hostId, hostname, agent }: HostState,
-  osVersion: string | null,
+  {
+    pending,
+    host,
+    osVersion,
+    reason,
+  }: { pending: AgentRow; host: HostState; osVersion: string | null; reason: string },
 ): Promise<AgentRow> {
+  const { hostId, hostname, agent } = host;
   const { organisationId } = pending;
   const agentId = agent?.id ?? pending.id;
   await deleteHostsOfAgent(tx, pending.id);
   await deletePendingCertSignings(tx, pending.id);
   await forgetAddressRemarks(tx, pending.id);
   const machine = { hostname: pending.hostname, os: pending.os, arch: pending.arch };
-  const reason = `approved by an operator as host ${hostname} (${hostId})`;
   if (agent === undefined) {
     await changeAgentStatus(tx, agentId, { from: ["pending"], to: "active", approved: true });
   } else {
@@ -88,7 +94,7 @@ async function giveHost(
       approvedAt: new Date(),
     });
     await moveRegistration(tx, pending.id, agentId);
-    const became = `${reason}: it is agent ${agentId} now`;
+    const became = `approved by an operator as host ${hostname} (${hostId}): it is agent ${agentId} now`;
     await insertStatusHistory(tx, [{ agentId: pending.id, organisationId, status: "pending", reason: became }]);
   }
   await reassignHost(tx, { id: hostId, agentId, ...machine, osVersion }, []);

@@ -3,6 +3,7 @@ import { type AgentRow, type AgentStatus, findAgent, insertStatusHistory } from 
 import type { Database } from "../../store/database.js";
 import { lockHostOfAgent } from "../../store/hosts/hosts.js";
 import { endContest } from "../../store/sessions/contests.js";
+import { type OperatorAct, reasonOf } from "./operator-act.js";
 
 /**
  * Lets an agent in again that two machines seemed to have the identity of, and forgets the suspicion. If there still are
@@ -10,7 +11,7 @@ import { endContest } from "../../store/sessions/contests.js";
  *
  * @throws IngestError `operation_refused`
  */
-export async function unlockAgent(database: Database, agentId: string): Promise<AgentRow> {
+export async function unlockAgent(database: Database, agentId: string, act?: OperatorAct): Promise<AgentRow> {
   return database.transaction(async (tx) => {
     await lockHostOfAgent(tx, agentId);
     const agent = await findAgent(tx, agentId);
@@ -20,7 +21,7 @@ export async function unlockAgent(database: Database, agentId: string): Promise<
     }
     const { organisationId, status } = agent;
     await insertStatusHistory(tx, [
-      { agentId, organisationId, status: status as AgentStatus, reason: "unlocked by an operator" },
+      { agentId, organisationId, status: status as AgentStatus, reason: reasonOf("unlocked by an operator", act) },
     ]);
     return agent;
   });

@@ -68,7 +68,7 @@ async function requireOrganisationId(db: Queryable, slug: string | undefined): P
     slug !== undefined
       ? `no organisation has the slug ${slug}`
       : only === undefined
-        ? "the database has no organisation: make one in the web app"
+        ? "the database has no organisation: make one with `ct-ops-ingest org create NAME`, or in the web app where there is one"
         : `there are several organisations, name one with --org: ${found.map((org) => org.slug).join(", ")}`,
   );
 }

@@ -1,6 +1,6 @@
 import { IngestError } from "../../errors.js";
 import { lockInTransaction } from "../../store/advisory-locks.js";
-import type { Database } from "../../store/database.js";
+import type { Database, Queryable } from "../../store/database.js";
 import { findSigningAgentCa, retireAgentCaRow } from "../../store/identity/certificate-authorities.js";
 import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
 import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
@@ -38,30 +38,37 @@ export async function rotateAgentCa(
  * again, by themselves.
  *
  * @param force also while agents depend on it
- * @param onDependants told how many do, before anything is done
  * @throws IngestError `operation_refused`
  */
-export async function retireAgentCa(
-  database: Database,
+export async function retireAgentCa(database: Database, id: string, { force }: { force: boolean }): Promise<void> {
+  await requireRetirableCa(database.db, id, { force });
+  await database.transaction(async (tx) => {
+    await lockInTransaction(tx, "agent-ca");
+    if ((await findSigningAgentCa(tx))?.id === id) throw refused(`agent CA ${id} signs now`);
+    await retireAgentCaRow(tx, id);
+  });
+}
+
+/**
+ * The agent CA, if it may be retired so.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function requireRetirableCa(
+  db: Queryable,
   id: string,
-  { force, onDependants }: { force: boolean; onDependants: (ca: AgentCaOverview) => void },
+  { force }: { force: boolean },
 ): Promise<AgentCaOverview> {
-  const ca = (await describeAgentCas(database.db)).find((candidate) => candidate.id === id);
+  const ca = (await describeAgentCas(db)).find((candidate) => candidate.id === id);
   if (ca === undefined) throw refused(`there is no agent CA ${id}`);
   if (ca.state === "retired") throw refused(`agent CA ${id} is retired already`);
   if (ca.state === "signs") throw refused(`agent CA ${id} signs; make another one do so first (ca rotate)`);
-  onDependants(ca);
   if (ca.agents > 0 && !force) {
     throw refused(
       `${ca.agents} agents depend on it, until ${ca.dependedOnUntil?.toISOString()}; with --force they are cut off ` +
         "and have to register again",
     );
   }
-  await database.transaction(async (tx) => {
-    await lockInTransaction(tx, "agent-ca");
-    if ((await findSigningAgentCa(tx))?.id === id) throw refused(`agent CA ${id} signs now`);
-    await retireAgentCaRow(tx, id);
-  });
   return ca;
 }
 

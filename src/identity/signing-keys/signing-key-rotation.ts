@@ -31,11 +31,14 @@ export async function describeSigningKeys(db: Queryable, path: string): Promise<
   const ownKid = await kidOf(await readSigningKeyFile(path).catch(() => undefined));
   const earlierKid = await kidOf(await findSystemConfigValue(db, EARLIER_KEY));
   const keys = await listPublishedSigningKeys(db);
+  const wasPutOffLately = ({ remainingMs }: PublishedSigningKey) =>
+    remainingMs > PUBLISH_FOR_MS - 2 * PUT_OFF_INTERVAL_MS;
+  // Without another key that signed lately no service changes over to it: the one that made it signs with it at once.
+  const isRotation = keys.some((key) => key.kid !== ownKid && wasPutOffLately(key));
   return keys.map((key) => {
-    const wasPutOffLately = key.remainingMs > PUBLISH_FOR_MS - 2 * PUT_OFF_INTERVAL_MS;
-    if (key.kid === ownKid) return { ...key, state: key.ageMs < ANNOUNCE_MS ? "announced" : "signs" };
+    if (key.kid === ownKid) return { ...key, state: isRotation && key.ageMs < ANNOUNCE_MS ? "announced" : "signs" };
     if (key.kid === earlierKid) return { ...key, state: "earlier service" };
-    return { ...key, state: wasPutOffLately ? "signs elsewhere" : "verifies" };
+    return { ...key, state: wasPutOffLately(key) ? "signs elsewhere" : "verifies" };
   });
 }
 
@@ -67,8 +70,22 @@ export async function rotateSigningKey(db: Queryable, path: string): Promise<str
 export async function retireSigningKey(
   db: Queryable,
   kid: string,
-  { path, force }: { path: string; force: boolean },
+  options: { path: string; force: boolean },
 ): Promise<void> {
+  await requireRetirable(db, kid, options);
+  await deleteSigningKey(db, kid);
+}
+
+/**
+ * The key, if it may be retired so.
+ *
+ * @throws IngestError `operation_refused`
+ */
+export async function requireRetirable(
+  db: Queryable,
+  kid: string,
+  { path, force }: { path: string; force: boolean },
+): Promise<SigningKeyOverview> {
   const key = (await describeSigningKeys(db, path)).find((candidate) => candidate.kid === kid);
   if (key === undefined) throw refused(`no key ${kid} is published`);
   if (key.state === "signs" || key.state === "announced") {
@@ -83,7 +100,7 @@ export async function retireSigningKey(
         "instance has it any more, use --force",
     );
   }
-  await deleteSigningKey(db, kid);
+  return key;
 }
 
 async function kidOf(pem: string | undefined): Promise<string | undefined> {

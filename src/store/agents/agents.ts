@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, isNull, sql } from "drizzle-orm";
+import { and, eq, inArray, isNull, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { Queryable } from "../database.js";
 import { agentStatusHistory, agents } from "../schema/platform/index.js";
@@ -185,20 +185,17 @@ export async function changeAgentStatus(
   return agent && { agent, before: before.status as AgentStatus };
 }
 
-/** The agents that are not deleted, by hostname. */
-export async function listAgents(db: Queryable, { status }: { status?: AgentStatus }): Promise<AgentRow[]> {
-  return db
-    .select()
-    .from(agents)
-    .where(and(isNull(agents.deletedAt), status && eq(agents.status, status)))
-    .orderBy(asc(agents.hostname), asc(agents.id));
-}
-
 /** The agent with this id, if it is not deleted. */
 export async function findAgent(db: Queryable, agentId: string): Promise<AgentRow | undefined> {
   const [row] = await db
     .select()
     .from(agents)
     .where(and(eq(agents.id, agentId), isNull(agents.deletedAt)));
+  return row;
+}
+
+/** The agent with this id, deleted or not. */
+export async function findAgentOrDeleted(db: Queryable, agentId: string): Promise<AgentRow | undefined> {
+  const [row] = await db.select().from(agents).where(eq(agents.id, agentId));
   return row;
 }

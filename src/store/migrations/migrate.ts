@@ -20,6 +20,13 @@ const HOUR_MS = 60 * 60 * 1000;
 /** Making an index of a large table takes its time, as does waiting for another instance, or the web app. */
 const POLICY = { purpose: "migrate", statementTimeoutMs: HOUR_MS, lockTimeoutMs: 0 };
 
+/** A migration that was applied. */
+export interface AppliedMigration {
+  set: MigrationSet;
+  /** Such as `0003_identity-changes`. */
+  name: string;
+}
+
 /**
  * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at
  * once wait for each other.
@@ -27,8 +34,8 @@ const POLICY = { purpose: "migrate", statementTimeoutMs: HOUR_MS, lockTimeoutMs:
  * @param signal gives it up: nothing is half done then
  * @throws IngestError `platform_tables_missing`, `database_newer`, `unusable_configuration`
  */
-export async function migrateIngest(url: string, signal?: AbortSignal): Promise<void> {
-  await withMigrationLock(url, signal, async (client) => {
+export async function migrateIngest(url: string, signal?: AbortSignal): Promise<AppliedMigration[]> {
+  return withMigrationLock(url, signal, async (client) => {
     const present = await findTables(client, BASELINE_TABLES);
     if (!isComplete(present)) {
       throw new IngestError(
@@ -39,7 +46,7 @@ export async function migrateIngest(url: string, signal?: AbortSignal): Promise<
               "the service's own, run `ct-ops-ingest migrate --standalone`",
       );
     }
-    await apply(client, "ingest");
+    return apply(client, "ingest");
   });
 }
 
@@ -50,29 +57,29 @@ export async function migrateIngest(url: string, signal?: AbortSignal): Promise<
  * @param signal gives it up: nothing is half done then
  * @throws IngestError `platform_tables_missing` when somebody else made some of the platform's tables, but not all
  */
-export async function migrateStandalone(url: string, signal?: AbortSignal): Promise<void> {
-  await withMigrationLock(url, signal, async (client) => {
+export async function migrateStandalone(url: string, signal?: AbortSignal): Promise<AppliedMigration[]> {
+  return withMigrationLock(url, signal, async (client) => {
     const ours = await isOurs(client);
     const present = await findTables(client, BASELINE_TABLES);
     if (!ours && present.length > 0 && !isComplete(present)) {
       throw new IngestError("platform_tables_missing", describeIncomplete(present));
     }
-    if (ours || present.length === 0) await apply(client, "platform");
-    await apply(client, "ingest");
+    const ofPlatform = ours || present.length === 0 ? await apply(client, "platform") : [];
+    return [...ofPlatform, ...(await apply(client, "ingest"))];
   });
 }
 
 /** drizzle's migrate() fails when two run at once: the lock is held on the connection that migrates. */
-async function withMigrationLock(
+async function withMigrationLock<T>(
   url: string,
   signal: AbortSignal | undefined,
-  work: (client: pg.Client) => Promise<void>,
-): Promise<void> {
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   // Cut by the signal, it rolls back.
   const client = await openConnection(url, { ...POLICY, ...(signal && { signal }) });
   try {
     await client.query("select pg_advisory_lock(hashtextextended('ct-ops-ingest/migrate', 0))");
-    await work(client);
+    return await work(client);
   } finally {
     // Ends the session, and with it the lock.
     await client.end();
@@ -122,11 +129,11 @@ const INSUFFICIENT_PRIVILEGE = "42501";
  *
  * @throws IngestError `database_newer`, `unusable_configuration`
  */
-async function apply(client: pg.Client, set: MigrationSet): Promise<void> {
+async function apply(client: pg.Client, set: MigrationSet): Promise<AppliedMigration[]> {
   const db = drizzle(client);
   const { pending, isNewer } = await readAppliedMigrations(db, set);
   if (isNewer) throw databaseNewer();
-  if (pending === 0) return;
+  if (pending.length === 0) return [];
   try {
     await migrate(db, {
       migrationsFolder: migrationsFolder(set),
@@ -137,9 +144,10 @@ async function apply(client: pg.Client, set: MigrationSet): Promise<void> {
     if (sqlStateOf(cause) !== INSUFFICIENT_PRIVILEGE) throw cause;
     throw new IngestError(
       "unusable_configuration",
-      `${pending} migrations are to be applied, and the role ${client.user} may not: ${reasonOf(cause)}; run ` +
+      `${pending.length} migrations are to be applied, and the role ${client.user} may not: ${reasonOf(cause)}; run ` +
         "`ct-ops-ingest migrate` once with a DATABASE_URL whose role owns the platform's tables",
       { cause },
     );
   }
+  return pending.map((name) => ({ set, name }));
 }

@@ -1,6 +1,7 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getTableName, is, sql } from "drizzle-orm";
-import { readMigrationFiles } from "drizzle-orm/migrator";
 import { PgTable } from "drizzle-orm/pg-core";
 import { IngestError } from "../../errors.js";
 import type { Queryable } from "../database.js";
@@ -25,8 +26,8 @@ export function migrationsFolder(set: MigrationSet): string {
 
 /** What of a set is applied. */
 export interface AppliedMigrations {
-  /** How many are to be applied. */
-  pending: number;
+  /** The names of those that are to be applied, such as `0003_identity-changes`. */
+  pending: string[];
   /** Some are applied that this version does not know. */
   isNewer: boolean;
 }
@@ -49,11 +50,13 @@ export async function readMigrationState(db: Queryable): Promise<MigrationState>
 /** Compares the migrations of a set with those that were applied. */
 export async function readAppliedMigrations(db: Queryable, set: MigrationSet): Promise<AppliedMigrations> {
   const applied = await readNewestApplied(db, MIGRATION_JOURNALS[set]);
-  const known = readMigrationFiles({ migrationsFolder: migrationsFolder(set) }).map(({ folderMillis }) => folderMillis);
+  // What drizzle writes beside the migrations of a set.
+  const journal = await readFile(join(migrationsFolder(set), "meta", "_journal.json"), "utf8");
+  const { entries } = JSON.parse(journal) as { entries: { tag: string; when: number }[] };
   return {
     // As drizzle decides it: by time alone.
-    pending: known.filter((millis) => millis > applied).length,
-    isNewer: applied > Math.max(...known),
+    pending: entries.filter(({ when }) => when > applied).map(({ tag }) => tag),
+    isNewer: applied > Math.max(...entries.map(({ when }) => when)),
   };
 }
 

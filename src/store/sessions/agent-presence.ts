@@ -28,8 +28,8 @@ export interface AgentPresence {
   } | null;
 }
 
-/** The presence of every agent that ever opened a session, or of one agent, by agent id. */
-export async function findPresences(db: Queryable, agentId?: string): Promise<Map<string, AgentPresence>> {
+/** The presence of those of these agents that ever opened a session, by agent id. */
+export async function findPresences(db: Queryable, agentIds: readonly string[]): Promise<Map<string, AgentPresence>> {
   const { rows } = await db.execute<{
     agent_id: string;
     epoch: string;
@@ -50,7 +50,7 @@ export async function findPresences(db: Queryable, agentId?: string): Promise<Ma
     left join ingest.instances i on i.id = s.instance_id
     left join ingest.contested_agents c on c.agent_id = s.agent_id
       and (c.locked_at is not null or c.last_at > now() - interval '1 day')
-    ${agentId === undefined ? sql`` : sql`where s.agent_id = ${agentId}`}`);
+    where s.agent_id = any(${sql.param([...agentIds])}::text[])`);
   return new Map(
     rows.map((row): [string, AgentPresence] => [
       row.agent_id,

@@ -13,10 +13,10 @@ export const migrationsCheck = databaseCheck("migrations", async (db) => {
       ),
     );
   }
-  if (pending > 0) {
+  if (pending.length > 0) {
     findings.push(
       warning(
-        `${pending} migrations of schema ingest are to be applied`,
+        `${pending.length} migrations of schema ingest are to be applied`,
         "start the service, or: ct-ops-ingest migrate",
       ),
     );
