@@ -92,7 +92,7 @@ async function start(
   lifetime.register("sum of refusals", () => refusalMeter.close());
 
   const pace = { ...AGENT_PACE, ...timing.pace };
-  const outbox =
+  const { outbox, hear } =
     config.broker === undefined
       ? await openClosedOutbox({ db: database.db, logger, lifetime })
       : await openQueueTo(config.broker, { config, logger, timing, lifetime, instanceId, onIdleError });
@@ -161,6 +161,7 @@ async function start(
       } else if (change.kind === "session") identityWatch.checkAgent(change.agentId);
       else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
       else if (change.kind === "agent CA") void agentCa.refresh();
+      else if (change.kind === "outbox") hear();
       else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
     },
     onListening: () => {

@@ -14,6 +14,13 @@ import type { AppTiming } from "./app-timing.js";
 const QUEUE_CONNECTIONS = 3;
 /** Confirms that are still to come are waited for, and what became of them is written. */
 const QUEUE_CLOSE_TIMEOUT_MS = 8_000;
+/** Where what is to be published is written. */
+export interface OpenOutbox {
+  outbox: Outbox;
+  /** Somebody else wrote messages there. */
+  hear(): void;
+}
+
 /** An outbox for an instance that publishes nothing. */
 export async function openClosedOutbox({
   db,
@@ -23,11 +30,11 @@ export async function openClosedOutbox({
   db: Queryable;
   logger: Logger;
   lifetime: Lifetime;
-}): Promise<Outbox> {
+}): Promise<OpenOutbox> {
   const messages = await lifetime.open("outbox", () => findAbandonedMessages(db));
   if (messages > 0) logger.warn({ messages }, "messages wait in the outbox, and no broker is configured");
   logger.info("no broker is configured, nothing leaves this process (INGEST_AMQP_URL)");
-  return createClosedOutbox();
+  return { outbox: createClosedOutbox(), hear: () => {} };
 }
 
 /** An outbox whose messages go to a broker, which need not be there yet. */
@@ -48,13 +55,13 @@ export async function openQueueTo(
     instanceId: string;
     onIdleError: (error: Error) => void;
   },
-): Promise<Outbox> {
+): Promise<OpenOutbox> {
   const database = openDatabase({ url: config.databaseUrl, maxConnections: QUEUE_CONNECTIONS, onIdleError });
   lifetime.register("database of the queue", () => database.close());
   const events = new BrokerEvents(logger);
   const createPublisher = (onReady: () => void) =>
     new RabbitMqPublisher({ ...broker, instanceId, events, onReady, timing: timing.publisher });
-  const queue = await lifetime.open(
+  return lifetime.open(
     "queue",
     () =>
       openQueue({
@@ -68,5 +75,4 @@ export async function openQueueTo(
     (opened) => opened.close(),
     { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS },
   );
-  return queue.outbox;
 }

@@ -45,6 +45,8 @@ export interface Queue {
   readonly outbox: Outbox;
   /** How it stands, for whoever shows that; what stands in the database is some seconds old. */
   readonly figures: QueueFigures;
+  /** Somebody else wrote messages for it to publish; it would look within seconds. */
+  hear(): void;
   /** Waits a while for outstanding confirms, gives back what it holds, and closes. */
   close(): Promise<void>;
 }
@@ -86,6 +88,7 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     get figures() {
       return { ...publisher.state, ...upkeep.stored, confirmedPerSecond: report.confirmedPerSecond };
     },
+    hear: () => relay.wake(),
     close,
   };
 }

@@ -1,5 +1,6 @@
 import t from "tap";
 import { parseMessage } from "../../dist/broker/messages/index.js";
+import { runCommand } from "../support/cli.js";
 import { eventually } from "../support/eventually.js";
 import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
@@ -11,7 +12,11 @@ const { broker, skip } = await findTestBroker(t);
 
 t.test("each stored heartbeat is one message, each change of status another", { skip }, async (t) => {
   const exchange = uniqueExchange();
-  const service = await startTestService(t, { env: { INGEST_AMQP_URL: broker.url, INGEST_AMQP_EXCHANGE: exchange } });
+  const service = await startTestService(t, {
+    env: { INGEST_AMQP_URL: broker.url, INGEST_AMQP_EXCHANGE: exchange },
+    // What others write it is told of.
+    timing: { queue: { relayPollMs: 600_000 } },
+  });
   const a = await enrol(service, await service.createToken());
   const stream = await openLiveStream(service, a);
   stream.send(heartbeat(a.agentId, { cpuPercent: Number.NaN, timestampUnix: 1_700_000_000, agentVersion: "" }));
@@ -71,6 +76,13 @@ t.test("each stored heartbeat is one message, each change of status another", { 
   );
   again.end();
   await again.ended;
+
+  const env = { DATABASE_URL: service.database.url };
+  t.match(await runCommand(env, ["agent", "revoke", a.agentId]), { exitCode: 0 });
+  await eventually(
+    async () => consumer.received("agent.status").map(({ content }) => JSON.parse(content.toString()).to),
+    (told) => told.at(-1) === "revoked",
+  );
 });
 
 t.test("without a broker nothing is written, and the log says so", async (t) => {

@@ -21,7 +21,9 @@ export type Change =
   /** Rows of a task run. */
   | { kind: "run"; runId: string }
   /** Checks, queries or tasks of many hosts. */
-  | { kind: "work" };
+  | { kind: "work" }
+  /** Somebody who publishes nothing wrote messages. */
+  | { kind: "outbox" };
 
 /** What a {@link Listener} tells. */
 export interface ListenerOptions {
@@ -93,7 +95,7 @@ export class Listener {
 
 function parseChange(payload: string): Change | undefined {
   if (payload === "agent_cas") return { kind: "agent CA" };
-  if (payload === "work") return { kind: "work" };
+  if (payload === "work" || payload === "outbox") return { kind: payload };
   const [, kind, id = ""] = /^([a-z]+):(.*)$/s.exec(payload) ?? [];
   if (kind === "agent" || kind === "session") return { kind, agentId: id };
   if (kind === "certificate") return { kind, serial: id };

@@ -36,6 +36,11 @@ export async function insertOutboxRows(tx: Transaction, rows: readonly NewOutbox
   return ids;
 }
 
+/** Tells the instances that there are rows which nobody publishes: they would look within seconds. */
+export async function tellOfOutboxRows(tx: Transaction): Promise<void> {
+  await tx.execute(sql`select pg_notify('ct_ops_ingest', 'outbox')`);
+}
+
 /** Most rows that one {@link takeOutboxRows} looks at. */
 const MAX_ROWS_TAKEN = 500;
 
