@@ -150,3 +150,24 @@ t.test("what other drivers take is ignored, and named; what is no URL of Postgre
     t.match(problemsOf(text), ["it does not begin with postgres:// or postgresql://"], text);
   }
 });
+
+t.test("control characters are refused, and what they are in is named", async (t) => {
+  const urls: Record<string, string> = {
+    "postgres://u%00@db/x": "the user",
+    "postgres://u:geheim%00@db/x": "the password",
+    "postgres://u:geheim%0A@db/x": "the password",
+    "postgres://u@d%1Bb/x": "the host",
+    "postgres://u@db/x%00": "the database",
+    "postgres://u@db/x\u0085": "the database",
+    ...Object.fromEntries(
+      ["user", "password", "dbname", "host", "sslrootcert", "application_name", "options"].map((name) => [
+        `postgres://u@db/x?${name}=a%00b`,
+        name,
+      ]),
+    ),
+  };
+  for (const [text, what] of Object.entries(urls)) {
+    t.same(problemsOf(text), [`${what} has a control character in it`], JSON.stringify(text));
+  }
+  t.match(problemsOf("postgres://u@db/x?sslmode=require%00"), ["sslmode has a control character in it"]);
+});

@@ -111,10 +111,15 @@ function parseParameters(query: string, problems: string[]): Map<string, string>
   );
 }
 
-/** A % that no two hexadecimal digits follow stands for itself: passwords are written like that. */
+/**
+ * A % that no two hexadecimal digits follow stands for itself: passwords are written like that. Control characters come of
+ * a mistake, such as a line break at the end of a file; and what PostgreSQL is told at the beginning ends at a NUL.
+ */
 function decode(text: string, what: string, problems: string[]): string {
   try {
-    return decodeURIComponent(text.replace(/%(?![0-9a-f]{2})/gi, "%25"));
+    const decoded = decodeURIComponent(text.replace(/%(?![0-9a-f]{2})/gi, "%25"));
+    if (/\p{Cc}/u.test(decoded)) problems.push(`${what} has a control character in it`);
+    return decoded;
   } catch {
     problems.push(`${what} is not percent-encoded UTF-8`);
     return "";
