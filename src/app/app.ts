@@ -32,7 +32,7 @@ export async function startApp(config: Config, logger: Logger, options: AppOptio
   const { timing = {}, lifetime = createLifetime(logger, config.stopTimeoutMs) } = options;
   let httpPort = 0;
   const show = async (view: InstanceView) => {
-    httpPort = await openPlainListener({ config, lifetime, logger, view });
+    httpPort = await openPlainListener({ config, lifetime, logger, view, timing });
   };
   const grpcPort = await startInstance(config, logger, { timing, lifetime, instanceId: createId(), show });
   logger.info({ grpcPort, httpPort }, "ready");

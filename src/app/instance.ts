@@ -212,6 +212,7 @@ async function start(
           refusalMeter,
           logger,
           peerOf,
+          messageMs: timing.requests?.messageMs,
           grpcServices: {
             findReadinessProblem,
             hasReflection: config.hasReflection,
@@ -222,6 +223,7 @@ async function start(
         logger,
         onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals }),
         timing: timing.sessionLiveness,
+        requests: timing.requests,
       }),
     (opened) => opened.close(),
   );

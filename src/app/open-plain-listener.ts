@@ -4,6 +4,7 @@ import type { Logger } from "../observe/logger.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { startPlainListener } from "../server/plain-listener.js";
+import type { AppTiming } from "./app-timing.js";
 import type { InstanceView } from "./instance.js";
 
 /**
@@ -17,11 +18,13 @@ export async function openPlainListener({
   lifetime,
   logger,
   view,
+  timing = {},
 }: {
   config: Config;
   lifetime: Lifetime;
   logger: Logger;
   view: InstanceView;
+  timing?: AppTiming;
 }): Promise<number> {
   const open = () =>
     startPlainListener({
@@ -31,6 +34,7 @@ export async function openPlainListener({
       ...view,
       version: VERSION,
       logger,
+      requests: timing.requests,
     });
   const listener = await lifetime.open("plain listener", open, (opened) => opened.close());
   return listener.port;

@@ -47,7 +47,9 @@ export interface ServiceOptions {
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
   /** What is served besides. */
-  grpcServices: Omit<GrpcServicesOptions, "service">;
+  grpcServices: Omit<GrpcServicesOptions, "service" | "messageMs">;
+  /** How long a message may take to arrive that is all of its request, in milliseconds. */
+  messageMs?: number | undefined;
 }
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
@@ -67,6 +69,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     logger,
     peerOf,
     grpcServices,
+    messageMs,
   } = options;
   const implementation = {
     register: async (request, { values, signal }) => {
@@ -102,7 +105,8 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     contextValues: (request) => contextValuesOf(peerOf(request)),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,
-    others: createGrpcServices({ service: IngestService, ...grpcServices }),
+    others: createGrpcServices({ service: IngestService, messageMs, ...grpcServices }),
+    messageMs,
   });
 }
 

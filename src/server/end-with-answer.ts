@@ -1,17 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 
-/** How long the rest of a request of HTTP/1.1 may take that was answered before it ended. */
-const REST_TIMEOUT_MS = 5_000;
-
 /**
  * Lets a request end when it is answered, also one whose sender has more to say. On HTTP/2 the stream is reset with
  * NO_ERROR after the trailers (RFC 9113, section 8.1), as servers of gRPC do; otherwise it would stay for as long as its
  * sender likes. On HTTP/1.1 the rest is read and thrown away, so that the answer can be read and the connection used.
+ *
+ * @param restMs how long that may take
  */
 export function endWithAnswer(
   request: IncomingMessage | Http2ServerRequest,
   response: ServerResponse | Http2ServerResponse,
+  restMs: number,
 ): void {
   if ("stream" in request) {
     const { stream } = request;
@@ -31,7 +31,7 @@ export function endWithAnswer(
     // Whoever began to read, and stopped, would keep it from flowing.
     request.removeAllListeners("readable");
     request.resume();
-    const cut = setTimeout(() => request.socket.destroy(), REST_TIMEOUT_MS);
+    const cut = setTimeout(() => request.socket.destroy(), restMs);
     request.once("close", () => clearTimeout(cut));
   });
 }

@@ -4,6 +4,7 @@ import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { type ListenOptions, listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
+import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import type { Listener } from "./rpc-listener.js";
 
 /** Long enough to spare the service, short enough for a rotated key. */
@@ -22,6 +23,7 @@ export interface PlainListenerOptions extends ListenOptions {
   /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
   version: string;
   logger: Logger;
+  requests?: Partial<RequestTiming> | undefined;
 }
 
 const TEXT = "text/plain; charset=utf-8";
@@ -40,6 +42,7 @@ export async function startPlainListener({
   jwks,
   version,
   logger,
+  requests,
 }: PlainListenerOptions): Promise<Listener> {
   const sendVerdict = (response: ServerResponse, problem: string | undefined) => {
     response.setHeader("Cache-Control", "no-store");
@@ -64,9 +67,10 @@ export async function startPlainListener({
     }
   };
   const server = createServer(guardRequests(allowOrigins(cors, handler), logger));
+  boundRequests(server, requestTiming(requests));
   const connections = new Connections(server);
   const boundPort = await listen(server, { port, address });
-  guardServer(server, logger);
+  guardServer(server, logger, METHODS);
   return {
     port: boundPort,
     close: () =>

@@ -35,16 +35,23 @@ export function guardRequests<R extends Response>(handler: RequestHandler<R>, lo
   };
 }
 
-/** Does for a server that listens what {@link guardRequests} does for a request. */
-export function guardServer(server: Server, logger: Logger): void {
+/**
+ * Does for a server that listens what {@link guardRequests} does for a request.
+ *
+ * @param methods those of HTTP that are answered
+ */
+export function guardServer(server: Server, logger: Logger, methods: string): void {
   server.on("error", (error) => logger.warn({ err: error }, "a connection could not be accepted"));
   // A malformed frame can break a socket before HTTP/2 listens to it (CVE-2025-59465).
   server.on("connection", (socket: Socket) => socket.on("error", ignore));
   server.on("secureConnection", (socket: Socket) => socket.on("error", ignore));
   // Without it Node cuts a connection of HTTP/1 for this method, without an answer.
   server.on("connect", (_request: Request, answerer: Duplex | Http2ServerResponse) => {
-    if ("writeHead" in answerer) answerer.writeHead(405).end();
-    else answerer.on("error", ignore).end("HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\r\n");
+    if ("writeHead" in answerer) answerer.writeHead(405, { Allow: methods }).end();
+    else
+      answerer
+        .on("error", ignore)
+        .end(`HTTP/1.1 405 Method Not Allowed\r\nAllow: ${methods}\r\nConnection: close\r\n\r\n`);
   });
 }
 

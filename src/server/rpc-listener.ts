@@ -9,6 +9,7 @@ import { describeHandshakeFailure, type HandshakeFailure } from "./handshake-fai
 import { type ListenOptions, listen } from "./listen.js";
 import { addressOf } from "./peer.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
+import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
 import { type CertificatePair, tryHandshake } from "./trial-handshake.js";
 
@@ -45,7 +46,11 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   /** Told of each TLS handshake that failed, unless the client hung up. */
   onHandshakeFailure?: (failure: HandshakeFailure) => void;
   timing?: Partial<SessionLivenessTiming> | undefined;
+  requests?: Partial<RequestTiming> | undefined;
 }
+
+/** Of the methods of HTTP, each answer 405 names those that there are (RFC 9110, 15.5.6). */
+const METHODS = "POST, OPTIONS";
 
 /**
  * Listens for agents: TLS 1.2 or later, HTTP/2, and HTTP/1.1 for Connect clients that speak nothing else. A client
@@ -54,6 +59,7 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
   const { port, address, cors, cert, key, handler, logger, onHandshakeFailure, timing } = options;
+  const requests = requestTiming(options.requests);
   const context = {
     minVersion: "TLSv1.2",
     // A resumed session does not present its client certificate again. Holds for TLS 1.3 as well.
@@ -62,12 +68,21 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   await tryHandshake({ cert, key });
   const answer = allowOrigins(cors, handler);
   const server = createSecureServer(
-    { ...context, cert, key, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
+    {
+      ...context,
+      cert,
+      key,
+      allowHTTP1: true,
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: requests.handshakeMs,
+    },
     guardRequests((request, response) => {
-      endWithAnswer(request, response);
+      endWithAnswer(request, response, requests.restMs);
       return answer(request, response);
     }, logger),
   );
+  boundRequests(server, requests);
   const connections = new Connections(server);
   const sessions = new Set<ServerHttp2Session>();
   let closed: Promise<void> | undefined;
@@ -91,7 +106,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   });
   server.on("secureConnection", (socket: Socket) => socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS));
   const boundPort = await listen(server, { port, address });
-  guardServer(server, logger);
+  guardServer(server, logger, METHODS);
   return {
     port: boundPort,
     replaceCertificate: async (pair) => {

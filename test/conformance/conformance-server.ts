@@ -16,6 +16,9 @@ import { createNodeHandler } from "../../dist/rpc/node-handler.js";
 import { endWithAnswer } from "../../dist/server/end-with-answer.js";
 import { guardRequests } from "../../dist/server/request-guard.js";
 
+/** How long the rest of a request may take that is answered. */
+const REST_MS = 5_000;
+
 const PACKAGE = "connectrpc.conformance.v1";
 const NO_LIMIT_BYTES = 64 * 1024 * 1024;
 
@@ -152,7 +155,7 @@ const handler = createNodeHandler({
 });
 const server = createServer(
   guardRequests((request, response) => {
-    endWithAnswer(request, response);
+    endWithAnswer(request, response, REST_MS);
     return handler(request, response);
   }, createLogger("silent")),
 );

@@ -5,9 +5,12 @@ import type { AddressInfo } from "node:net";
 import t from "tap";
 import { endWithAnswer } from "../../dist/server/end-with-answer.js";
 
+/** How long the rest of a request may take that is answered. */
+const REST_MS = 5_000;
+
 t.test("HTTP/2: a request that is answered before it ends is over, with all of its answer", async (t) => {
   const server = createHttp2Server(async (request, response) => {
-    endWithAnswer(request, response);
+    endWithAnswer(request, response, REST_MS);
     // Begins to read, and stops.
     await request[Symbol.asyncIterator]().next();
     response.addTrailers({ "grpc-status": "8" });
@@ -40,7 +43,7 @@ t.test("HTTP/2: a request that is answered before it ends is over, with all of i
 
 t.test("HTTP/1.1: the answer is read, and the connection is good for the next request", async (t) => {
   const server = createServer(async (request, response) => {
-    endWithAnswer(request, response);
+    endWithAnswer(request, response, REST_MS);
     await request[Symbol.asyncIterator]().next();
     response.end("no");
   });

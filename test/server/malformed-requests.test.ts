@@ -52,6 +52,7 @@ async function answerOverHttp1(port: Port, { bytes, end, answer }: Http1Case): P
   });
   const text = received.bytes.toString("latin1");
   if (text.includes(UNDERSTOOD)) return "understood";
+  if (answer === 405) t.match(text, /\r\nallow: .+\r\n/i, "it says which methods there are");
   const status = /^HTTP\/1\.1 (\d{3})/.exec(text)?.[1];
   return status === undefined ? undefined : Number(status);
 }
@@ -68,6 +69,7 @@ async function answerOverHttp2({ headers }: Http2Case): Promise<Answer> {
   let status: number | undefined;
   call.on("response", (answer) => {
     status = Number(answer[constants.HTTP2_HEADER_STATUS]);
+    if (status === 405) t.ok(answer.allow, "it says which methods there are");
   });
   let body = "";
   try {

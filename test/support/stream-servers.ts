@@ -13,6 +13,9 @@ import type { NodeHandler } from "../../dist/rpc/node-request.js";
 import { endWithAnswer } from "../../dist/server/end-with-answer.js";
 import { guardRequests } from "../../dist/server/request-guard.js";
 
+/** How long the rest of a request may take that is answered. */
+const REST_MS = 5_000;
+
 /** What a stream does. */
 export type HeartbeatImpl = ServiceImpl<typeof IngestService>["heartbeat"];
 
@@ -91,7 +94,7 @@ async function startServer(t: Test, handler: NodeHandler): Promise<Omit<StreamSe
   let newest: ServerHttp2Stream | undefined;
   const server = createServer(
     guardRequests((request, response) => {
-      endWithAnswer(request, response);
+      endWithAnswer(request, response, REST_MS);
       return handler(request, response);
     }, createLogger("silent")),
   );

@@ -17,6 +17,8 @@ export interface GrpcServicesOptions extends Pick<HealthOptions, "findReadinessP
   service: DescService;
   /** Whether anybody may ask which methods there are. */
   hasReflection: boolean;
+  /** How long a message may take to arrive that is all of its request, in milliseconds. */
+  messageMs?: number | undefined;
 }
 
 /** Nobody asks for more than the name of a service or a file. */
@@ -33,12 +35,13 @@ const MAX_STREAMS = 100;
 export function createGrpcServices({
   service,
   hasReflection,
+  messageMs,
   ...options
 }: GrpcServicesOptions): ReadonlyMap<string, UniversalHandlerFn> {
   const slots = new StreamSlots(MAX_STREAMS);
   const budgets = { unary: new ByteBudget(BUDGET_BYTES), stream: new ByteBudget(BUDGET_BYTES) };
   const serve = <S extends DescService>(one: S, implementation: ServiceImpl<S>) =>
-    createScreenedHandlers({ service: one, implementation, limitsOf: () => LIMITS, budgets });
+    createScreenedHandlers({ service: one, implementation, limitsOf: () => LIMITS, budgets, messageMs });
   const health = serve(Health, createHealth({ ...options, serviceNames: [service.typeName], slots }));
   if (!hasReflection) return health;
   const services = [service, Health, ServerReflection, ServerReflectionAlpha];

@@ -131,6 +131,11 @@ export function busy(): ConnectError {
   return new ConnectError("too many large requests at once; try again later", Code.Unavailable);
 }
 
+/** What a caller is told whose message is not whole in time. */
+export function tooSlow(timeoutMs: number): ConnectError {
+  return new ConnectError(`the message did not arrive within ${timeoutMs / 1000} s`, Code.DeadlineExceeded);
+}
+
 /** What a caller is told whose request ends before its last message does. */
 export function brokenOff(): ConnectError {
   return new ConnectError("malformed request: it breaks off in the middle of a message", Code.InvalidArgument);

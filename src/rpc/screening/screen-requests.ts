@@ -3,11 +3,14 @@ import type { ByteBudget } from "../../lib/async/byte-budget.js";
 
 import { EnvelopeAssembler } from "./envelope-assembler.js";
 import { GrowingBuffer } from "./growing-buffer.js";
-import { brokenOff, busy, type MessageLimits, MessageScreen, tooLarge } from "./message-screen.js";
+import { brokenOff, busy, type MessageLimits, MessageScreen, tooLarge, tooSlow } from "./message-screen.js";
 import { shapeOf } from "./message-shape.js";
 import { RequestPieces } from "./request-pieces.js";
 import { parseRequestType } from "./request-type.js";
 import { clampTimeout } from "./timeout-header.js";
+
+/** How long a message may take to arrive that is all of its request, unless told otherwise, in milliseconds. */
+const MESSAGE_MS = 20_000;
 
 /**
  * Puts a screen before a handler of Connect. What reaches that is not compressed, well-formed and within the limits, so
@@ -15,13 +18,15 @@ import { clampTimeout } from "./timeout-header.js";
  *
  * @param budget holds each message from its first byte on: until a unary call is answered, or a stream asks for the
  * next one
+ * @param messageMs how long a message may take that is all of its request: it is read before it is known who calls
  */
 export function screenRequests(
   handler: UniversalHandler,
-  { limits, budget }: { limits: MessageLimits; budget: ByteBudget },
+  { limits, budget, messageMs = MESSAGE_MS }: { limits: MessageLimits; budget: ByteBudget; messageMs?: number },
 ): UniversalHandlerFn {
   const shape = shapeOf(handler.method.input);
   const isUnary = handler.method.methodKind === "unary";
+  const isOneMessage = isUnary || handler.method.methodKind === "server_streaming";
   return async (request) => {
     const header = new Headers(request.header);
     clampTimeout(header);
@@ -29,6 +34,7 @@ export function screenRequests(
     // It is answered without a look at its body.
     if (type === undefined) return handler({ ...request, header, body: noPieces() });
     const pieces = new RequestPieces(request.body as AsyncIterable<Uint8Array>);
+    const slow = isOneMessage ? setTimeout(() => pieces.end(tooSlow(messageMs)), messageMs).unref() : undefined;
     const account = budget.open(() => pieces.end(busy()));
     request.signal.addEventListener("abort", account.close, { once: true });
     const screen = new MessageScreen({ limits, shape, account, type }, header.get(type.encodingHeader));
@@ -40,7 +46,10 @@ export function screenRequests(
     try {
       return await handler({ ...request, header, body });
     } finally {
-      if (isUnary) account.close();
+      if (isUnary) {
+        clearTimeout(slow);
+        account.close();
+      }
     }
   };
 }

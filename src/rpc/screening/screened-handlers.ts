@@ -12,6 +12,8 @@ export interface ScreenedHandlersOptions<S extends DescService> extends ConnectR
   limitsOf: (method: DescMethod) => MessageLimits;
   /** What the messages that are being read take at one time: of all unary calls, and of all streams. */
   budgets: { unary: ByteBudget; stream: ByteBudget };
+  /** How long a message may take to arrive that is all of its request, in milliseconds. */
+  messageMs?: number | undefined;
 }
 
 /** Connect's handlers, each behind a screen, by the path of their method. */
@@ -20,13 +22,18 @@ export function createScreenedHandlers<S extends DescService>({
   implementation,
   limitsOf,
   budgets,
+  messageMs,
   ...options
 }: ScreenedHandlersOptions<S>): ReadonlyMap<string, UniversalHandlerFn> {
   const { handlers } = createConnectRouter(options).service(service, implementation);
   return new Map(
     handlers.map((handler) => {
       const budget = handler.method.methodKind === "unary" ? budgets.unary : budgets.stream;
-      return [handler.requestPath, screenRequests(handler, { limits: limitsOf(handler.method), budget })];
+      const limits = limitsOf(handler.method);
+      return [
+        handler.requestPath,
+        screenRequests(handler, { limits, budget, ...(messageMs !== undefined && { messageMs }) }),
+      ];
     }),
   );
 }
