@@ -1,5 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Stream } from "node:http2";
+
+/** How often it is looked whether trailers were sent that had to wait for what was being written. */
+const LOOK_INTERVAL_MS = 20;
 
 /**
  * Lets a request end when it is answered, also one whose sender has more to say. On HTTP/2 the stream is reset with
@@ -15,15 +18,8 @@ export function endWithAnswer(
 ): void {
   if ("stream" in request) {
     const { stream } = request;
-    // Trailers are sent while this event is handled; a stream that is closed earlier loses them.
-    stream.once("wantTrailers", () => {
-      setImmediate(() => {
-        if (stream.readableEnded) return;
-        stream.close(constants.NGHTTP2_NO_ERROR);
-        // What has arrived and nobody reads would keep the stream, and with it the connection, also of a client that left.
-        stream.destroy();
-      });
-    });
+    // Node gives the trailers to nghttp2 with an immediate of its own, which was asked for before this one.
+    stream.once("wantTrailers", () => setImmediate(endRequest, stream));
     return;
   }
   response.once("finish", () => {
@@ -34,4 +30,21 @@ export function endWithAnswer(
     const cut = setTimeout(() => request.socket.destroy(), restMs);
     request.once("close", () => clearTimeout(cut));
   });
+}
+
+/**
+ * Ends a request whose trailers nghttp2 has. While they wait for what is being written, a reset would not wait behind them:
+ * nghttp2 sends nothing any more of a stream that is to be reset, and the caller would see no status.
+ */
+function endRequest(stream: ServerHttp2Stream): void {
+  if (stream.destroyed) return;
+  const { localClose, remoteClose } = stream.state;
+  if (localClose === 0) {
+    setTimeout(endRequest, LOOK_INTERVAL_MS, stream);
+    return;
+  }
+  // What has arrived and nobody reads would keep the stream, and with it the connection, also of a client that left.
+  stream.removeAllListeners("data");
+  stream.resume();
+  if (remoteClose === 0) stream.close(constants.NGHTTP2_NO_ERROR);
 }
