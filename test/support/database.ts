@@ -71,6 +71,15 @@ export async function untilLockedOut({ query }: Pick<TestDatabase, "query">, cou
   );
 }
 
+/** What is notified on the channel of the service from now on. */
+export async function hearNotifications(t: Test, url: string): Promise<string[]> {
+  const heard: string[] = [];
+  const client = await connectTo(t, url);
+  client.on("notification", ({ payload = "" }) => heard.push(payload));
+  await client.query("listen ct_ops_ingest");
+  return heard;
+}
+
 /** Makes a database refuse everybody but the test's own connection, or takes that back. */
 export async function setReachable({ url }: TestDatabase, reachable: boolean): Promise<void> {
   const name = new URL(url).pathname.slice(1);

@@ -1,6 +1,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { runCommand } from "../../support/cli.js";
+import { hearNotifications } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { createTestLog } from "../../support/log.js";
@@ -90,10 +91,12 @@ t.test("two machines that displace each other in turns are suspected, and go on"
 });
 
 t.test("with the policy lock neither is let in until an operator unlocks the agent", async (t) => {
-  const first = await startTestService(t, { env: { INGEST_CLONE_POLICY: "lock" } });
-  const second = await startTestService(t, { of: first, env: { INGEST_CLONE_POLICY: "lock" } });
+  const env = { ...BROKER_AWAY, INGEST_CLONE_POLICY: "lock" };
+  const first = await startTestService(t, { env });
+  const second = await startTestService(t, { of: first, env });
   const { query } = first.database;
   const agent = await enrol(first, await first.createToken());
+  const heard = await hearNotifications(t, first.database.url);
   const displaced = await takeTurns([first, second], agent, 4);
   // The fifth turn locks it: whether its first heartbeat is still acknowledged is a race.
   const current = openStream(second, agent);
@@ -103,6 +106,13 @@ t.test("with the policy lock neither is let in until an operator unlocks the age
     await current.ended,
     { code: Code.FAILED_PRECONDITION, details: /neither is let in/ },
     "none of the codes that cost an identity",
+  );
+  t.same(heard, new Array(6).fill(`session:${agent.agentId}`), "five displacements and the lock are told at once");
+  const events = await readOutbox(first.database, "events.raw");
+  t.match(
+    events.filter(({ type }) => type === "agent.clone_suspected"),
+    [{ agent_id: agent.agentId }],
+    "it is published once",
   );
   for (const instance of [first, second]) {
     const refused = openStream(instance, agent);

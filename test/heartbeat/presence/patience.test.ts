@@ -1,18 +1,20 @@
 import t from "tap";
+import { AbandonedSweep } from "../../../dist/heartbeat/presence/abandoned-sweep.js";
 import { LastSample } from "../../../dist/heartbeat/recording/last-sample.js";
 import { openDatabase } from "../../../dist/store/database.js";
 import { countDisplacements } from "../../../dist/store/sessions/contests.js";
 import { findAbandonedSessions } from "../../../dist/store/sessions/session-ends.js";
 import { insertAgentRows } from "../../support/agent-rows.js";
 import { createTestDatabase } from "../../support/database.js";
+import { eventually } from "../../support/eventually.js";
 import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../../support/sessions.js";
 
 t.test("how long an agent may be silent, and what counts of what it says", async (t) => {
   const { query, url } = await createTestDatabase(t);
-  const agents = await insertAgentRows({ query, url }, 4);
+  const agents = await insertAgentRows({ query, url }, 5);
   const database = openDatabase({ url, maxConnections: 3 });
   t.teardown(() => database.close());
-  const { sessions, hold } = createTestSessions(database, { patience: { offlineAfterMs: 1_000 } });
+  const { sessions, hold, calm, events } = createTestSessions(database, { patience: { offlineAfterMs: 1_000 } });
   const open = async (index: number) => {
     const stream = new TestSessionStream();
     hold(callerOf(agents[index]), stream);
@@ -70,6 +72,49 @@ t.test("how long an agent may be silent, and what counts of what it says", async
     t.same(await displace(20), []);
     t.same(await displace(20), []);
     t.match(await displace(20), [{ agentId: "agent-3", displacements: 3 }]);
+  });
+
+  await t.test("silence does not count from before the database was back", async (t) => {
+    const { session } = await open(0);
+    const silent = (ms: number) =>
+      eventually(
+        async () => session.silentMs,
+        (silentMs) => silentMs > ms,
+      );
+    await silent(100);
+    calm.reportTrouble();
+    t.equal(session.silentMs, 0);
+    calm.reportAnswer(performance.now());
+    t.ok(session.silentMs < 100, "nor after that what was before");
+    await silent(0);
+  });
+
+  await t.test("nor is what no instance holds swept before agents had their time to come back", async (t) => {
+    const FOR_MS = 300;
+    await query(
+      "insert into ingest.agent_sessions (agent_id, epoch, instance_id, opened_at) values ('agent-5', 1, 'x', $1)",
+      [new Date(0)],
+    );
+    const swept: { agentId: string; at: number }[] = [];
+    const write = async ({ agentId }: { agentId: string }) => swept.push({ agentId, at: performance.now() }) > 0;
+    calm.reportTrouble();
+    const startedAt = performance.now();
+    const { db } = database;
+    const offlineWriter = { write } as never;
+    const sweep = new AbandonedSweep({ db, offlineWriter, calm, events, silentForMs: FOR_MS, sweepMs: 10 });
+    t.teardown(() => sweep.stop());
+    await eventually(
+      async () => performance.now() - startedAt,
+      (ms) => ms > 2 * FOR_MS,
+    );
+    t.same(swept, [], "while it is away");
+    calm.reportAnswer(performance.now());
+    const backAt = performance.now();
+    await eventually(
+      async () => swept.map(({ agentId }) => agentId),
+      (agentIds) => agentIds.includes("agent-5"),
+    );
+    t.ok((swept[0]?.at ?? 0) - backAt >= FOR_MS);
   });
 
   await t.test("a storm of broken connections of one machine is no clone", async (t) => {

@@ -1,5 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
+import { hearNotifications } from "../../support/database.js";
 import { eventually } from "../../support/eventually.js";
 import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
@@ -15,12 +16,14 @@ t.test("one live session per agent, over two instances", async (t) => {
 
   await t.test("a stream on the other instance displaces the first one", async (t) => {
     const a = await enrol(first, token);
+    const heard = await hearNotifications(t, first.database.url);
     let current = await openLiveStream(first, a);
     for (const instance of [second, first, second]) {
       const next = await openLiveStream(instance, a);
       t.match(await current.ended, { code: Code.ABORTED, details: /newer stream/ });
       current = next;
     }
+    t.same(heard, new Array(3).fill(`session:${a.agentId}`), "the other one is told each time, and need not look");
     t.match(
       await query(
         `select remote_address, hostname, uptime_seconds, epoch::int, closed_at, i.address like '%:' || $2 as is_second
