@@ -13,6 +13,7 @@ import {
 import { openSigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
+import { Metrics, type MetricsSnapshot } from "../observe/metrics.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { createHandshakeReporter } from "../rpc/refusals/handshake-refusals.js";
@@ -28,6 +29,7 @@ import { WorkEvents } from "../work/events.js";
 import { openWork } from "../work/open-work.js";
 import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
+import { followMetrics } from "./follow-metrics.js";
 import { openDatabases } from "./open-databases.js";
 import { openEnrolment } from "./open-enrolment.js";
 import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
@@ -45,6 +47,8 @@ export interface InstanceView {
   findReadinessProblem(): Promise<string | undefined>;
   /** Its JSON Web Key Set. */
   jwks(): unknown;
+  /** The metrics of each process there is. */
+  metrics(): Promise<MetricsSnapshot[]>;
 }
 
 /** How an instance is started. */
@@ -83,6 +87,7 @@ async function start(
   const serverCertificate = await lifetime.open("server certificate", () => readServerCertificate(config.tls));
   await lifetime.open("migrations", (ending) => migrateIngest(config.databaseUrl, ending));
   const { database, streamDatabase, health, onIdleError } = openDatabases({ config, logger, timing, lifetime });
+  const metrics = new Metrics();
   const refusals = new RefusalRecorder({ db: database.db, logger });
   lifetime.register("record of refusals", () => refusals.close());
   const refusalMeter = new RefusalMeter({
@@ -92,11 +97,12 @@ async function start(
   lifetime.register("sum of refusals", () => refusalMeter.close());
 
   const pace = { ...AGENT_PACE, ...timing.pace };
-  const { outbox, hear } =
+  const queue =
     config.broker === undefined
       ? await openClosedOutbox({ db: database.db, logger, lifetime })
       : await openQueueTo(config.broker, { config, logger, timing, lifetime, instanceId, onIdleError });
 
+  const { outbox, hear } = queue;
   const keyEvents = new KeyEvents(logger);
   const signingKeys = await lifetime.open(
     "signing keys",
@@ -122,10 +128,11 @@ async function start(
     policy: config.enrolment,
     knownKeyPace: pace.registrations,
     logger,
+    metrics,
   });
   lifetime.register("certificate upkeep", () => certificateUpkeep.stop());
-  const events = new HeartbeatEvents(logger);
-  const { sessions, appear, startDraining } = openSessions({
+  const events = new HeartbeatEvents(logger, { metrics });
+  const { sessions, writer, appear, startDraining } = openSessions({
     database: streamDatabase,
     outbox,
     events,
@@ -188,6 +195,7 @@ async function start(
     findHealthProblem: () => (lifetime.state === "starting" ? "the service is starting" : health.findProblem()),
     findReadinessProblem,
     jwks: () => signingKeys.jwks,
+    metrics: async () => [await metrics.snapshot()],
   });
   const rpcListener = await lifetime.open(
     "rpc listener",
@@ -211,6 +219,7 @@ async function start(
           refusals,
           refusalMeter,
           logger,
+          metrics,
           peerOf,
           messageMs: timing.requests?.messageMs,
           grpcServices: {
@@ -221,7 +230,8 @@ async function start(
           },
         }),
         logger,
-        onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals }),
+        onHandshake: () => metrics.handshakes.inc({ result: "completed" }),
+        onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals, metrics }),
         timing: timing.sessionLiveness,
         requests: timing.requests,
       }),
@@ -235,14 +245,14 @@ async function start(
     fileWatchMs: timing.serverCertificateMs,
   });
   lifetime.register("server certificate", () => certificateWatch.stop());
-  const stopExpiryWatch = watchExpiry(
-    () => [
-      { name: "server certificate", notAfter: certificateWatch.current.notAfter },
-      { name: "agent CA", notAfter: agentCa.current.notAfter },
-    ],
-    keyEvents,
-  );
+  const certificates = () => [
+    { name: "server certificate", notAfter: certificateWatch.current.notAfter },
+    { name: "agent CA", notAfter: agentCa.current.notAfter },
+  ];
+  const stopExpiryWatch = watchExpiry(certificates, keyEvents);
   lifetime.register("expiry watch", stopExpiryWatch);
+  const { db } = database;
+  followMetrics(metrics, { db, sessions, writer, rpcListener, health, queue: () => queue.figures, certificates });
   acceptance = new Acceptance({ port: rpcListener.port, address: config.grpcAddress });
   await appear(rpcListener.port);
   const { stopTimeoutMs, drainPerSecond: perSecond } = config;

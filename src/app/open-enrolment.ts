@@ -15,6 +15,7 @@ import { ClientCertificates } from "../identity/client-certificates/client-certi
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { Pace, type PaceLimit } from "../lib/async/pace.js";
 import type { Logger } from "../observe/logger.js";
+import type { Metrics } from "../observe/metrics.js";
 import type { PublishingDatabase } from "../outbox/outbox.js";
 import { AGENT_PACE } from "./agent-pace.js";
 
@@ -27,14 +28,16 @@ export function openEnrolment({
   policy,
   knownKeyPace = AGENT_PACE.registrations,
   logger,
+  metrics,
 }: PublishingDatabase & {
   agentCa: AgentCas;
   signingKeys: SigningKeyRing;
   policy: Config["enrolment"];
   knownKeyPace?: PaceLimit;
   logger: Logger;
+  metrics?: Metrics;
 }): { registrar: Registrar; renewal: CertificateRenewal; certificateUpkeep: CertificateUpkeep } {
-  const enrolmentEvents = new EnrolmentEvents(logger);
+  const enrolmentEvents = new EnrolmentEvents(logger, metrics);
   const clientCertificates = new ClientCertificates({ database, outbox, agentCa });
   const tokenCheck = new TokenCheck(database.db);
   const identities = { database, outbox, tokenCheck, clientCertificates, signingKeys, events: enrolmentEvents };

@@ -6,7 +6,7 @@ import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { findAbandonedMessages } from "../outbox/abandoned-messages.js";
 import { createClosedOutbox, type Outbox } from "../outbox/outbox.js";
-import { openQueue } from "../outbox/queue.js";
+import { openQueue, type QueueFigures } from "../outbox/queue.js";
 import { openDatabase, type Queryable } from "../store/database.js";
 import type { AppTiming } from "./app-timing.js";
 
@@ -19,6 +19,8 @@ export interface OpenOutbox {
   outbox: Outbox;
   /** Somebody else wrote messages there. */
   hear(): void;
+  /** How the queue stands; undefined when there is none. */
+  readonly figures: QueueFigures | undefined;
 }
 
 /** An outbox for an instance that publishes nothing. */
@@ -34,7 +36,7 @@ export async function openClosedOutbox({
   const messages = await lifetime.open("outbox", () => findAbandonedMessages(db));
   if (messages > 0) logger.warn({ messages }, "messages wait in the outbox, and no broker is configured");
   logger.info("no broker is configured, nothing leaves this process (INGEST_AMQP_URL)");
-  return { outbox: createClosedOutbox(), hear: () => {} };
+  return { outbox: createClosedOutbox(), hear: () => {}, figures: undefined };
 }
 
 /** An outbox whose messages go to a broker, which need not be there yet. */

@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
+import { renderMetrics } from "../observe/metrics.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { startPlainListener } from "../server/plain-listener.js";
@@ -32,6 +33,7 @@ export async function openPlainListener({
       address: config.httpAddress,
       cors: { isAllowed: config.isOriginAllowed, ...CORS_HEADERS, methods: ["GET", "HEAD"] },
       ...view,
+      renderMetrics: async () => renderMetrics(await view.metrics()),
       version: VERSION,
       logger,
       requests: timing.requests,

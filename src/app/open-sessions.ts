@@ -37,6 +37,7 @@ export interface SessionsTiming extends Partial<InstancePresenceTiming>, Partial
 /** What holds the sessions of an instance. */
 export interface OpenSessions {
   sessions: Sessions;
+  writer: HeartbeatWriter;
   /** Shows the other instances that this one takes agents, on this port, and looks after what others left. */
   appear(grpcPort: number): Promise<void>;
   /** Says that it takes none any more. */
@@ -76,9 +77,10 @@ export function openSessions({
   });
   const offlineWriter = new OfflineWriter({ database, outbox, events });
   const inventoryTiming = { ...INVENTORY_TIMING, ...timing };
+  const writer = new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming, outageLimitMs });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming, outageLimitMs }),
+    writer,
     cloneWatch: new CloneWatch({
       database,
       outbox,
@@ -119,5 +121,5 @@ export function openSessions({
   };
   const silenceWatch = new SilenceWatch({ sessions, offlineWriter, calm, events, scanMs: timing?.silenceMs });
   lifetime.register("silence watch", () => silenceWatch.stop());
-  return { sessions, appear, startDraining: async () => presence?.startDraining() };
+  return { sessions, writer, appear, startDraining: async () => presence?.startDraining() };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from "../observe/logger.js";
+import { Metrics } from "../observe/metrics.js";
 
 /** An agent was answered with a client certificate. */
 interface CertificateEvent {
@@ -19,7 +20,10 @@ interface SourceEvent {
 
 /** The business events of enrolment: each writes what is to be known of it, in one place. */
 export class EnrolmentEvents {
-  constructor(private readonly logger: Logger) {}
+  constructor(
+    private readonly logger: Logger,
+    private readonly metrics = new Metrics(),
+  ) {}
 
   /** A key that was not known became an agent. */
   enrolled(event: {
@@ -32,6 +36,7 @@ export class EnrolmentEvents {
     /** Why it waits, where its token would have approved it. */
     remark?: string;
   }): void {
+    this.metrics.registrations.inc({ result: `enrolled ${event.status}` });
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }
 
@@ -55,6 +60,7 @@ export class EnrolmentEvents {
     tokenId: string;
     remoteAddress: string;
   }): void {
+    this.metrics.registrations.inc({ result: `adopted ${event.status}` });
     this.logger.warn(event, event.status === "active" ? "host adopted" : "host adopted, waiting for approval");
   }
 
@@ -65,11 +71,14 @@ export class EnrolmentEvents {
 
   /** A known agent took a new JWT, and a client certificate: a new one, or the one it was given before. */
   identityIssued(event: CertificateEvent & SourceEvent): void {
+    this.metrics.registrations.inc({ result: "known" });
+    this.#countCertificate(event);
     this.logger.info(event, "identity issued to a known agent");
   }
 
   /** A calling agent asked for the certificate to go on with. */
   certificateRenewed(event: CertificateEvent): void {
+    this.#countCertificate(event);
     this.logger.info(event, "client certificate renewed");
   }
 
@@ -81,5 +90,9 @@ export class EnrolmentEvents {
   /** The record of certificates could not be kept; it is tried again within the hour. */
   upkeepFailed({ error }: { error: unknown }): void {
     this.logger.warn({ err: error }, "certificates of revoked agents could not be looked for");
+  }
+
+  #countCertificate({ newCertificate }: CertificateEvent): void {
+    if (newCertificate) this.metrics.certificatesRenewed.inc();
   }
 }

@@ -1,5 +1,6 @@
 import { SummedUp } from "../lib/async/summed-up.js";
 import type { Logger } from "../observe/logger.js";
+import { Metrics } from "../observe/metrics.js";
 import type { AgentStatus } from "../store/agents/agents.js";
 import type { Suspicion } from "../store/sessions/contests.js";
 import type { InventoryCut } from "./inventory/host-inventory.js";
@@ -25,11 +26,13 @@ interface AgentRef {
 export class HeartbeatEvents {
   readonly #cuts: SummedUp<InventoryCut>;
   readonly #delays: SummedUp<number>;
+  readonly #metrics: Metrics;
 
   constructor(
     private readonly logger: Logger,
-    { cutsPeriodMs = CUTS_PERIOD_MS } = {},
+    { cutsPeriodMs = CUTS_PERIOD_MS, metrics = new Metrics() } = {},
   ) {
+    this.#metrics = metrics;
     this.#cuts = new SummedUp({
       tell: (agentId, left, heartbeats) => logger.warn({ agentId, ...left, heartbeats }, "an inventory was cut"),
       add: (sum, more) => ({
@@ -56,12 +59,32 @@ export class HeartbeatEvents {
 
   /** An agent opened a stream. */
   sessionOpened(event: AgentRef & { hostname: string; epoch: number; remoteAddress: string }): void {
+    this.#metrics.sessionsOpened.inc();
     this.logger.info(event, "heartbeat stream opened");
   }
 
   /** A stream ended. */
   sessionClosed(event: AgentRef & { epoch: number; durationMs: number; heartbeats: number }): void {
     this.logger.info(event, "heartbeat stream ended");
+  }
+
+  /** A stream was ended by a newer one of its agent. */
+  sessionDisplaced(): void {
+    this.#metrics.sessionsDisplaced.inc();
+  }
+
+  /** Heartbeats were written together, as far as they could be. */
+  heartbeatsWritten(event: { stored: number; failed: number; durationMs: number }): void {
+    const { stored, failed, durationMs } = event;
+    this.#metrics.heartbeatsStored.inc(stored);
+    this.#metrics.heartbeatsFailed.inc(failed);
+    this.#metrics.batchSize.observe(stored + failed);
+    this.#metrics.commitDuration.observe(durationMs / 1000);
+  }
+
+  /** A heartbeat was acknowledged. */
+  heartbeatAcknowledged({ durationMs }: { durationMs: number }): void {
+    this.#metrics.acknowledgementDuration.observe(durationMs / 1000);
   }
 
   /** An agent reports more disks, interfaces or addresses than are stored: told at once, then summed up once an hour. */
@@ -81,18 +104,21 @@ export class HeartbeatEvents {
 
   /** An agent's status changed by what its stream did. */
   statusChanged(event: { agentId: string; status: AgentStatus; reason: string }): void {
+    if (event.status === "offline") this.#metrics.agentsOffline.inc({ cause: event.reason });
     this.logger.info(event, "agent status changed");
   }
 
   /** The database refused a batch for a passing reason; it is tried again. */
   writeRetried(event: { items: number; attempt: number; error: unknown }): void {
     const { error, ...rest } = event;
+    this.#metrics.databaseErrors.inc({ operation: "heartbeats" });
     this.logger.warn({ ...rest, err: error }, "database write failed, trying again");
   }
 
   /** The connection that hears of revocations broke, or could not be made; scans find what it misses. */
   listenerDisconnected(event: { attempt: number; error: unknown }): void {
     const { error, ...rest } = event;
+    this.#metrics.databaseErrors.inc({ operation: "listening" });
     this.logger.warn({ ...rest, err: error }, "not listening for changes in the database, connecting again");
   }
 
@@ -105,6 +131,7 @@ export class HeartbeatEvents {
   /** Two machines take turns with one identity. */
   cloneSuspected({ agentId, organisationId, displacements, peers, isLocked }: SuspectedClone): void {
     const fields = { agentId, organisationId, displacements, peers };
+    this.#metrics.suspectedClones.inc();
     if (isLocked) this.logger.error(fields, "two machines seem to have the identity of one agent, both are locked out");
     else this.logger.warn(fields, "two machines seem to have the identity of one agent");
   }

@@ -51,7 +51,11 @@ export class HeartbeatWriter {
     });
     this.#batcher = new Batcher({
       flush: async (rows) => {
+        const startedAt = performance.now();
         const outcomes = await writer.write(rows);
+        const stored = outcomes.filter((outcome) => "done" in outcome).length;
+        const failed = outcomes.filter((outcome) => "failed" in outcome).length;
+        events.heartbeatsWritten({ stored, failed, durationMs: performance.now() - startedAt });
         const cameBack = rows.filter((_, index) => isCameBack(outcomes[index]));
         for (const agentId of new Set(cameBack.map((row) => row.agentId))) {
           events.statusChanged({ agentId, status: "active", reason: CAME_BACK });
@@ -62,6 +66,11 @@ export class HeartbeatWriter {
       maxWeight: MAX_BATCH_BYTES,
       maxWaitingWeight: MAX_WAITING_BYTES,
     });
+  }
+
+  /** What waits to be written, in bytes. */
+  get waitingBytes(): number {
+    return this.#batcher.waitingWeight;
   }
 
   /**

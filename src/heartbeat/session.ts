@@ -148,6 +148,7 @@ export class Session implements WatchedSession {
       this.#doing = "acknowledge";
       if (this.#finishing !== undefined) this.#endSoon(this.#finishing);
       await this.#interruption.wait(() => this.stream.acknowledge());
+      this.dependencies.events.heartbeatAcknowledged({ durationMs: performance.now() - this.#heardAt });
     }
   }
 
@@ -225,6 +226,7 @@ export class Session implements WatchedSession {
   #reportDisplacement(): void {
     const { cloneWatch, events } = this.dependencies;
     const { remoteAddress, key } = this;
+    events.sessionDisplaced();
     const peer = { remoteAddress, hostname: this.caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
     cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, error }));
   }

@@ -9,6 +9,7 @@ import { readPresentedCertificate } from "../identity/client-certificates/presen
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { PaceLimit } from "../lib/async/pace.js";
 import type { Logger } from "../observe/logger.js";
+import type { Metrics } from "../observe/metrics.js";
 import type { AgentWork } from "../work/agent-work.js";
 import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
@@ -44,6 +45,7 @@ export interface ServiceOptions {
   /** How often an agent may call each method. */
   callPace: PaceLimit;
   logger: Logger;
+  metrics: Metrics;
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
   /** What is served besides. */
@@ -67,6 +69,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     refusalMeter,
     callPace,
     logger,
+    metrics,
     peerOf,
     grpcServices,
     messageMs,
@@ -99,7 +102,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     implementation,
     // The first one sees the errors of those after it.
     interceptors: [
-      createErrorInterceptor({ logger, meter: refusalMeter, refusals }),
+      createErrorInterceptor({ logger, meter: refusalMeter, refusals, metrics }),
       createAccessInterceptor(callers, new AgentCalls(callPace)),
     ],
     contextValues: (request) => contextValuesOf(peerOf(request)),

@@ -19,6 +19,11 @@ export class Connections {
     server.on("secureConnection", (socket: Socket) => this.#handshaking.delete(peerOf(socket)));
   }
 
+  /** How many are open. */
+  get count(): number {
+    return this.#open.size;
+  }
+
   /** Cuts those that have not said anything that could be answered. */
   cutHandshaking(): void {
     for (const socket of this.#handshaking.values()) socket.destroy();

@@ -20,6 +20,8 @@ export interface PlainListenerOptions extends ListenOptions {
   findReadinessProblem: () => Promise<string | undefined>;
   /** The JSON Web Key Set; undefined while there is none yet. */
   jwks: () => unknown;
+  /** What `/metrics` answers. */
+  renderMetrics: () => Promise<{ contentType: string; text: string }>;
   /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
   version: string;
   logger: Logger;
@@ -30,7 +32,7 @@ const TEXT = "text/plain; charset=utf-8";
 const METHODS = "GET, HEAD, OPTIONS";
 
 /**
- * Listens on plain HTTP: `GET /healthz`, `/readyz` and `/.well-known/jwks.json`, nothing else. Balancers that check by `OPTIONS`
+ * Listens on plain HTTP: `GET /healthz`, `/readyz`, `/metrics` and `/.well-known/jwks.json`, nothing else. Balancers that check by `OPTIONS`
  * or `HEAD` are answered too.
  */
 export async function startPlainListener({
@@ -40,6 +42,7 @@ export async function startPlainListener({
   findHealthProblem,
   findReadinessProblem,
   jwks,
+  renderMetrics,
   version,
   logger,
   requests,
@@ -62,8 +65,16 @@ export async function startPlainListener({
       sendVerdict(response, await findReadinessProblem());
     } else if (path === "/.well-known/jwks.json") {
       sendKeySet(response, jwks());
+    } else if (path === "/metrics") {
+      const { contentType, text } = await renderMetrics();
+      send(response, 200, contentType, text);
     } else {
-      send(response, 404, TEXT, "not found: this port answers /healthz, /readyz and /.well-known/jwks.json\n");
+      send(
+        response,
+        404,
+        TEXT,
+        "not found: this port answers /healthz, /readyz, /metrics and /.well-known/jwks.json\n",
+      );
     }
   };
   const server = createServer(guardRequests(allowOrigins(cors, handler), logger));

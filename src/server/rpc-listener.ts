@@ -27,6 +27,8 @@ export interface Listener {
 
 /** A listener for agents that runs. */
 export interface RpcListener extends Listener {
+  /** How many connections are open. */
+  readonly connections: number;
   /**
    * Shows another certificate to new connections; those that are open keep theirs.
    *
@@ -45,6 +47,8 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   logger: Logger;
   /** Told of each TLS handshake that failed, unless the client hung up. */
   onHandshakeFailure?: (failure: HandshakeFailure) => void;
+  /** Told of each one that did not. */
+  onHandshake?: () => void;
   timing?: Partial<SessionLivenessTiming> | undefined;
   requests?: Partial<RequestTiming> | undefined;
 }
@@ -58,7 +62,7 @@ const METHODS = "POST, OPTIONS";
  * listed would present none, and one that expired could not even register.
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
-  const { port, address, cors, cert, key, handler, logger, onHandshakeFailure, timing } = options;
+  const { port, address, cors, cert, key, handler, logger, onHandshake, onHandshakeFailure, timing } = options;
   const requests = requestTiming(options.requests);
   const context = {
     minVersion: "TLSv1.2",
@@ -104,11 +108,17 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     const reason = describeHandshakeFailure(error);
     if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: addressOf(socket), reason });
   });
-  server.on("secureConnection", (socket: Socket) => socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS));
+  server.on("secureConnection", (socket: Socket) => {
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    onHandshake?.();
+  });
   const boundPort = await listen(server, { port, address });
   guardServer(server, logger, METHODS);
   return {
     port: boundPort,
+    get connections() {
+      return connections.count;
+    },
     replaceCertificate: async (pair) => {
       await tryHandshake(pair);
       server.setSecureContext({ ...context, cert: pair.cert, key: pair.key });

@@ -45,6 +45,7 @@ async function startService(t: Test) {
         ),
       ),
     ask: async (path: string) => (await fetch(`http://localhost:${httpPort}${path}`)).status,
+    metrics: async () => (await fetch(`http://localhost:${httpPort}/metrics`)).text(),
     keySet: async () => (await fetch(`http://localhost:${httpPort}/.well-known/jwks.json`)).json(),
   };
 }
@@ -63,7 +64,7 @@ const holderOf = async ({ agentId }: TestIdentity) => {
 };
 
 t.test("two workers serve as one", async (t) => {
-  const { primary, lines, address, pids, instances, ask, keySet } = await startService(t);
+  const { primary, lines, address, pids, instances, ask, keySet, metrics } = await startService(t);
   t.equal(pids().length, 2);
   await insertOrganisation(store.db, { name: "Test", slug: "test" });
   const publishing = { database: store, outbox: createClosedOutbox() };
@@ -77,6 +78,7 @@ t.test("two workers serve as one", async (t) => {
   let streams = [await connect(agents[0]), await connect(agents[1])] as const;
   let holders = [await holderOf(agents[0]), await holderOf(agents[1])] as const;
   t.not(holders[0], holders[1], "connections come to the workers in turn");
+  t.match(await metrics(), /^ct_ops_ingest_sessions 2$/m, "the metrics are those of both");
 
   await t.test("the primary speaks for both", async (t) => {
     t.equal(await ask("/healthz"), 200);

@@ -73,6 +73,7 @@ t.test("neither do those of the plain listener", async (t) => {
     findHealthProblem: () => undefined,
     findReadinessProblem: async () => undefined,
     jwks: () => ({}),
+    renderMetrics: async () => ({ contentType: "text/plain", text: "" }),
     version: "1",
     logger,
   });

@@ -78,6 +78,7 @@ t.test("so does one of the plain listener", async (t) => {
     jwks: () => {
       throw new Error("no keys");
     },
+    renderMetrics: async () => ({ contentType: "text/plain", text: "" }),
     version: "1",
     logger,
   });

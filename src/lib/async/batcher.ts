@@ -49,6 +49,11 @@ export class Batcher<Item, Result> {
     };
   }
 
+  /** The weight of what waits, beside what is being written. */
+  get waitingWeight(): number {
+    return this.#waitingWeight;
+  }
+
   /**
    * Hands an item to the next batch that has room.
    *

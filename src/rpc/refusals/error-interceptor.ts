@@ -4,6 +4,7 @@ import { readPresentedCertificate } from "../../identity/client-certificates/pre
 import { addressSource } from "../../lib/formats/address-source.js";
 import { boundText } from "../../lib/formats/bounded-text.js";
 import type { Logger } from "../../observe/logger.js";
+import type { Metrics } from "../../observe/metrics.js";
 import { toDatabaseError } from "../../store/database.js";
 import { callerKey, peerKey, registrantKey } from "../context.js";
 import { isRefusal, toConnectError } from "../error-status.js";
@@ -19,13 +20,14 @@ export interface ErrorInterceptorOptions {
   logger: Logger;
   meter: Pick<RefusalMeter, "admit">;
   refusals: Pick<RefusalRecorder, "record">;
+  metrics: Pick<Metrics, "refusals" | "callsFailed">;
 }
 
 /**
  * Tells callers what {@link toConnectError} says, and the log and the record of refusals the rest, as far as the meter
  * lets it.
  */
-export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterceptorOptions): Interceptor {
+export function createErrorInterceptor({ logger, meter, refusals, metrics }: ErrorInterceptorOptions): Interceptor {
   return (next) => async (request) => {
     const translate = (thrown: unknown): ConnectError => {
       const error = thrown instanceof ConnectError ? thrown : toDatabaseError(thrown);
@@ -38,6 +40,7 @@ export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterce
         return new ConnectError("the caller went away", Code.Canceled);
       }
       if (told === undefined) {
+        metrics.callsFailed.inc({ reason: "internal" });
         logger.error({ ...fields, err: error }, "call failed");
         return new ConnectError("internal error; the service's log has the cause", Code.Internal);
       }
@@ -55,6 +58,7 @@ export function createErrorInterceptor({ logger, meter, refusals }: ErrorInterce
         publicKey: registrant?.publicKey ?? presented?.publicKey.pem,
         source: addressSource(remoteAddress).source,
       };
+      metrics[isRefusal(told) ? "refusals" : "callsFailed"].inc({ reason });
       if (!meter.admit(caller, reason)) return told;
       const details = error instanceof IngestError ? { ...error.logged, ...causeOf(error, told) } : {};
       logger[error instanceof IngestError ? "warn" : "debug"]({ ...line, ...details }, "call refused");

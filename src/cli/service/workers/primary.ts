@@ -25,6 +25,10 @@ export async function runPrimary(context: CommandContext, config: Config): Promi
         lifetime.state === "serving"
           ? (healthProblemOf(supervisor) ?? acceptance?.findProblem())
           : `the service is ${lifetime.state}`,
+      metrics: async () => {
+        const snapshots = await Promise.all(supervisor.running.map((worker) => worker.measure()));
+        return snapshots.filter((snapshot) => snapshot !== undefined);
+      },
       jwks: () => supervisor.running.map(({ status }) => status?.jwks).find((jwks) => jwks !== undefined),
     };
     const httpPort = await openPlainListener({ config, lifetime, logger, view });

@@ -1,5 +1,8 @@
 import cluster, { type Worker } from "node:cluster";
-import { type Order, WORKER_VARIABLE, type WorkerStatus } from "./worker-messages.js";
+import type { MetricsSnapshot } from "../../../observe/metrics.js";
+import { type Order, type Report, WORKER_VARIABLE, type WorkerStatus } from "./worker-messages.js";
+
+const MEASURE_TIMEOUT_MS = 2_000;
 
 /** How a process ended. */
 export interface WorkerEnd {
@@ -16,13 +19,17 @@ export class WorkerProcess {
   #status: WorkerStatus | undefined;
   #order: Order | undefined;
   #silentLooks = 0;
+  #onMetrics: ((metrics: MetricsSnapshot) => void) | undefined;
+  #measuring: Promise<MetricsSnapshot | undefined> | undefined;
 
   /** Starts one. */
   constructor() {
     cluster.schedulingPolicy = cluster.SCHED_RR;
     this.#worker = cluster.fork({ [WORKER_VARIABLE]: "1" });
     this.serving = new Promise((resolve) => {
-      this.#worker.on("message", (status: WorkerStatus) => {
+      this.#worker.on("message", (report: Report) => {
+        if (report.type === "metrics") return this.#onMetrics?.(report.metrics);
+        const { status } = report;
         this.#status = status;
         this.#silentLooks = 0;
         // What is said before it listens is lost.
@@ -73,6 +80,18 @@ export class WorkerProcess {
   stopNow(): void {
     this.#order = { type: "stop now" };
     this.#send(this.#order);
+  }
+
+  /** Asks for its metrics; undefined when it does not say them in time. */
+  measure(): Promise<MetricsSnapshot | undefined> {
+    this.#measuring ??= new Promise<MetricsSnapshot | undefined>((resolve) => {
+      this.#onMetrics = resolve;
+      setTimeout(() => resolve(undefined), MEASURE_TIMEOUT_MS).unref();
+      this.#send({ type: "measure" });
+    }).finally(() => {
+      this.#measuring = undefined;
+    });
+    return this.#measuring;
   }
 
   kill(): void {

@@ -6,7 +6,7 @@ import { createId } from "../../../lib/ids.js";
 import { createLogger } from "../../../observe/logger.js";
 import type { CommandContext } from "../../context.js";
 import { runUntilTold } from "../run-service.js";
-import type { Order, WorkerStatus } from "./worker-messages.js";
+import type { Order, Report } from "./worker-messages.js";
 
 const STATUS_MS = 1_000;
 /** Of the time for stopping, what a worker takes: the rest is the primary's. */
@@ -28,9 +28,11 @@ export async function runWorker(context: CommandContext, config: Config): Promis
   const report = () => {
     const { state } = lifetime;
     const healthProblem = view?.findHealthProblem();
-    const status: WorkerStatus = { instanceId, state, healthProblem, jwks: view?.jwks(), grpcPort };
-    if (process.connected) process.send?.(status, undefined, undefined, () => {});
+    tell({ type: "status", status: { instanceId, state, healthProblem, jwks: view?.jwks(), grpcPort } });
   };
+  orders.onMeasure(async () => {
+    for (const metrics of (await view?.metrics()) ?? []) tell({ type: "metrics", metrics });
+  });
   const reporting = setInterval(report, STATUS_MS);
   report();
   lifetime.ending.addEventListener("abort", () => report());
@@ -50,10 +52,15 @@ export async function runWorker(context: CommandContext, config: Config): Promis
   }
 }
 
+function tell(report: Report): void {
+  if (process.connected) process.send?.(report, undefined, undefined, () => {});
+}
+
 /** What the primary says. One that is gone says nothing more: then it is over as well. */
-function followOrders(): { stop: AbortSignal; stopNow: AbortSignal } {
+function followOrders(): { stop: AbortSignal; stopNow: AbortSignal; onMeasure(measure: () => Promise<void>): void } {
   const [stop, stopNow] = [new AbortController(), new AbortController()];
   cluster.worker?.on("message", (order: Order) => {
+    if (order.type === "measure") return;
     if (order.type === "stop") return stop.abort(order.reason);
     stop.abort("at once");
     stopNow.abort();
@@ -63,5 +70,10 @@ function followOrders(): { stop: AbortSignal; stopNow: AbortSignal } {
     if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
     stop.abort("the primary is gone");
   });
-  return { stop: stop.signal, stopNow: stopNow.signal };
+  const onMeasure = (measure: () => Promise<void>) => {
+    cluster.worker?.on("message", (order: Order) => {
+      if (order.type === "measure") void measure();
+    });
+  };
+  return { stop: stop.signal, stopNow: stopNow.signal, onMeasure };
 }
