@@ -3,7 +3,7 @@
  * What an RPC caller is told of each is decided in `rpc/error-status.ts`.
  */
 export type IngestErrorCode =
-  /** A field of a request is missing or malformed; the message names it. */
+  /** A field of a request is missing or malformed; the message begins with its name and a colon. */
   | "invalid_field"
   /** The enrolment token is unknown, expired, exhausted or revoked; which of them is only in the log. */
   | "enrolment_token_unusable"
@@ -52,8 +52,10 @@ export type IngestErrorCode =
   /** What an operator named does not exist, or is not in the state the command needs. */
   | "operation_refused";
 
-/** What only the operator of the service is told of an error, besides its message. */
+/** What belongs to an error, besides its message. */
 export interface ErrorDetails {
+  /** How long to wait before the same call is made again, in milliseconds; the caller is told, and nothing else of this. */
+  retryAfterMs?: number;
   /** Goes to the log only. */
   cause?: unknown;
   /** A closer reason than the code, where the caller is not to learn it; one of few constant words. */
@@ -67,6 +69,7 @@ export interface ErrorDetails {
 /** An error with a stable code and a message that is safe and useful to the operator of an agent. */
 export class IngestError extends Error {
   override readonly name = "IngestError";
+  readonly retryAfterMs: number | undefined;
   readonly reason: string | undefined;
   readonly agentId: string | undefined;
   readonly logged: Readonly<Record<string, string>> | undefined;
@@ -74,19 +77,21 @@ export class IngestError extends Error {
   /**
    * @param code stable, see {@link IngestErrorCode}
    * @param message what, why and what to do; never a secret
-   * @param details for the operator of the service; a caller is told none of it
    */
   constructor(
     readonly code: IngestErrorCode,
     message: string,
-    { reason, agentId, logged, ...options }: ErrorDetails = {},
+    { retryAfterMs, reason, agentId, logged, ...options }: ErrorDetails = {},
   ) {
     super(message, options);
+    this.retryAfterMs = retryAfterMs;
     this.reason = reason;
     this.agentId = agentId;
     this.logged = logged;
   }
 }
+
+const DATABASE_RETRY_MS = 1_000;
 
 /** The agent, or its host, does not exist (any more). */
 export function agentNotFound(agentId: string): IngestError {
@@ -100,7 +105,10 @@ export function agentNotAllowed(agentId: string, status: string): IngestError {
 
 /** The database did not answer, or was away for too long. */
 export function databaseUnavailable(cause?: unknown): IngestError {
-  return new IngestError("database_unavailable", "the database does not answer at the moment; try again", { cause });
+  return new IngestError("database_unavailable", "the database does not answer at the moment; try again", {
+    cause,
+    retryAfterMs: DATABASE_RETRY_MS,
+  });
 }
 
 /** A newer stream of the same agent took the place of this one. */

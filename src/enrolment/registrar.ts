@@ -94,6 +94,7 @@ export class Registrar {
     throw new IngestError(
       "too_many_calls",
       `this machine registers too often; try again in ${Math.ceil(waitMs / 1000)} s`,
+      { retryAfterMs: waitMs },
     );
   }
 

@@ -59,5 +59,8 @@ export class AgentCalls {
 
 function tooManyCalls(what: string, waitMs: number, agentId?: string): IngestError {
   const message = `${what}; try again in ${Math.ceil(waitMs / 1000)} s`;
-  return new IngestError("too_many_calls", message, agentId === undefined ? {} : { agentId });
+  return new IngestError("too_many_calls", message, {
+    retryAfterMs: waitMs,
+    ...(agentId !== undefined && { agentId }),
+  });
 }

@@ -1,11 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { IngestError, type IngestErrorCode } from "../errors.js";
+import { detailsOf } from "./error-details.js";
 
 /**
  * What an agent is told. NOT_FOUND, PERMISSION_DENIED and UNAUTHENTICATED make an installed agent throw its identity
  * away and register again: they are only for what is wrong with that identity, never for anything that passes.
  */
-const STATUS: Record<IngestErrorCode, Code> = {
+export const STATUS: Record<IngestErrorCode, Code> = {
   invalid_field: Code.InvalidArgument,
   enrolment_token_unusable: Code.Unauthenticated,
   key_of_other_organisation: Code.FailedPrecondition,
@@ -48,7 +49,11 @@ export function cutForHeader(message: string): string {
 /** Turns what a handler failed with into what the caller is told; undefined for a bug, whose cause is for the log. */
 export function toConnectError(error: unknown): ConnectError | undefined {
   if (error instanceof ConnectError) return error;
-  if (error instanceof IngestError) return new ConnectError(cutForHeader(error.message), STATUS[error.code]);
+  if (error instanceof IngestError) {
+    const told = new ConnectError(cutForHeader(error.message), STATUS[error.code]);
+    told.details = detailsOf(error);
+    return told;
+  }
   return undefined;
 }
 

@@ -7,6 +7,7 @@ const MAX_SOURCES = 10_000;
 /** A site has many machines, so it is refused more often than one of them before it is not heard. */
 const SITE_FACTOR = 10;
 /** Attempts that wait, of one address and of all. */
+const WAITING_RETRY_MS = 2_000;
 const MAX_WAITING = 1_000;
 const MAX_WAITING_IN_ALL = 5_000;
 
@@ -95,6 +96,7 @@ export class RefusalLimiter {
     throw new IngestError(
       "too_many_refusals",
       `too many registrations from this ${what} were refused; try again in ${Math.ceil(waitMs / 1000)} s`,
+      { retryAfterMs: waitMs },
     );
   }
 
@@ -102,6 +104,7 @@ export class RefusalLimiter {
     if (waiting.size >= MAX_WAITING || this.#waiting >= MAX_WAITING_IN_ALL) {
       throw new IngestError("too_many_refusals", "too many registrations wait at once; try again in a few seconds", {
         reason: "too_many_waiting",
+        retryAfterMs: WAITING_RETRY_MS,
       });
     }
     this.#waiting += 1;

@@ -3,6 +3,8 @@ import { IngestError } from "../../errors.js";
 /** Far more than machines whose token was revoked make, which try again every half minute at most. */
 const MAX_PER_SECOND = 200;
 const SECOND_MS = 1_000;
+/** Long enough for the second to be over. */
+const RETRY_MS = 2_000;
 /** Tokens that were good lately, by their hashes: the oldest are forgotten. */
 const MAX_REMEMBERED = 1_000;
 
@@ -24,6 +26,7 @@ export class UnknownTokenCeiling {
     if (this.#now() >= this.#endsAt || this.#unknown < perSecond || this.#good.has(tokenHash)) return;
     throw new IngestError("too_many_refusals", "too many enrolment tokens are unknown; try again in a few seconds", {
       reason: "too_many_unknown_tokens",
+      retryAfterMs: RETRY_MS,
     });
   }
 

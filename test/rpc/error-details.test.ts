@@ -1,0 +1,53 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import t from "tap";
+import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { databaseUnavailable, IngestError } from "../../dist/errors.js";
+import { STATUS, toConnectError } from "../../dist/rpc/error-status.js";
+import { startTestService } from "../support/service.js";
+
+const DOCUMENT = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));
+
+t.test("an error over each protocol", async (t) => {
+  const service = await startTestService(t);
+  const options = { baseUrl: `https://${service.address}`, nodeOptions: { ca: service.ca } };
+  const transports = {
+    gRPC: createGrpcTransport(options),
+    "gRPC-Web": createGrpcWebTransport({ ...options, httpVersion: "2" }),
+    Connect: createConnectTransport({ ...options, httpVersion: "2" }),
+  };
+  for (const [name, transport] of Object.entries(transports)) {
+    const error = await createClient(IngestService, transport)
+      .register({ orgToken: "x" })
+      .catch((thrown) => ConnectError.from(thrown));
+    if (!(error instanceof ConnectError)) throw new Error("answered");
+    t.equal(error.code, Code.InvalidArgument, name);
+    t.match(error.findDetails(ErrorInfoSchema), [{ reason: "INVALID_FIELD", domain: "ct-ops-ingest" }], name);
+    t.match(error.findDetails(BadRequestSchema), [
+      { fieldViolations: [{ field: "public_key", description: /^missing; expected an Ed25519 public key/ }] },
+    ]);
+    t.same(error.findDetails(RetryInfoSchema), [], "waiting does not help");
+  }
+});
+
+t.test("how long to wait", async (t) => {
+  const retryDelayOf = (error: IngestError) =>
+    toConnectError(error)?.details.flatMap((detail) => ("desc" in detail ? [detail.value] : []))[1];
+  t.match(retryDelayOf(new IngestError("too_many_calls", "slowly", { retryAfterMs: 2_500 })), {
+    retryDelay: { seconds: 2n, nanos: 500_000_000 },
+  });
+  t.match(retryDelayOf(databaseUnavailable()), { retryDelay: { seconds: 1n, nanos: 0 } });
+});
+
+t.test("each reason is documented, with its status", async (t) => {
+  const rows = [...(await readFile(DOCUMENT, "utf8")).matchAll(/^\| `(\w+)` \| (\w+) \|/gm)];
+  const documented = Object.fromEntries(rows.map(([, reason, status]) => [reason, status]));
+  const told = Object.entries(STATUS).map(([reason, code]) => [
+    reason,
+    Code[code]?.replace(/(?<!^)[A-Z]/g, "_$&").toUpperCase(),
+  ]);
+  t.same(documented, Object.fromEntries(told));
+});
