@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
 import { chooseFiles } from "./runner/choose-files.js";
 import { runFiles } from "./runner/run-files.js";
+import { startSharedBroker } from "./runner/shared-broker.js";
 import { makeFixtures } from "./support/fixtures.js";
 
 const MIN_MEMORY_BYTES = 4 * 1024 ** 3;
@@ -40,13 +41,17 @@ try {
     dataDir: join(directory, "data"),
     settings: SETTINGS,
   });
+  const brokerStart = startSharedBroker(files, { sources: SOURCES, directory: join(directory, "broker") });
   try {
-    const env = { ...process.env, ...(await makeFixtures(join(directory, "fixtures"), postgres.url)) };
+    const fixtures = await makeFixtures(join(directory, "fixtures"), postgres.url);
+    const broker = await brokerStart;
+    const env = { ...process.env, ...fixtures, ...(broker && { INGEST_TEST_AMQP_URL: broker.url }) };
     const totals = await runFiles(files, { jobs: availableParallelism() + 1, env, signal: interruption.signal });
     const { passed, failed, skipped } = totals;
     console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
     process.exitCode = failed === 0 ? 0 : 1;
   } finally {
+    await (await brokerStart)?.close();
     await postgres.stop();
   }
 } catch (error) {

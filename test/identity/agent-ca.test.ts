@@ -132,7 +132,7 @@ t.test(
   "a CA that the web app uploads signs; one that cannot be used is one line, and the old one goes on",
   async (t) => {
     const { logger, lines } = createTestLog();
-    const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 20 } } });
+    const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 50 } } });
     const agent = await enrol(service, await service.createToken());
     const refused = () => lines.filter(({ msg }) => msg.includes("an agent CA cannot be used"));
     const [uploaded, broken, other] = [await createAgentCa(), await createAgentCa(), await createAgentCa()];
@@ -168,7 +168,7 @@ t.test(
 
 t.test("a CA that cannot sign is tried again, without a word, since its day may come", async (t) => {
   const { logger, lines } = createTestLog();
-  const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 20, retryMs: 20 } } });
+  const service = await startTestService(t, { logger, timing: { agentCa: { readMs: 50, retryMs: 20 } } });
   const agent = await enrol(service, await service.createToken());
   const first = await signs(service, agent);
   const refused = () => lines.filter(({ msg }) => msg.includes("an agent CA cannot be used"));
@@ -198,7 +198,7 @@ t.test("a CA that cannot sign is tried again, without a word, since its day may 
 });
 
 t.test("a CA that cannot sign is replaced by a rotation, without force", async (t) => {
-  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 50 } } });
   const unfit = await createCa({ extensions: UNFIT_CA_EXTENSIONS });
   await upload(service, { ...unfit, sealedKey: await sealKey(unfit.keyPem, ENCRYPTION_SECRET) });
   await service.close();
@@ -228,7 +228,7 @@ t.test("own CA files that are replaced sign without a restart", async (t) => {
   const service = await startTestService(t, {
     logger,
     env: { INGEST_AGENT_CA_CERT: certFile, INGEST_AGENT_CA_KEY: keyFile },
-    timing: { agentCa: { fileWatchMs: 10, readMs: 20 } },
+    timing: { agentCa: { fileWatchMs: 10, readMs: 50 } },
   });
   const agent = await enrol(service, await service.createToken());
   t.equal(await signs(service, agent), fingerprint(first.certificatePem));
@@ -354,7 +354,7 @@ async function readMigration(name: string): Promise<string> {
 }
 
 t.test("a client certificate does not outlive its CA", async (t) => {
-  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 50 } } });
   const agent = await enrol(service, await service.createToken());
   const short = await createCa({ notAfter: new Date(Date.now() + HOUR_MS) });
   const next = await upload(service, { ...short, sealedKey: await sealKey(short.keyPem, ENCRYPTION_SECRET) });
@@ -367,7 +367,7 @@ t.test("a client certificate does not outlive its CA", async (t) => {
 });
 
 t.test("when the CA that signs expires another one is made, and agents come back by themselves", async (t) => {
-  const service = await startTestService(t, { timing: { agentCa: { readMs: 20 } } });
+  const service = await startTestService(t, { timing: { agentCa: { readMs: 50 } } });
   const agent = await enrol(service, await service.createToken());
   // A new CA and not the first one: that was replaced for a reason.
   const first = await signs(service, agent);
