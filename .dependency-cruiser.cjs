@@ -55,7 +55,7 @@ const innerRooms = {
     ["interaction"],
     ["service"],
     ["dev"],
-    ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue", "work"],
+    ["agents", "tokens", "keys", "simulate", "doctor", "completion", "queue"],
   ],
 };
 

@@ -13,7 +13,7 @@ import { toOutgoingMessage } from "../dist/broker/outgoing-message.js";
 import { writeMessages } from "../dist/outbox/collected-messages.js";
 import { type Database, openDatabase } from "../dist/store/database.js";
 import { readBacklog } from "../dist/store/outbox/backlog.js";
-import { findRabbitMq, type PrivateRabbitMq, startPrivateRabbitMq } from "../test-dist/support/rabbitmq.js";
+import { findRabbitMq, type PrivateRabbitMq, startPrivateRabbitMq } from "../test-dist/support/broker/rabbitmq.js";
 import { spread } from "./support/figures.js";
 import { startLoad, takeTurn } from "./support/load-process.js";
 import { watchMemory } from "./support/memory.js";

@@ -5,9 +5,9 @@ import { startApp } from "../dist/app/app.js";
 import { parseConfig } from "../dist/config/config.js";
 import { createLogger } from "../dist/observe/logger.js";
 import { migrateIngest, migrateStandalone } from "../dist/store/migrations/migrate.js";
-import { createEmptyDatabase } from "./support/database.js";
-import { exchange } from "./support/raw-connection.js";
+import { createEmptyDatabase } from "./support/database/database.js";
 import { startTestService } from "./support/service.js";
+import { exchange } from "./support/wire/raw-connection.js";
 
 t.test("two instances that start at the same moment have one CA and one signing key", async (t) => {
   const first = await startTestService(t);

@@ -4,8 +4,8 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { parseConfig } from "../dist/config/config.js";
 import { migrateIngest } from "../dist/store/migrations/migrate.js";
-import { runCommand } from "./support/cli.js";
-import { createPlatformDatabase, dumpCatalogue } from "./support/platform-database.js";
+import { runCommand } from "./support/commands/cli.js";
+import { createPlatformDatabase, dumpCatalogue } from "./support/database/platform-database.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 

@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import ts from "typescript";
 import { queueNameOf } from "../dist/broker/rabbitmq/topology.js";
+import { findTestBroker, uniqueExchange } from "./support/broker/test-broker.js";
+import { openTestConsumer } from "./support/broker/test-consumer.js";
 import { eventually } from "./support/eventually.js";
-import { findTestBroker, uniqueExchange } from "./support/test-broker.js";
-import { openTestConsumer } from "./support/test-consumer.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const { broker, skip } = await findTestBroker(t);

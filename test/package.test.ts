@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { Code } from "@connectrpc/connect";
 import t, { type Test } from "tap";
 import { createIngestClient } from "../dist/agent/client.js";
-import { createTestCsr, createTestKey, enrol, heartbeat } from "./support/field-agent.js";
+import { createTestCsr, createTestKey, enrol, heartbeat } from "./support/agents/field-agent.js";
 import { makeDirectory, startTestService } from "./support/service.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));

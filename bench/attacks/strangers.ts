@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RegisterRequestSchema } from "#gen/agent/v1/registration_pb.js";
 import { createAgentKey } from "../../dist/agent/index.js";
-import { connectRaw, envelope, type RawCall, sendRaw } from "../../test-dist/support/raw-call.js";
+import { connectRaw, envelope, type RawCall, sendRaw } from "../../test-dist/support/wire/raw-call.js";
 import type { Attack, Attempt, Mark } from "./types.js";
 
 const CONNECTIONS = 8;

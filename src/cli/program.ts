@@ -67,7 +67,7 @@ const COMMANDS: Record<string, () => Promise<(context: CommandContext) => Comman
   token: async () => (await import("./tokens/token.js")).tokenCommand,
   agent: async () => (await import("./agents/agent.js")).agentCommand,
   instance: async () => (await import("./agents/instance.js")).instanceCommand,
-  work: async () => (await import("./work/work.js")).workCommand,
+  work: async () => (await import("./agents/work.js")).workCommand,
   org: async () => (await import("./tokens/org.js")).orgCommand,
   queue: async () => (await import("./queue/queue.js")).queueCommand,
   ca: async () => (await import("./keys/ca.js")).caCommand,

@@ -1,8 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import t from "tap";
 import { Agent, type AgentIdentity, isRenewalDue, loadAgentKey } from "../../dist/agent/index.js";
-import { agentCaKey, forgeCertificate, putOnRecord, spiffeIdOf } from "../support/certificates.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
+import { agentCaKey, forgeCertificate, putOnRecord, spiffeIdOf } from "../support/certificates/certificates.js";
 import { startTestService } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

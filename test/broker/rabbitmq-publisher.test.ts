@@ -7,14 +7,14 @@ import { RabbitMqPublisher, type RabbitMqPublisherOptions } from "../../dist/bro
 import type { TopologyOptions } from "../../dist/broker/rabbitmq/topology.js";
 import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { parseAmqpUrl } from "../../dist/lib/formats/amqp-url.js";
-import { createTestCa, forgeCertificate } from "../support/certificates.js";
+import { createTestKey } from "../support/agents/field-agent.js";
+import { startTestBroker, uniqueExchange } from "../support/broker/test-broker.js";
+import { openTestConsumer } from "../support/broker/test-consumer.js";
+import { createTestCa, forgeCertificate } from "../support/certificates/certificates.js";
 import { eventually } from "../support/eventually.js";
-import { createTestKey } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { makeDirectory } from "../support/service.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
-import { startTestBroker, uniqueExchange } from "../support/test-broker.js";
-import { openTestConsumer } from "../support/test-consumer.js";
+import { startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 

@@ -1,9 +1,9 @@
 import { status as Code } from "@grpc/grpc-js";
 import pg from "pg";
 import t from "tap";
-import { runCommand } from "../support/cli.js";
-import { connectTo, untilLockedOut } from "../support/database.js";
-import { enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
+import { enrol, heartbeat, openLiveStream, register, registration } from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
+import { connectTo, untilLockedOut } from "../support/database/database.js";
 import { startTestService } from "../support/service.js";
 
 /** Tables of the platform that this service does not know, and one that hangs on one of them. */

@@ -1,7 +1,7 @@
 import t from "tap";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
+import { runCommand } from "../support/commands/cli.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase } from "../support/database/database.js";
 
 const database = await createTestDatabase(t);
 const { query } = database;

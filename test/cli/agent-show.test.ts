@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import t from "tap";
-import { runCommand } from "../support/cli.js";
+import { createTestKey, enrol, openLiveStream, register, registration } from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
 import { eventually } from "../support/eventually.js";
-import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("agent show tells all that is known, refusals included, and no secret", async (t) => {

@@ -1,6 +1,6 @@
 import t from "tap";
-import { runCommand } from "../support/cli.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
 import { startTestService } from "../support/service.js";
 
 t.test("ca rotate, ca list and ca retire, as an operator sees them", async (t) => {

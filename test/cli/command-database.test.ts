@@ -9,8 +9,8 @@ import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { generateSigningKeyPem } from "../../dist/identity/signing-keys/signing-key.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase, type TestDatabase } from "../support/database/database.js";
 import { makeDirectory } from "../support/service.js";
 
 interface Installation {

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
-import { runCommand } from "../support/cli.js";
+import { runCommand } from "../support/commands/cli.js";
 import { makeDirectory } from "../support/service.js";
 
 const run = promisify(execFile);

@@ -1,9 +1,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
+import { runCommand } from "../support/commands/cli.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { makeDirectory } from "../support/service.js";
 
 const database = await createTestDatabase(t);

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { type CliResult, runCommand } from "../support/cli.js";
-import { createTestDatabase, TEMPLATES } from "../support/database.js";
+import { type CliResult, runCommand } from "../support/commands/cli.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
 /** They work on no database. */

@@ -9,10 +9,10 @@ import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import type { Queryable } from "../../dist/store/database.js";
-import { createCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
-import { runCommand } from "../support/cli.js";
-import { createEmptyDatabase, createTestDatabase } from "../support/database.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
+import { createCa, UNFIT_CA_EXTENSIONS } from "../support/certificates/agent-cas.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createEmptyDatabase, createTestDatabase } from "../support/database/database.js";
 import { makeDirectory, startTestService, type TestService } from "../support/service.js";
 
 interface Finding {

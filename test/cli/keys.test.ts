@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { decodeProtectedHeader } from "jose";
 import t from "tap";
-import { runCommand } from "../support/cli.js";
+import { enrol, heartbeat, openLiveStream, openStream, register, registration } from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream, register, registration } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 interface ListedKey {

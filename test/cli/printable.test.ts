@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import t from "tap";
 import { printable, printableOutput } from "../../dist/cli/terminal/printable.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
-import { insertHosts, insertQuery, insertRun, type TestHost } from "../support/work-rows.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { insertHosts, insertQuery, insertRun, type TestHost } from "../support/database/work-rows.js";
 
 /** C0, DEL, C1 (a CSI of one byte), bidirectional, zero-width, a filler, a tag; after each a letter. */
 const HOSTILE = "\x1b[31mA\x07B\x7fC\x9b2JD\u202eE\u200bF\u2066G\ufeffH\u3164I\u{e0041}J\u2028K\r\nL\u00adM";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { runCommand } from "../support/cli.js";
+import { runCommand } from "../support/commands/cli.js";
 
 t.test("each command that the help lists is found by its name alone", async (t) => {
   const { output } = await runCommand({}, ["--help"]);

@@ -2,10 +2,10 @@ import t from "tap";
 import { openDatabase } from "../../dist/store/database.js";
 import { countDroppedMessages } from "../../dist/store/outbox/backlog.js";
 import { recordPublisher } from "../../dist/store/outbox/publishers.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
-import { findTestBroker, uniqueExchange } from "../support/test-broker.js";
-import { openTestConsumer } from "../support/test-consumer.js";
+import { findTestBroker, uniqueExchange } from "../support/broker/test-broker.js";
+import { openTestConsumer } from "../support/broker/test-consumer.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase } from "../support/database/database.js";
 
 t.test("queue status and queue retry", async (t) => {
   const database = await createTestDatabase(t);

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { type CliResult, runCommand } from "../support/cli.js";
+import { type CliResult, runCommand } from "../support/commands/cli.js";
 import { startTestService } from "../support/service.js";
 
 const service = await startTestService(t);

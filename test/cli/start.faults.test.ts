@@ -6,9 +6,9 @@ import { startApp } from "../../dist/app/app.js";
 import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { parseConfig } from "../../dist/config/config.js";
 import { createLogger } from "../../dist/observe/logger.js";
-import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database.js";
+import { startProcess } from "../support/commands/process.js";
+import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { startProcess } from "../support/process.js";
 import { makeDirectory, serviceEnvironment, startTestService, writeServiceFiles } from "../support/service.js";
 
 /** What the process may take to end, once a step has failed. */

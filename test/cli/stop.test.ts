@@ -8,12 +8,12 @@ import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js"
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { connectTo, createTestDatabase } from "../support/database.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { startProcess, type TestProcess } from "../support/commands/process.js";
+import { connectTo, createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
-import { startProcess, type TestProcess } from "../support/process.js";
 import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../support/service.js";
-import { startSilentServer } from "../support/silent-server.js";
+import { startSilentServer } from "../support/wire/silent-server.js";
 
 /** Far below what would be waited for otherwise. */
 const AT_ONCE_MS = 4_000;

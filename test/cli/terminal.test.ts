@@ -1,8 +1,8 @@
 import t, { type Test } from "tap";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { createTestDatabase } from "../support/database.js";
-import { startProcess } from "../support/process.js";
-import { runOnTerminal, type TerminalResult } from "../support/pseudo-terminal.js";
+import { startProcess } from "../support/commands/process.js";
+import { runOnTerminal, type TerminalResult } from "../support/commands/pseudo-terminal.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase } from "../support/database/database.js";
 
 const ESCAPE = "\x1b";
 

@@ -1,7 +1,7 @@
 import t from "tap";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
-import { createTestKey, register, registration } from "../support/field-agent.js";
+import { createTestKey, register, registration } from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { startTestService } from "../support/service.js";
 
 t.test("token list tells everything but the tokens, those of the web app included", async (t) => {

@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
-import { createTestDatabase } from "../support/database.js";
-import { startProcess } from "../support/process.js";
+import { startProcess } from "../support/commands/process.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
 /** Makes a process do this when it gets SIGUSR2. */

@@ -1,7 +1,14 @@
 import t from "tap";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
-import { insertHosts, insertQuery, insertRun, readRunStatus, readTasks, type TestHost } from "../support/work-rows.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase } from "../support/database/database.js";
+import {
+  insertHosts,
+  insertQuery,
+  insertRun,
+  readRunStatus,
+  readTasks,
+  type TestHost,
+} from "../support/database/work-rows.js";
 
 const database = await createTestDatabase(t);
 const cli = (...args: string[]) => runCommand({ DATABASE_URL: database.url }, args);

@@ -6,10 +6,10 @@ import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js"
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { createTestDatabase } from "../support/database.js";
+import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../support/agents/field-agent.js";
+import { startProcess } from "../support/commands/process.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../support/field-agent.js";
-import { startProcess } from "../support/process.js";
 import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../support/service.js";
 
 const database = await createTestDatabase(t);

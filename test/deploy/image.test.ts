@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { devTlsFilesIn, writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { copiesOf, readContainerfile, type Stage, valuesOf } from "../support/containerfile.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { ENCRYPTION_SECRET, makeDirectory } from "../support/service.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

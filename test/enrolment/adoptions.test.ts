@@ -3,13 +3,13 @@ import pg from "pg";
 import t, { type Test } from "tap";
 import { approveAgent, rejectAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import { revokeCertificatesOfRevokedAgents } from "../../dist/store/identity/client-certificates.js";
-import { agentCaKey, forgeCertificate } from "../support/certificates.js";
-import { connectTo } from "../support/database.js";
-import { deleteHost } from "../support/delete-host.js";
-import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";
-import { comeAndGo, comeBack, identityOf, machine, passTime, registerMachine } from "../support/machines.js";
+import { createTestKey, enrol, openLiveStream, register, registration } from "../support/agents/field-agent.js";
+import { comeAndGo, comeBack, identityOf, machine, passTime, registerMachine } from "../support/agents/machines.js";
+import { agentCaKey, forgeCertificate } from "../support/certificates/certificates.js";
+import { connectTo } from "../support/database/database.js";
+import { deleteHost } from "../support/database/delete-host.js";
+import { rejectInWebApp } from "../support/database/web-app.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { rejectInWebApp } from "../support/web-app.js";
 
 t.test("a machine whose stream has ended is adopted, and waits for approval", async (t) => {
   const service = await startTestService(t);

@@ -1,5 +1,5 @@
 import t from "tap";
-import { createTestKey, register, registration } from "../support/field-agent.js";
+import { createTestKey, register, registration } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 const ROUNDS = 3;

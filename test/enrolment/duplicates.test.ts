@@ -11,8 +11,8 @@ import {
   openStream,
   register,
   registration,
-} from "../support/field-agent.js";
-import { comeAndGo, machine, passTime, registerMachine } from "../support/machines.js";
+} from "../support/agents/field-agent.js";
+import { comeAndGo, machine, passTime, registerMachine } from "../support/agents/machines.js";
 import { startTestService } from "../support/service.js";
 
 /** An address decides as much as a hostname. */

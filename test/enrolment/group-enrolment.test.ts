@@ -1,8 +1,8 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { connectTo, untilLockedOut } from "../support/database.js";
-import { createTestKey, enrol, register, registration } from "../support/field-agent.js";
+import { createTestKey, enrol, register, registration } from "../support/agents/field-agent.js";
+import { connectTo, untilLockedOut } from "../support/database/database.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
 

@@ -1,7 +1,13 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { createTestKey, openLiveStream, register, registration, type TestIdentity } from "../support/field-agent.js";
+import {
+  createTestKey,
+  openLiveStream,
+  register,
+  registration,
+  type TestIdentity,
+} from "../support/agents/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const TOKEN_STATES = {

@@ -1,10 +1,17 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { approveAgentAs } from "../../dist/enrolment/operators/take-over.js";
-import { runCommand } from "../support/cli.js";
-import { createTestKey, enrol, openLiveStream, openStream, register, registration } from "../support/field-agent.js";
+import {
+  createTestKey,
+  enrol,
+  openLiveStream,
+  openStream,
+  register,
+  registration,
+} from "../support/agents/field-agent.js";
+import { comeAndGo, identityOf, machine, passTime, registerMachine } from "../support/agents/machines.js";
+import { runCommand } from "../support/commands/cli.js";
 import { createTestLog } from "../support/log.js";
-import { comeAndGo, identityOf, machine, passTime, registerMachine } from "../support/machines.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const UNLIMITED = { INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" };

@@ -14,8 +14,8 @@ import { openSigningKeyRing } from "../../dist/identity/signing-keys/signing-key
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { createTestDatabase, TEMPLATES } from "../support/database.js";
-import { createTestCsr, createTestKey, type TestKey } from "../support/field-agent.js";
+import { createTestCsr, createTestKey, type TestKey } from "../support/agents/field-agent.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { ENCRYPTION_SECRET } from "../support/fixtures.js";
 import { createTestLog } from "../support/log.js";
 import { makeDirectory, writeServiceFiles } from "../support/service.js";

@@ -1,8 +1,8 @@
 import pg from "pg";
 import t, { type Test } from "tap";
-import { createTestKey, register, registration } from "../support/field-agent.js";
+import { createTestKey, register, registration } from "../support/agents/field-agent.js";
+import { recordStatements, type Statement } from "../support/database/statements.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { recordStatements, type Statement } from "../support/statements.js";
 
 /** Of few rows PostgreSQL reads a whole table more readily than of many: what holds here holds for a larger site. */
 const HOSTS = 20_000;

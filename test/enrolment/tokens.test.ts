@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { createEnrolmentToken } from "../../dist/enrolment/tokens/enrolment-token.js";
-import { createTestKey, enrol, register, registration } from "../support/field-agent.js";
+import { createTestKey, enrol, register, registration } from "../support/agents/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
 

@@ -1,7 +1,7 @@
 import t from "tap";
 import { TokenCheck } from "../../dist/enrolment/tokens/token-check.js";
 import { UnknownTokenCeiling } from "../../dist/enrolment/tokens/unknown-token-ceiling.js";
-import { enrol, register, registration } from "../support/field-agent.js";
+import { enrol, register, registration } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("unknown tokens are bounded in a second, whoever sends them; good ones are heard", (t) => {

@@ -3,8 +3,8 @@ import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import { RenewCertificateRequestSchema, SoftwareInventoryChunkSchema } from "#gen/agent/v1/ingest_pb.js";
 import { RegisterRequestSchema } from "#gen/agent/v1/registration_pb.js";
-import { createTestCsr, createTestKey, type TestIdentity } from "../support/field-agent.js";
-import { envelope, type RawCall } from "../support/raw-call.js";
+import { createTestCsr, createTestKey, type TestIdentity } from "../support/agents/field-agent.js";
+import { envelope, type RawCall } from "../support/wire/raw-call.js";
 import type { Random } from "./random.js";
 
 /** A request, or a reading of bytes that the service does outside of one. */

@@ -8,10 +8,10 @@ import { readPresentedCertificate } from "../../dist/identity/client-certificate
 import { KeyEvents } from "../../dist/identity/key-events.js";
 import { verifyAccessToken } from "../../dist/identity/signing-keys/access-token.js";
 import { openSigningKeyRing } from "../../dist/identity/signing-keys/signing-key-ring.js";
-import { enrol, type TestIdentity } from "../support/field-agent.js";
+import { enrol, type TestIdentity } from "../support/agents/field-agent.js";
 import { createTestLog } from "../support/log.js";
-import { connectRaw, rawHeaders } from "../support/raw-call.js";
 import { ENCRYPTION_SECRET, startTestService } from "../support/service.js";
+import { connectRaw, rawHeaders } from "../support/wire/raw-call.js";
 import type { Input, Seeds } from "./inputs.js";
 
 /** HTTP/2 clients take lists of headers of at least so many bytes. */

@@ -1,9 +1,9 @@
 import t from "tap";
-import { createTestDatabase, TEMPLATES } from "../support/database.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
-import { BROKER_AWAY, readOutbox } from "../support/outbox-messages.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
+import { BROKER_AWAY, readOutbox } from "../support/database/outbox-messages.js";
 import { startTestService } from "../support/service.js";
-import { type Direction, startTcpProxy } from "../support/tcp-proxy.js";
+import { type Direction, startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 const CUTS: readonly [name: string, text: string, direction: Direction][] = [
   ["in the middle of its statements", "insert into host_metrics", "to server"],

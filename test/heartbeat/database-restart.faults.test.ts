@@ -1,10 +1,10 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
-import { connectTo } from "../support/database.js";
+import { enrol, heartbeat, openStream } from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
+import { PostgresServer } from "../support/database/postgres-server.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openStream } from "../support/field-agent.js";
-import { PostgresServer } from "../support/postgres-server.js";
 import { startTestService } from "../support/service.js";
 
 t.test(

@@ -7,8 +7,8 @@ import { createId } from "../../dist/lib/ids.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import type { HeartbeatRow } from "../../dist/store/sessions/heartbeats.js";
-import { type AgentRows, insertAgentRows } from "../support/agent-rows.js";
-import { createTestDatabase } from "../support/database.js";
+import { type AgentRows, insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { createTestLog } from "../support/log.js";
 
 async function setUp(t: Test, agents: number) {

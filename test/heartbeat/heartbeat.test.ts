@@ -1,7 +1,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
+import { enrol, heartbeat, openLiveStream, openStream } from "../support/agents/field-agent.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("a heartbeat brings the host online, with vitals and a time series", async (t) => {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const TABLES = ["agents", "hosts"];

@@ -4,12 +4,12 @@ import { clampInventory, type RawInventory } from "../../dist/heartbeat/inventor
 import { contains, parseAddress, parseCidr } from "../../dist/lib/formats/cidr.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { findNetworksOf } from "../../dist/store/hosts/network-memberships.js";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { createTestDatabase } from "../support/database.js";
+import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/agents/sessions.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { recordStatements } from "../support/database/statements.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
-import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
-import { recordStatements } from "../support/statements.js";
 
 const MINUTE_MS = 60_000;
 

@@ -1,8 +1,8 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { setReachable } from "../support/database.js";
+import { enrol, heartbeat, openLiveStream, openStream } from "../support/agents/field-agent.js";
+import { setReachable } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("while the database is away a heartbeat waits, nobody loses an identity, and /healthz says so", async (t) => {

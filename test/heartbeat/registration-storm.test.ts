@@ -1,6 +1,6 @@
 import t from "tap";
-import { connectTo, untilLockedOut } from "../support/database.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { connectTo, untilLockedOut } from "../support/database/database.js";
 import { startTestService } from "../support/service.js";
 
 t.test("registrations that wait for each other do not keep heartbeats waiting", async (t) => {

@@ -1,8 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/operators/approval.js";
-import { deleteHost } from "../support/delete-host.js";
-import { eventually } from "../support/eventually.js";
 import {
   createTestKey,
   enrol,
@@ -11,7 +9,9 @@ import {
   openStream,
   register,
   registration,
-} from "../support/field-agent.js";
+} from "../support/agents/field-agent.js";
+import { deleteHost } from "../support/database/delete-host.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const SCAN_INTERVAL_MS = 5_000;

@@ -1,10 +1,10 @@
 import t, { type Test } from "tap";
 import { openDatabase } from "../../dist/store/database.js";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
+import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/agents/sessions.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database/database.js";
+import { recordStatements } from "../support/database/statements.js";
 import { eventually } from "../support/eventually.js";
-import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
-import { recordStatements } from "../support/statements.js";
 
 async function setUp(t: Test, agentCount: number) {
   const test = await createTestDatabase(t);

@@ -1,11 +1,11 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
+import { startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 const UNHEALTHY_WITHIN_MS = 5_000;
 /** Looks that take their time on a busy machine. */

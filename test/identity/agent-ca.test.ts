@@ -7,9 +7,6 @@ import { describeAgentCas } from "../../dist/identity/agent-ca/agent-ca-overview
 import { retireAgentCa, rotateAgentCa } from "../../dist/identity/agent-ca/agent-ca-rotation.js";
 import { sealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { createAgentCa } from "../../dist/identity/agent-ca/signing-ca.js";
-import { createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
-import { createTestDatabase } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
 import {
   enrol,
   heartbeat,
@@ -18,8 +15,11 @@ import {
   register,
   registration,
   type TestIdentity,
-} from "../support/field-agent.js";
-import { GO_CA } from "../support/foreign-cas.js";
+} from "../support/agents/field-agent.js";
+import { createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/certificates/agent-cas.js";
+import { GO_CA } from "../support/certificates/foreign-cas.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { ENCRYPTION_SECRET, makeDirectory, startTestService, type TestService } from "../support/service.js";
 

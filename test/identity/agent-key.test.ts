@@ -8,7 +8,7 @@ import {
   parseAgentPublicKey,
 } from "../../dist/identity/agent-key.js";
 import { isWeakPoint } from "../../dist/identity/ed25519-point.js";
-import { createTestKey } from "../support/field-agent.js";
+import { createTestKey } from "../support/agents/field-agent.js";
 
 const pemOf = (der: Buffer, label = "PUBLIC KEY") =>
   `-----BEGIN ${label}-----\n${der.toString("base64")}\n-----END ${label}-----\n`;

@@ -1,8 +1,8 @@
 import { createHash, X509Certificate } from "node:crypto";
 import t from "tap";
 import { Callers } from "../../dist/identity/caller.js";
-import { readCaPem } from "../support/certificates.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
+import { readCaPem } from "../support/certificates/certificates.js";
 import { startTestService } from "../support/service.js";
 
 t.test("a caller is known with the certificate it presented", async (t) => {

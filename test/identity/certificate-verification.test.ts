@@ -4,15 +4,15 @@ import { IngestError } from "../../dist/errors.js";
 import { verifyClientCertificate } from "../../dist/identity/client-certificates/certificate-verification.js";
 import { EXTENSION_ID, encodeExtension } from "../../dist/identity/x509/certificate-extensions.js";
 import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
+import { createTestKey } from "../support/agents/field-agent.js";
 import {
   assembleCertificate,
   type CertificateParts,
   createTestCa,
   forgeCertificate,
   SubjectAlternativeNameExtension,
-} from "../support/certificates.js";
-import { IDENTITY_POINT } from "../support/ed25519.js";
-import { createTestKey } from "../support/field-agent.js";
+} from "../support/certificates/certificates.js";
+import { IDENTITY_POINT } from "../support/certificates/ed25519.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** X.509 counts in seconds. */

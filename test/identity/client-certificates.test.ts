@@ -7,9 +7,15 @@ import {
   replaceClientCertificate,
   revokeCertificatesOfRevokedAgents,
 } from "../../dist/store/identity/client-certificates.js";
-import { agentCaKey, forgeCertificate, putOnRecord, serialOf, spiffeIdOf } from "../support/certificates.js";
+import { createTestKey, enrol, openLiveStream, register, registration } from "../support/agents/field-agent.js";
+import {
+  agentCaKey,
+  forgeCertificate,
+  putOnRecord,
+  serialOf,
+  spiffeIdOf,
+} from "../support/certificates/certificates.js";
 import { eventually } from "../support/eventually.js";
-import { createTestKey, enrol, openLiveStream, register, registration } from "../support/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -5,8 +5,14 @@ import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { parseAgentPublicKey } from "../../dist/identity/agent-key.js";
 import { requirePossession } from "../../dist/identity/csr.js";
-import { forgeSignature, isGood, SMALL_ORDER_POINTS, signGivingAway, TAKES_SMALL_ORDER } from "../support/ed25519.js";
-import { assembleCsr, createTestCsr, createTestKey } from "../support/field-agent.js";
+import { assembleCsr, createTestCsr, createTestKey } from "../support/agents/field-agent.js";
+import {
+  forgeSignature,
+  isGood,
+  SMALL_ORDER_POINTS,
+  signGivingAway,
+  TAKES_SMALL_ORDER,
+} from "../support/certificates/ed25519.js";
 
 const key = createTestKey();
 const publicKey = parseAgentPublicKey(key.rawPem);

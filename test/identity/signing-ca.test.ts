@@ -21,9 +21,15 @@ import {
 import { readCertificate } from "../../dist/identity/x509/read-certificate.js";
 import { encodeName } from "../../dist/identity/x509/write-certificate.js";
 import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
-import { CA_EXTENSIONS, type CaVariant, createCa, type TestCa, UNFIT_CA_EXTENSIONS } from "../support/agent-cas.js";
-import { createTestKey } from "../support/field-agent.js";
-import { CERT_MANAGER_CA, GO_CA, SPELT_OUT_CURVE_CA } from "../support/foreign-cas.js";
+import { createTestKey } from "../support/agents/field-agent.js";
+import {
+  CA_EXTENSIONS,
+  type CaVariant,
+  createCa,
+  type TestCa,
+  UNFIT_CA_EXTENSIONS,
+} from "../support/certificates/agent-cas.js";
+import { CERT_MANAGER_CA, GO_CA, SPELT_OUT_CURVE_CA } from "../support/certificates/foreign-cas.js";
 import { makeDirectory } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -6,9 +6,9 @@ import t from "tap";
 import { KeyEvents } from "../../dist/identity/key-events.js";
 import { openSigningKeyRing, type SigningKeyRingTiming } from "../../dist/identity/signing-keys/signing-key-ring.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { createTestDatabase } from "../support/database.js";
+import { enrol, openLiveStream, register, registration, type TestIdentity } from "../support/agents/field-agent.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, openLiveStream, register, registration, type TestIdentity } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { makeDirectory, startTestService, type TestService } from "../support/service.js";
 

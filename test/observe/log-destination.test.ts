@@ -5,9 +5,9 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { createTestDatabase } from "../support/database.js";
+import { startProcess } from "../support/commands/process.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { startProcess } from "../support/process.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
 const LOGGER = new URL("../../dist/observe/logger.js", import.meta.url).href;

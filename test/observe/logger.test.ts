@@ -2,7 +2,7 @@ import t from "tap";
 import { createLogger } from "../../dist/observe/logger.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertEnrolmentToken } from "../../dist/store/enrolment/enrolment-tokens.js";
-import { createEmptyDatabase } from "../support/database.js";
+import { createEmptyDatabase } from "../support/database/database.js";
 
 t.test("a statement that failed is logged without what it was to write", async (t) => {
   const { url } = await createEmptyDatabase(t);

@@ -6,8 +6,8 @@ import { promisify } from "node:util";
 import t from "tap";
 import { parse } from "yaml";
 import { createAgentKey, enrol, openHeartbeatStream } from "../../dist/agent/index.js";
-import { callRaw, connectRaw } from "../support/raw-call.js";
 import { startTestService } from "../support/service.js";
+import { callRaw, connectRaw } from "../support/wire/raw-call.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);

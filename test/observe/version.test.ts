@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import t from "tap";
-import { runCommand } from "../support/cli.js";
+import { runCommand } from "../support/commands/cli.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
 

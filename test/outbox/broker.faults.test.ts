@@ -1,6 +1,6 @@
 import t from "tap";
-import { onBroker, openFaultScene } from "../support/fault-scene.js";
-import { startTestBroker } from "../support/test-broker.js";
+import { onBroker, openFaultScene } from "../support/broker/fault-scene.js";
+import { startTestBroker } from "../support/broker/test-broker.js";
 
 const { broker, skip } = await startTestBroker(t);
 

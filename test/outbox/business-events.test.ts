@@ -1,7 +1,6 @@
 import t, { type Test } from "tap";
 import { DuplicateNotices } from "../../dist/enrolment/duplicates/duplicate-notices.js";
 import { createStoringOutbox } from "../../dist/outbox/storing-outbox.js";
-import { runCommand } from "../support/cli.js";
 import {
   createTestCsr,
   createTestKey,
@@ -10,9 +9,10 @@ import {
   register,
   registration,
   renewCertificate,
-} from "../support/field-agent.js";
-import { comeAndGo, comeBack, machine, passTime } from "../support/machines.js";
-import { BROKER_AWAY, readOutbox } from "../support/outbox-messages.js";
+} from "../support/agents/field-agent.js";
+import { comeAndGo, comeBack, machine, passTime } from "../support/agents/machines.js";
+import { runCommand } from "../support/commands/cli.js";
+import { BROKER_AWAY, readOutbox } from "../support/database/outbox-messages.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 /** A service, and the changes of an agent's status that it told of, as `from > to`. */

@@ -1,14 +1,21 @@
 import t from "tap";
 import { queueNameOf } from "../../dist/broker/rabbitmq/topology.js";
 import { readBacklog, readUnroutable } from "../../dist/store/outbox/backlog.js";
-import { runCommand } from "../support/cli.js";
-import { CountingConsumer } from "../support/counting-consumer.js";
+import { startHeartbeats } from "../support/agents/heartbeat-load.js";
+import { CountingConsumer } from "../support/broker/counting-consumer.js";
+import {
+  enrolSome,
+  MEANWHILE,
+  onBroker,
+  openFaultScene,
+  SOON,
+  untilAcknowledged,
+} from "../support/broker/fault-scene.js";
+import { startTestBroker } from "../support/broker/test-broker.js";
+import { runCommand } from "../support/commands/cli.js";
+import { startProcess } from "../support/commands/process.js";
 import { eventually } from "../support/eventually.js";
-import { enrolSome, MEANWHILE, onBroker, openFaultScene, SOON, untilAcknowledged } from "../support/fault-scene.js";
-import { startHeartbeats } from "../support/heartbeat-load.js";
-import { startProcess } from "../support/process.js";
 import { startTestService } from "../support/service.js";
-import { startTestBroker } from "../support/test-broker.js";
 
 const { broker, skip } = await startTestBroker(t);
 

@@ -9,9 +9,9 @@ import { type Database, openDatabase } from "../../dist/store/database.js";
 import { readBacklog, readDroppedMessages, readUnroutable } from "../../dist/store/outbox/backlog.js";
 import { listPublishers } from "../../dist/store/outbox/publishers.js";
 import { retryUnroutableMessages } from "../../dist/store/outbox/unroutable-messages.js";
-import { createTestDatabase, setReachable, type TestDatabase } from "../support/database.js";
+import { FakePublisher } from "../support/broker/fake-publisher.js";
+import { createTestDatabase, setReachable, type TestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { FakePublisher } from "../support/fake-publisher.js";
 import { createTestLog } from "../support/log.js";
 
 interface Scene {

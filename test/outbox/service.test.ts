@@ -1,12 +1,12 @@
 import t from "tap";
 import { parseMessage } from "../../dist/broker/messages/index.js";
-import { runCommand } from "../support/cli.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { findTestBroker, uniqueExchange } from "../support/broker/test-broker.js";
+import { openTestConsumer } from "../support/broker/test-consumer.js";
+import { runCommand } from "../support/commands/cli.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
-import { findTestBroker, uniqueExchange } from "../support/test-broker.js";
-import { openTestConsumer } from "../support/test-consumer.js";
 
 const { broker, skip } = await findTestBroker(t);
 

@@ -1,11 +1,18 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { connectTo } from "../support/database.js";
-import { createTestKey, enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
-import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
+import {
+  createTestKey,
+  enrol,
+  heartbeat,
+  openLiveStream,
+  register,
+  registration,
+} from "../support/agents/field-agent.js";
+import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/agents/sessions.js";
+import { connectTo } from "../support/database/database.js";
+import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/database/platform-database.js";
+import { approveInWebApp, rejectInWebApp } from "../support/database/web-app.js";
 import { startTestService } from "../support/service.js";
-import { AT_ONCE, callerOf, createTestSessions, rawReport, TestSessionStream } from "../support/sessions.js";
-import { approveInWebApp, rejectInWebApp } from "../support/web-app.js";
 
 t.test("the web app approves while hosts with the same bridge address are online", async (t) => {
   const service = await startTestService(t, { on: await createPlatformDatabase(t) });

@@ -1,8 +1,8 @@
 import t from "tap";
 import { migrateIngest, migrateStandalone } from "../../dist/store/migrations/migrate.js";
-import { createEmptyDatabase, createTestDatabase } from "../support/database.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
-import { createPlatformDatabase, dumpCatalogue, dumpRows } from "../support/platform-database.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { createEmptyDatabase, createTestDatabase } from "../support/database/database.js";
+import { createPlatformDatabase, dumpCatalogue, dumpRows } from "../support/database/platform-database.js";
 import { startTestService } from "../support/service.js";
 
 t.test("nothing of a platform's database is lost or changed by migrating, starting and running", async (t) => {

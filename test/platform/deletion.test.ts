@@ -1,8 +1,6 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
 import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
-import { connectTo } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
 import {
   enrol,
   heartbeat,
@@ -12,10 +10,12 @@ import {
   registration,
   type TestIdentity,
   type TestStream,
-} from "../support/field-agent.js";
-import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
+} from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
+import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/database/platform-database.js";
+import { deleteHostInWebApp } from "../support/database/web-app.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { deleteHostInWebApp } from "../support/web-app.js";
 
 /** What is tried again later instead of waiting for a row that somebody holds. */
 const PASSES_OVER: ReadonlySet<string> = new Set(["a heartbeat", "the end of a stream", "a new stream"]);

@@ -5,8 +5,6 @@ import { status as Code } from "@grpc/grpc-js";
 import { SignJWT } from "jose";
 import t from "tap";
 import { approveAgent } from "../../dist/enrolment/operators/approval.js";
-import { connectTo } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
 import {
   createTestKey,
   heartbeat,
@@ -14,10 +12,16 @@ import {
   openStream,
   register,
   registration,
-} from "../support/field-agent.js";
-import { addEarlierAgent, createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
+} from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
+import {
+  addEarlierAgent,
+  createPlatformDatabase,
+  PLATFORM_ORGANISATION,
+} from "../support/database/platform-database.js";
+import { approveInWebApp, deleteHostInWebApp } from "../support/database/web-app.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { approveInWebApp, deleteHostInWebApp } from "../support/web-app.js";
 
 async function waitingCsrs({ database }: TestService, agentId: string): Promise<number> {
   const [row] = await database.query("select count(*)::int from pending_cert_signings where agent_id = $1", [agentId]);

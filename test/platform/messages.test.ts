@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import t from "tap";
-import { connectTo } from "../support/database.js";
-import { createTestKey, register, registration } from "../support/field-agent.js";
-import { BROKER_AWAY, readOutbox } from "../support/outbox-messages.js";
-import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/platform-database.js";
+import { createTestKey, register, registration } from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
+import { BROKER_AWAY, readOutbox } from "../support/database/outbox-messages.js";
+import { createPlatformDatabase, PLATFORM_ORGANISATION } from "../support/database/platform-database.js";
+import { approveInWebApp, deleteHostInWebApp, makeStatusAnEnum, rejectInWebApp } from "../support/database/web-app.js";
 import { startTestService } from "../support/service.js";
-import { approveInWebApp, deleteHostInWebApp, makeStatusAnEnum, rejectInWebApp } from "../support/web-app.js";
 
 t.test("what the web app changes by itself is published, and never fails for it", async (t) => {
   const role = `web_app_${randomBytes(4).toString("hex")}`;

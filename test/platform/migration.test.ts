@@ -1,7 +1,5 @@
 import t from "tap";
 import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
-import { connectTo } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
 import {
   createTestKey,
   enrol,
@@ -10,10 +8,12 @@ import {
   register,
   registration,
   type TestStream,
-} from "../support/field-agent.js";
-import { createPlatformDatabase } from "../support/platform-database.js";
+} from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
+import { createPlatformDatabase } from "../support/database/platform-database.js";
+import { approveInWebApp, deleteHostInWebApp, makeStatusAnEnum, rejectInWebApp } from "../support/database/web-app.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService, type TestService } from "../support/service.js";
-import { approveInWebApp, deleteHostInWebApp, makeStatusAnEnum, rejectInWebApp } from "../support/web-app.js";
 
 async function statusOf({ database }: TestService, agentId: string): Promise<string> {
   const [row] = await database.query("select status::text from agents where id = $1", [agentId]);

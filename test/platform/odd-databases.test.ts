@@ -4,10 +4,17 @@ import t, { type Test } from "tap";
 import { startApp } from "../../dist/app/app.js";
 import { parseConfig } from "../../dist/config/config.js";
 import { createLogger } from "../../dist/observe/logger.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase, TEMPLATES, type TestDatabase } from "../support/database.js";
+import {
+  createTestKey,
+  enrol,
+  heartbeat,
+  openLiveStream,
+  register,
+  registration,
+} from "../support/agents/field-agent.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase, TEMPLATES, type TestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { createTestKey, enrol, heartbeat, openLiveStream, register, registration } from "../support/field-agent.js";
 import { makeDirectory, serviceEnvironment, startTestService, writeServiceFiles } from "../support/service.js";
 
 function nameOf({ url }: TestDatabase): string {

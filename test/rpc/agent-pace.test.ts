@@ -13,7 +13,7 @@ import {
   registration,
   renewCertificate,
   type TestIdentity,
-} from "../support/field-agent.js";
+} from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 const MINUTE_MS = 60_000;

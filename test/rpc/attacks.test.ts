@@ -16,6 +16,18 @@ import { calculateJwkThumbprint, exportJWK } from "jose";
 import t from "tap";
 import { publishSigningKeys } from "../../dist/store/identity/signing-keys.js";
 import {
+  assembleCsr,
+  createTestCsr,
+  createTestKey,
+  heartbeat,
+  openLiveStream,
+  register,
+  registration,
+  renewCertificate,
+} from "../support/agents/field-agent.js";
+import { createForeignCaKey, Extension, KeyUsageFlags } from "../support/certificates/certificates.js";
+import { forgeSignature, IDENTITY_POINT } from "../support/certificates/ed25519.js";
+import {
   type Answer,
   answerToCall,
   answerToStream,
@@ -27,19 +39,7 @@ import {
   setScene,
   type TokenForgery,
   victimRows,
-} from "../support/attack-scene.js";
-import { createForeignCaKey, Extension, KeyUsageFlags } from "../support/certificates.js";
-import { forgeSignature, IDENTITY_POINT } from "../support/ed25519.js";
-import {
-  assembleCsr,
-  createTestCsr,
-  createTestKey,
-  heartbeat,
-  openLiveStream,
-  register,
-  registration,
-  renewCertificate,
-} from "../support/field-agent.js";
+} from "../support/wire/attack-scene.js";
 
 interface Attack {
   name: string;

@@ -1,8 +1,8 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { answerToStream, forgeVictimCertificate, forgeVictimToken, setScene } from "../support/attack-scene.js";
-import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../support/field-agent.js";
+import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../support/agents/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { answerToStream, forgeVictimCertificate, forgeVictimToken, setScene } from "../support/wire/attack-scene.js";
 
 t.test("what only looks suspicious is let in", async (t) => {
   const scene = await setScene(t);

@@ -13,10 +13,10 @@ import {
   HealthCheckRequestSchema,
   HealthCheckResponseSchema,
 } from "#gen/grpc/health/v1/health_pb.js";
-import { setReachable } from "../support/database.js";
+import { setReachable } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { envelope } from "../support/raw-call.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { envelope } from "../support/wire/raw-call.js";
 
 const run = promisify(execFile);
 const BUF = fileURLToPath(new URL("../../node_modules/.bin/buf", import.meta.url));

@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { Code, ConnectError } from "@connectrpc/connect";
 import t from "tap";
 import { HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
-import { message } from "../support/raw-stream.js";
-import { expectAlike, type StreamCase } from "../support/stream-cases.js";
-import { echo, type HeartbeatImpl, startStreamServers } from "../support/stream-servers.js";
+import { message } from "../support/wire/raw-stream.js";
+import { expectAlike, type StreamCase } from "../support/wire/stream-cases.js";
+import { echo, type HeartbeatImpl, startStreamServers } from "../support/wire/stream-servers.js";
 
 /** Fails before the first answer. */
 const failing = (error: unknown): HeartbeatImpl =>

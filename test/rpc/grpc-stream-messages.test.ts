@@ -1,9 +1,14 @@
 import { gzipSync } from "node:zlib";
 import t from "tap";
-import { envelope } from "../support/raw-call.js";
-import { encoded, message, type RawStream } from "../support/raw-stream.js";
-import { expectAlike, type StreamCase } from "../support/stream-cases.js";
-import { COMPRESS_MIN_BYTES, type HeartbeatImpl, MAX_BYTES, startStreamServers } from "../support/stream-servers.js";
+import { envelope } from "../support/wire/raw-call.js";
+import { encoded, message, type RawStream } from "../support/wire/raw-stream.js";
+import { expectAlike, type StreamCase } from "../support/wire/stream-cases.js";
+import {
+  COMPRESS_MIN_BYTES,
+  type HeartbeatImpl,
+  MAX_BYTES,
+  startStreamServers,
+} from "../support/wire/stream-servers.js";
 
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz";
 const GZIP = { "grpc-encoding": "gzip" };

@@ -5,14 +5,14 @@ import { promisify } from "node:util";
 import { ConnectError } from "@connectrpc/connect";
 import t from "tap";
 import { eventually } from "../support/eventually.js";
-import { Flag, FrameType, frame, headerBlock, PREFACE } from "../support/http2-frames.js";
-import { message, RawStream } from "../support/raw-stream.js";
+import { Flag, FrameType, frame, headerBlock, PREFACE } from "../support/wire/http2-frames.js";
+import { message, RawStream } from "../support/wire/raw-stream.js";
 import {
   type HeartbeatImpl,
   type StreamServer,
   type StreamServers,
   startStreamServers,
-} from "../support/stream-servers.js";
+} from "../support/wire/stream-servers.js";
 
 /** Resolves when all that was sent so far has been handled by the other side, and what it did at once is here. */
 async function roundTrips(call: RawStream, count = 3): Promise<void> {

@@ -5,10 +5,10 @@ import { status as Code } from "@grpc/grpc-js";
 import { SignJWT } from "jose";
 import t, { type Test } from "tap";
 import { approveAgent, revokeAgent, unrevokeAgent } from "../../dist/enrolment/operators/approval.js";
-import { agentCaKey, forgeCertificate } from "../support/certificates.js";
-import { deleteHost } from "../support/delete-host.js";
+import { InstalledAgent } from "../support/agents/installed-agent.js";
+import { agentCaKey, forgeCertificate } from "../support/certificates/certificates.js";
+import { deleteHost } from "../support/database/delete-host.js";
 import { eventually } from "../support/eventually.js";
-import { InstalledAgent } from "../support/installed-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -4,9 +4,9 @@ import t from "tap";
 import { SoftwareInventoryChunkSchema } from "#gen/agent/v1/ingest_pb.js";
 import { IngestError } from "../../dist/errors.js";
 import { toConnectError } from "../../dist/rpc/error-status.js";
-import { enrol } from "../support/field-agent.js";
-import { callRaw, connectRaw, type RawCall } from "../support/raw-call.js";
+import { enrol } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
+import { callRaw, connectRaw, type RawCall } from "../support/wire/raw-call.js";
 
 /** What is left of 8 KiB for all other headers is plenty. */
 const MAX_ENCODED = 4_096;

@@ -3,7 +3,8 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
+import { startTestService } from "../support/service.js";
 import {
   callRaw,
   connectRaw,
@@ -13,8 +14,7 @@ import {
   rawHeaders,
   readAnswer,
   sendRaw,
-} from "../support/raw-call.js";
-import { startTestService } from "../support/service.js";
+} from "../support/wire/raw-call.js";
 
 const INVALID = { grpc: Code.INVALID_ARGUMENT, connect: "invalid_argument" };
 const EXHAUSTED = { grpc: Code.RESOURCE_EXHAUSTED, connect: "resource_exhausted" };

@@ -5,7 +5,7 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 import t from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { createAgentKey, enrol as enrolAgent, openHeartbeatStream } from "../../dist/agent/index.js";
-import { createTestKey, registration } from "../support/field-agent.js";
+import { createTestKey, registration } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 const REGISTER = "/agent.v1.IngestService/Register";

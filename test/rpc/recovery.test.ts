@@ -1,6 +1,5 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
-import { agentCaKey, createForeignCaKey, forgeCertificate, serialOf, spiffeIdOf } from "../support/certificates.js";
 import {
   enrol,
   heartbeat,
@@ -9,7 +8,14 @@ import {
   registration,
   type TestAddress,
   type TestIdentity,
-} from "../support/field-agent.js";
+} from "../support/agents/field-agent.js";
+import {
+  agentCaKey,
+  createForeignCaKey,
+  forgeCertificate,
+  serialOf,
+  spiffeIdOf,
+} from "../support/certificates/certificates.js";
 import { startTestService } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

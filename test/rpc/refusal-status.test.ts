@@ -1,8 +1,15 @@
 import { gzipSync } from "node:zlib";
 import t from "tap";
-import { enrol } from "../support/field-agent.js";
-import { connectRaw, envelope, type RawCall, type RawProtocol, rawHeaders, readAnswer } from "../support/raw-call.js";
+import { enrol } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
+import {
+  connectRaw,
+  envelope,
+  type RawCall,
+  type RawProtocol,
+  rawHeaders,
+  readAnswer,
+} from "../support/wire/raw-call.js";
 
 /** They arrive together, so that answers wait for what is being written. */
 const AT_ONCE = 20;

@@ -5,10 +5,6 @@ import type { Logger } from "../../dist/observe/logger.js";
 import { type Refusal, RefusalRecorder } from "../../dist/rpc/refusals/refusal-recorder.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { listRefusalsOfAgent, pruneRefusals } from "../../dist/store/enrolment/refusals.js";
-import { agentCaKey, createForeignCaKey, forgeCertificate } from "../support/certificates.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
-import { eventually } from "../support/eventually.js";
 import {
   createTestKey,
   enrol,
@@ -17,7 +13,11 @@ import {
   openStream,
   register,
   registration,
-} from "../support/field-agent.js";
+} from "../support/agents/field-agent.js";
+import { agentCaKey, createForeignCaKey, forgeCertificate } from "../support/certificates/certificates.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase, type TestDatabase } from "../support/database/database.js";
+import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
 

@@ -3,7 +3,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from "jose";
 import t from "tap";
 import { approveAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
-import { createTestCsr, createTestKey, enrol, register, registration } from "../support/field-agent.js";
+import { createTestCsr, createTestKey, enrol, register, registration } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 
 t.test("an auto-approve token gives an identity at once", async (t) => {

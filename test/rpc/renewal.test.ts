@@ -1,7 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { agentCaKey, forgeCertificate, putOnRecord, serialOf, spiffeIdOf } from "../support/certificates.js";
 import {
   createTestCsr,
   enrol,
@@ -10,7 +9,14 @@ import {
   openStream,
   renewCertificate,
   type TestIdentity,
-} from "../support/field-agent.js";
+} from "../support/agents/field-agent.js";
+import {
+  agentCaKey,
+  forgeCertificate,
+  putOnRecord,
+  serialOf,
+  spiffeIdOf,
+} from "../support/certificates/certificates.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -7,7 +7,7 @@ import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { RegisterRequestSchema } from "#gen/agent/v1/registration_pb.js";
 import { ByteBudget } from "../../dist/lib/async/byte-budget.js";
 import { screenRequests } from "../../dist/rpc/screening/screen-requests.js";
-import { envelope } from "../support/raw-call.js";
+import { envelope } from "../support/wire/raw-call.js";
 
 const LIMITS = { maxBytes: 10_000, maxElements: 100, acceptsGzip: false };
 const registration = envelope(

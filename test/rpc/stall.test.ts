@@ -2,10 +2,10 @@ import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
-import { enrol } from "../support/field-agent.js";
+import { enrol } from "../support/agents/field-agent.js";
 import { measureLongestTurn } from "../support/longest-turn.js";
-import { callRaw, connectRaw, envelope, type RawCall, sendRaw } from "../support/raw-call.js";
 import { startTestService } from "../support/service.js";
+import { callRaw, connectRaw, envelope, type RawCall, sendRaw } from "../support/wire/raw-call.js";
 
 const MAX_STALL_MS = 50;
 /** Code is compiled and garbage collected in between; a request that holds the service up does so every time. */

@@ -3,8 +3,8 @@ import { type ClientHttp2Stream, connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
+import { enrol, openLiveStream, type TestIdentity } from "../support/agents/field-agent.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, openLiveStream, type TestIdentity } from "../support/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
 
 /** A gRPC stream of an agent that takes headers and pings, and never a byte of an answer. */

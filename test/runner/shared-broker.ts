@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findRabbitMq, type PrivateRabbitMq, startPrivateRabbitMq } from "../support/rabbitmq.js";
+import { findRabbitMq, type PrivateRabbitMq, startPrivateRabbitMq } from "../support/broker/rabbitmq.js";
 
 /** What a file calls that is content with any broker. */
 const USE = "findTestBroker(t)";

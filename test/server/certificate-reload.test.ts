@@ -11,10 +11,10 @@ import { EXTENDED_KEY_USAGE, encodeExtendedKeyUsage } from "../../dist/identity/
 import { encodeName } from "../../dist/identity/x509/write-certificate.js";
 import { encodeSequence } from "../../dist/lib/formats/der.js";
 import { createLogger } from "../../dist/observe/logger.js";
-import { type CaVariant, createCa, type TestCa } from "../support/agent-cas.js";
-import { runCommand } from "../support/cli.js";
+import { enrol, heartbeat, openLiveStream } from "../support/agents/field-agent.js";
+import { type CaVariant, createCa, type TestCa } from "../support/certificates/agent-cas.js";
+import { runCommand } from "../support/commands/cli.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openLiveStream } from "../support/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { makeDirectory, startTestService, type TestService } from "../support/service.js";
 

@@ -8,8 +8,8 @@ import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
 import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
-import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/http2-frames.js";
 import { createTestLog } from "../support/log.js";
+import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/wire/http2-frames.js";
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
 

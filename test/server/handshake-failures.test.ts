@@ -1,7 +1,7 @@
 import { connect as connectPlain } from "node:net";
 import { type ConnectionOptions, connect } from "node:tls";
 import t from "tap";
-import { runCommand } from "../support/cli.js";
+import { runCommand } from "../support/commands/cli.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";

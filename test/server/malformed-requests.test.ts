@@ -1,8 +1,9 @@
 import { connect, constants } from "node:http2";
 import t, { type Test } from "tap";
-import { enrol, heartbeat, openLiveStream, type TestStream } from "../support/field-agent.js";
-import { FrameType, PREFACE, readFrames } from "../support/http2-frames.js";
+import { enrol, heartbeat, openLiveStream, type TestStream } from "../support/agents/field-agent.js";
 import { createTestLog, type LogLine } from "../support/log.js";
+import { startTestService, type TestService } from "../support/service.js";
+import { FrameType, PREFACE, readFrames } from "../support/wire/http2-frames.js";
 import {
   type Answer,
   HTTP1_TO_AGENT_PORT,
@@ -10,10 +11,9 @@ import {
   type Http1Case,
   INSTEAD_OF_TLS,
   REGISTER,
-} from "../support/malformed-http1.js";
-import { HTTP2_FRAMES, HTTP2_REQUESTS, type Http2Case } from "../support/malformed-http2.js";
-import { exchange, type Port } from "../support/raw-connection.js";
-import { startTestService, type TestService } from "../support/service.js";
+} from "../support/wire/malformed-http1.js";
+import { HTTP2_FRAMES, HTTP2_REQUESTS, type Http2Case } from "../support/wire/malformed-http2.js";
+import { exchange, type Port } from "../support/wire/raw-connection.js";
 
 let service: TestService;
 let agentId: string;

@@ -3,7 +3,7 @@ import { connect, createServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { cutWhenDead } from "../../dist/server/session-liveness.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
+import { startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 t.test(
   "a peer that is dead is found although things are still written to it, and one that only listens is not",

@@ -1,8 +1,8 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import t from "tap";
-import { connectRaw, type RawProtocol, rawHeaders, readAnswer } from "../support/raw-call.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { connectRaw, type RawProtocol, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
 
 const TIMING = { requests: { handshakeMs: 200, headersMs: 200, requestMs: 400, restMs: 100, messageMs: 200 } };
 const TRICKLE_MS = 20;

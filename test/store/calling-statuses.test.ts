@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import t from "tap";
 import { isCallingStatus, mayCall } from "../../dist/store/agents/calling-statuses.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
 
 t.test("a status may call or not, to the code as to SQL, whatever the column's type", async (t) => {
   const { url, query } = await createTestDatabase(t);

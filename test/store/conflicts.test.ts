@@ -3,8 +3,8 @@ import t, { type Test } from "tap";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { recordRegistration } from "../../dist/store/enrolment/agent-registrations.js";
 import { replaceClientCertificate } from "../../dist/store/identity/client-certificates.js";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
 
 const GATE = 7;

@@ -6,9 +6,9 @@ import { describeError } from "../../dist/cli/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
 import { type Database, type DatabaseOptions, isTransient, openDatabase } from "../../dist/store/database.js";
 import type { Transaction } from "../../dist/store/transaction.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { createTestDatabase, type TestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
+import { startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 const SHORT = { statementTimeoutMs: 100, connectTimeoutMs: 500 };
 /** A deadline, a second after the server's own, and what a busy machine takes. */

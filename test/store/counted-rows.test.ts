@@ -3,7 +3,7 @@ import { type Database, openDatabase } from "../../dist/store/database.js";
 import { takeTokenUses } from "../../dist/store/enrolment/enrolment-tokens.js";
 import { linkHostTags } from "../../dist/store/hosts/tags.js";
 import type { Transaction } from "../../dist/store/transaction.js";
-import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database.js";
+import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database/database.js";
 
 async function openScene(t: Test): Promise<{ database: TestDatabase; store: Database }> {
   const database = await createTestDatabase(t);

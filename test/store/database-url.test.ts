@@ -8,9 +8,9 @@ import t from "tap";
 import { describeError } from "../../dist/cli/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
 import { isTransient, openDatabase } from "../../dist/store/database.js";
-import { runCommand } from "../support/cli.js";
+import { runCommand } from "../support/commands/cli.js";
+import { PostgresServer } from "../support/database/postgres-server.js";
 import { fixtureFile } from "../support/fixtures.js";
-import { PostgresServer } from "../support/postgres-server.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
 const POLICY = { statementTimeoutMs: 30_000 };

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import t from "tap";
 import { isTransient, openDatabase } from "../../dist/store/database.js";
 import type { Transaction } from "../../dist/store/transaction.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
 
 t.test("a connection that breaks between two statements of a transaction fails that transaction alone", async (t) => {

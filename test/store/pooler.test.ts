@@ -8,9 +8,9 @@ import { sql } from "drizzle-orm";
 import t, { type Test } from "tap";
 import { describeError } from "../../dist/cli/describe-error.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { createTestDatabase, TEMPLATES } from "../support/database.js";
+import { enrol, openLiveStream } from "../support/agents/field-agent.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, openLiveStream } from "../support/field-agent.js";
 import { makeDirectory, startTestService } from "../support/service.js";
 
 const pgbouncer = await findProgram("pgbouncer");

@@ -8,8 +8,8 @@ import {
   findAbandonedSessions,
   markSessionsOffline,
 } from "../../dist/store/sessions/session-ends.js";
-import { insertAgentRows } from "../support/agent-rows.js";
-import { connectTo, createTestDatabase, untilLockedOut } from "../support/database.js";
+import { insertAgentRows } from "../support/database/agent-rows.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database/database.js";
 
 const opening = (agentId: string) => ({ agentId, remoteAddress: "192.0.2.1", hostname: "web-1", uptimeSeconds: 1 });
 

@@ -8,7 +8,7 @@ import { takeRegistrationLocks, tryRegistrationLocks } from "../../dist/store/en
 import { lockHostNow, lockHostSoon } from "../../dist/store/hosts/hosts.js";
 import { lockHostsAndAgents } from "../../dist/store/hosts/row-locks.js";
 import { limitLockWaits } from "../../dist/store/transaction.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
 
 /** Never called: that it compiles, each line with its error, is the test. */
 export function lockOutsideOfATransaction({ db }: Database) {

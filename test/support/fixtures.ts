@@ -6,7 +6,7 @@ import { rotateAgentCa } from "../../dist/identity/agent-ca/agent-ca-rotation.js
 import { generateSigningKeyPem } from "../../dist/identity/signing-keys/signing-key.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
-import { TEMPLATES } from "./database.js";
+import { TEMPLATES } from "./database/database.js";
 
 /** Encrypts the key of the agent CA of every test's service. */
 export const ENCRYPTION_SECRET = "a secret of the tests";

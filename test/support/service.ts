@@ -11,7 +11,7 @@ import { createLogger, type Logger } from "../../dist/observe/logger.js";
 import { createClosedOutbox, type PublishingDatabase } from "../../dist/outbox/outbox.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { createTestDatabase, TEMPLATES, type TestDatabase } from "./database.js";
+import { createTestDatabase, TEMPLATES, type TestDatabase } from "./database/database.js";
 import { ENCRYPTION_SECRET, fixtureFile } from "./fixtures.js";
 
 export { ENCRYPTION_SECRET };

@@ -3,7 +3,7 @@ import { createLogger } from "../../dist/observe/logger.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import type { Push } from "../../dist/work/push.js";
-import type { TestDatabase } from "./database.js";
+import type { TestDatabase } from "./database/database.js";
 import { eventually } from "./eventually.js";
 
 /** The product's own access to a test's database. */

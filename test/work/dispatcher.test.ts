@@ -3,10 +3,17 @@ import t, { type Test } from "tap";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { Database } from "../../dist/store/database.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
+import {
+  insertCheck,
+  insertHosts,
+  insertQuery,
+  insertRun,
+  readTasks,
+  type TestHost,
+} from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";
-import { insertCheck, insertHosts, insertQuery, insertRun, readTasks, type TestHost } from "../support/work-rows.js";
 
 const HOUR_MS = 3_600_000;
 const NEVER_MS = 2 ** 30;

@@ -1,10 +1,10 @@
 import t from "tap";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { Housekeeping } from "../../dist/work/housekeeping.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
-import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/work-rows.js";
 
 const DAY_MS = 24 * 3_600_000;
 

@@ -1,8 +1,8 @@
 import t from "tap";
 import { InventorySweep, isScanDue } from "../../dist/work/inventory/inventory-sweep.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { insertHosts, insertRun, type TestHost } from "../support/database/work-rows.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
-import { insertHosts, insertRun, type TestHost } from "../support/work-rows.js";
 
 const NEVER_MS = 2 ** 30;
 const HOUR_MS = 3_600_000;

@@ -3,9 +3,9 @@ import { IngestError } from "../../dist/errors.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { RawInventoryChunk } from "../../dist/work/inventory/inventory-upload.js";
 import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/database/work-rows.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
-import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/work-rows.js";
 
 const database = await createTestDatabase(t);
 const uploads = new InventoryUploads({

@@ -5,12 +5,12 @@ import { Housekeeping } from "../../dist/work/housekeeping.js";
 import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
 import { ReportWriter } from "../../dist/work/report-writer.js";
 import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
-import { runCommand } from "../support/cli.js";
-import { createTestDatabase } from "../support/database.js";
+import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { readOutbox } from "../support/database/outbox-messages.js";
+import { insertCheck, insertHosts, insertQuery, insertRun, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
-import { readOutbox } from "../support/outbox-messages.js";
 import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";
-import { insertCheck, insertHosts, insertQuery, insertRun, type TestHost } from "../support/work-rows.js";
 
 const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const DAY_MS = 86_400_000;

@@ -5,7 +5,7 @@ import { openDatabase } from "../../dist/store/database.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import { ReportWriter } from "../../dist/work/report-writer.js";
 import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
-import { connectTo, createTestDatabase } from "../support/database.js";
+import { connectTo, createTestDatabase } from "../support/database/database.js";
 import {
   insertCheck,
   insertHosts,
@@ -14,7 +14,7 @@ import {
   readRunStatus,
   readTasks,
   type TestHost,
-} from "../support/work-rows.js";
+} from "../support/database/work-rows.js";
 
 const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const KIB = 1024;

@@ -6,11 +6,11 @@ import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { Releases } from "../../dist/work/signals/releases.js";
 import { Signals } from "../../dist/work/signals/signals.js";
-import { createTestDatabase } from "../support/database.js";
+import { createTestDatabase } from "../support/database/database.js";
+import { insertHosts, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { makeDirectory } from "../support/service.js";
 import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";
-import { insertHosts, type TestHost } from "../support/work-rows.js";
 
 const database = await createTestDatabase(t);
 

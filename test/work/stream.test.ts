@@ -3,7 +3,6 @@ import { readFile } from "node:fs/promises";
 import { status as Code } from "@grpc/grpc-js";
 import { decodeJwt, decodeProtectedHeader, importPKCS8, SignJWT } from "jose";
 import t from "tap";
-import { eventually } from "../support/eventually.js";
 import {
   enrol,
   heartbeat,
@@ -11,10 +10,11 @@ import {
   openStream,
   type TestIdentity,
   type TestStream,
-} from "../support/field-agent.js";
-import { uploadInventory } from "../support/inventory-upload.js";
+} from "../support/agents/field-agent.js";
+import { uploadInventory } from "../support/agents/inventory-upload.js";
+import { insertCheck, insertQuery, insertRun, readTasks, type TestHost } from "../support/database/work-rows.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService } from "../support/service.js";
-import { insertCheck, insertQuery, insertRun, readTasks, type TestHost } from "../support/work-rows.js";
 
 const service = await startTestService(t);
 const second = await startTestService(t, { of: service });

@@ -1,11 +1,11 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { runCommand } from "../../support/cli.js";
-import { hearNotifications } from "../../support/database.js";
+import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/agents/field-agent.js";
+import { runCommand } from "../../support/commands/cli.js";
+import { hearNotifications } from "../../support/database/database.js";
+import { BROKER_AWAY, readOutbox } from "../../support/database/outbox-messages.js";
 import { eventually } from "../../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { createTestLog } from "../../support/log.js";
-import { BROKER_AWAY, readOutbox } from "../../support/outbox-messages.js";
 import { startTestService, type TestService } from "../../support/service.js";
 
 /** Two machines with one identity, each of which comes back when the other one took its place. */

@@ -1,8 +1,8 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { connectTo, untilLockedOut } from "../../support/database.js";
+import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/agents/field-agent.js";
+import { connectTo, untilLockedOut } from "../../support/database/database.js";
 import { eventually } from "../../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
 
 /** The rate allows one at once; what a busy machine adds. */

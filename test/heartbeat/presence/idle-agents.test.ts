@@ -4,11 +4,11 @@ import { AbandonedSweep } from "../../../dist/heartbeat/presence/abandoned-sweep
 import { InstancePresence } from "../../../dist/heartbeat/presence/instance-presence.js";
 import { SilenceWatch } from "../../../dist/heartbeat/presence/silence-watch.js";
 import { openDatabase } from "../../../dist/store/database.js";
-import { insertAgentRows } from "../../support/agent-rows.js";
-import { createTestDatabase } from "../../support/database.js";
+import { callerOf, createTestSessions, TestSessionStream } from "../../support/agents/sessions.js";
+import { insertAgentRows } from "../../support/database/agent-rows.js";
+import { createTestDatabase } from "../../support/database/database.js";
+import { recordStatements } from "../../support/database/statements.js";
 import { eventually } from "../../support/eventually.js";
-import { callerOf, createTestSessions, TestSessionStream } from "../../support/sessions.js";
-import { recordStatements } from "../../support/statements.js";
 
 /** A minute goes by in a hundredth of its time: so every interval is a hundredth of what it is. */
 const RENEW_MS = 50;

@@ -4,10 +4,10 @@ import { LastSample } from "../../../dist/heartbeat/recording/last-sample.js";
 import { openDatabase } from "../../../dist/store/database.js";
 import { countDisplacements } from "../../../dist/store/sessions/contests.js";
 import { findAbandonedSessions } from "../../../dist/store/sessions/session-ends.js";
-import { insertAgentRows } from "../../support/agent-rows.js";
-import { createTestDatabase } from "../../support/database.js";
+import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../../support/agents/sessions.js";
+import { insertAgentRows } from "../../support/database/agent-rows.js";
+import { createTestDatabase } from "../../support/database/database.js";
 import { eventually } from "../../support/eventually.js";
-import { callerOf, createTestSessions, rawReport, TestSessionStream } from "../../support/sessions.js";
 
 t.test("how long an agent may be silent, and what counts of what it says", async (t) => {
   const { query, url } = await createTestDatabase(t);

@@ -1,10 +1,10 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
-import { hearNotifications } from "../../support/database.js";
+import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../../support/agents/field-agent.js";
+import { hearNotifications } from "../../support/database/database.js";
 import { eventually } from "../../support/eventually.js";
-import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
-import { startTcpProxy } from "../../support/tcp-proxy.js";
+import { startTcpProxy } from "../../support/wire/tcp-proxy.js";
 
 t.test("one live session per agent, over two instances", async (t) => {
   const first = await startTestService(t, { env: { INGEST_OFFLINE_GRACE: "1m" } });

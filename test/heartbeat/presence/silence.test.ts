@@ -3,11 +3,11 @@ import t from "tap";
 import { Calm } from "../../../dist/heartbeat/presence/calm.js";
 import { SilenceWatch, type WatchedSession } from "../../../dist/heartbeat/presence/silence-watch.js";
 import { LearnedInterval } from "../../../dist/heartbeat/recording/learned-interval.js";
-import { connectTo } from "../../support/database.js";
+import { enrol, heartbeat, openLiveStream } from "../../support/agents/field-agent.js";
+import { connectTo } from "../../support/database/database.js";
 import { eventually } from "../../support/eventually.js";
-import { enrol, heartbeat, openLiveStream } from "../../support/field-agent.js";
 import { startTestService } from "../../support/service.js";
-import { startTcpProxy } from "../../support/tcp-proxy.js";
+import { startTcpProxy } from "../../support/wire/tcp-proxy.js";
 
 t.test("the middle one of the last gaps between regular messages is an agent's interval", async (t) => {
   const interval = new LearnedInterval();

@@ -5,9 +5,9 @@ import { connect as connectTls } from "node:tls";
 import { create, toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
 import { HeartbeatRequestSchema } from "../../../gen/agent/v1/heartbeat_pb.js";
-import { connectTo, untilLockedOut } from "../../support/database.js";
+import { enrol, type TestIdentity } from "../../support/agents/field-agent.js";
+import { connectTo, untilLockedOut } from "../../support/database/database.js";
 import { eventually } from "../../support/eventually.js";
-import { enrol, type TestIdentity } from "../../support/field-agent.js";
 import { startTestService, type TestService } from "../../support/service.js";
 
 interface Ending {

@@ -1,4 +1,4 @@
-import { parseMessage, type Topic } from "../../dist/broker/messages/index.js";
+import { parseMessage, type Topic } from "../../../dist/broker/messages/index.js";
 import type { TestDatabase } from "./database.js";
 
 /** The environment of a service whose broker is never there: what is to be published waits in its database. */

@@ -1,13 +1,13 @@
 import { type Channel, connect } from "amqplib";
 import type { Test } from "tap";
-import { queueNameOf } from "../../dist/broker/rabbitmq/topology.js";
+import { queueNameOf } from "../../../dist/broker/rabbitmq/topology.js";
+import { enrol, type TestIdentity } from "../agents/field-agent.js";
+import { type HeartbeatLoad, startHeartbeats } from "../agents/heartbeat-load.js";
+import { eventually } from "../eventually.js";
+import { startTestService, type TestService } from "../service.js";
+import { startTcpProxy, type TcpProxy } from "../wire/tcp-proxy.js";
 import { CountingConsumer } from "./counting-consumer.js";
-import { eventually } from "./eventually.js";
-import { enrol, type TestIdentity } from "./field-agent.js";
-import { type HeartbeatLoad, startHeartbeats } from "./heartbeat-load.js";
 import type { PrivateRabbitMq } from "./rabbitmq.js";
-import { startTestService, type TestService } from "./service.js";
-import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 
 const EXCHANGE = "faults";
 const AGENTS = 3;

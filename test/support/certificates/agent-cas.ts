@@ -5,10 +5,10 @@ import {
   encodeKeyUsage,
   encodeSubjectKeyIdentifier,
   KEY_USAGE,
-} from "../../dist/identity/x509/certificate-extensions.js";
-import { readCertificateSigner } from "../../dist/identity/x509/certificate-signer.js";
-import { toPem } from "../../dist/identity/x509/read-certificate.js";
-import { encodeName, randomSerial, writeCertificate } from "../../dist/identity/x509/write-certificate.js";
+} from "../../../dist/identity/x509/certificate-extensions.js";
+import { readCertificateSigner } from "../../../dist/identity/x509/certificate-signer.js";
+import { toPem } from "../../../dist/identity/x509/read-certificate.js";
+import { encodeName, randomSerial, writeCertificate } from "../../../dist/identity/x509/write-certificate.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const NAME = encodeName({ commonName: "an operator's CA" });

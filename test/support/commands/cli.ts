@@ -1,4 +1,4 @@
-import { runCli } from "../../dist/cli/program.js";
+import { runCli } from "../../../dist/cli/program.js";
 
 /** What a command left behind. */
 export interface CliResult {

@@ -1,6 +1,6 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import type { TestService } from "./service.js";
+import type { TestService } from "../service.js";
 
 /** The listeners of a service, and how one is talked to. */
 export type Port = "plain" | "TLS, HTTP/1" | "TLS, HTTP/2" | "TLS, no handshake";

@@ -1,8 +1,8 @@
 import { type Channel, type ChannelModel, type ConsumeMessage, connect } from "amqplib";
 import type { Test } from "tap";
-import { TOPICS, type Topic } from "../../dist/broker/messages/index.js";
-import { queueNameOf } from "../../dist/broker/rabbitmq/topology.js";
-import { eventually } from "./eventually.js";
+import { TOPICS, type Topic } from "../../../dist/broker/messages/index.js";
+import { queueNameOf } from "../../../dist/broker/rabbitmq/topology.js";
+import { eventually } from "../eventually.js";
 
 /** A connection of the test's own to a broker. */
 export interface TestConsumer {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import type { Test } from "tap";
-import { eventually } from "./eventually.js";
+import { eventually } from "../eventually.js";
 
 /** The databases that tests clone: migrated, and with the agent CA that a first start would make. */
 export const TEMPLATES = { migrated: "template_migrated", withAgentCa: "template_with_agent_ca" } as const;

@@ -3,10 +3,10 @@ import { createSecureContext, type SecureContext, type SecureVersion } from "nod
 import { fileURLToPath } from "node:url";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import type { TestService } from "./service.js";
+import type { TestService } from "../service.js";
 
 const proto = loadSync("agent/v1/ingest.proto", {
-  includeDirs: [fileURLToPath(new URL("../../proto", import.meta.url))],
+  includeDirs: [fileURLToPath(new URL("../../../proto", import.meta.url))],
   defaults: true,
   longs: String,
 });

@@ -1,4 +1,4 @@
-import { createId } from "../../dist/lib/ids.js";
+import { createId } from "../../../dist/lib/ids.js";
 import type { TestDatabase } from "./database.js";
 
 /** A host with its agent, as the rows of both stand in the database. */

@@ -1,5 +1,5 @@
-import type { Topic } from "../../dist/broker/messages/index.js";
-import type { OutgoingMessage, Publisher, PublisherState, PublishOutcome } from "../../dist/broker/publisher.js";
+import type { Topic } from "../../../dist/broker/messages/index.js";
+import type { OutgoingMessage, Publisher, PublisherState, PublishOutcome } from "../../../dist/broker/publisher.js";
 
 /** A publisher whose broker does what the test says. */
 export class FakePublisher implements Publisher {

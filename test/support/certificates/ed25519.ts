@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, verify } from "node:crypto";
-import { createTestKey, type TestKey } from "./field-agent.js";
+import { createTestKey, type TestKey } from "../agents/field-agent.js";
 
 const P = 2n ** 255n - 19n;
 /** The order of the group that honest points are in. */

@@ -4,9 +4,9 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import type { Test } from "tap";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../dist/cli/dev/embedded-postgres.js";
-import { eventually } from "./eventually.js";
-import { fixtureFile } from "./fixtures.js";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../../dist/cli/dev/embedded-postgres.js";
+import { eventually } from "../eventually.js";
+import { fixtureFile } from "../fixtures.js";
 
 const run = promisify(execFile);
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from "node:http2";
-import type { TestCredentials } from "./field-agent.js";
-import type { TestService } from "./service.js";
+import type { TestCredentials } from "../agents/field-agent.js";
+import type { TestService } from "../service.js";
 
 /** How a request is written: as one of the three protocols, with a body that may be anything. */
 export type RawProtocol = "grpc" | "grpc-web" | "connect stream" | "connect unary";

@@ -1,22 +1,22 @@
-import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
-import type { RawHeartbeatReport } from "../../dist/heartbeat/heartbeat-report.js";
-import { HeartbeatWriter } from "../../dist/heartbeat/heartbeat-writer.js";
-import { INVENTORY_TIMING } from "../../dist/heartbeat/inventory/inventory-pace.js";
-import { Calm } from "../../dist/heartbeat/presence/calm.js";
-import { CloneWatch } from "../../dist/heartbeat/presence/clone-watch.js";
-import { Departures } from "../../dist/heartbeat/presence/departures.js";
-import { OfflineWriter } from "../../dist/heartbeat/presence/offline-writer.js";
-import type { Patience } from "../../dist/heartbeat/presence/stream-end.js";
-import { SessionOpener } from "../../dist/heartbeat/session-opener.js";
-import type { SessionStream } from "../../dist/heartbeat/session-stream.js";
-import { Sessions } from "../../dist/heartbeat/sessions.js";
-import type { Caller } from "../../dist/identity/caller.js";
-import { Pace, type PaceLimit } from "../../dist/lib/async/pace.js";
-import { createClosedOutbox } from "../../dist/outbox/outbox.js";
-import type { Database } from "../../dist/store/database.js";
-import type { InventoryTiming } from "../../dist/store/hosts/host-inventories.js";
-import type { AgentRows } from "./agent-rows.js";
-import { createTestLog, type LogLine } from "./log.js";
+import { HeartbeatEvents } from "../../../dist/heartbeat/events.js";
+import type { RawHeartbeatReport } from "../../../dist/heartbeat/heartbeat-report.js";
+import { HeartbeatWriter } from "../../../dist/heartbeat/heartbeat-writer.js";
+import { INVENTORY_TIMING } from "../../../dist/heartbeat/inventory/inventory-pace.js";
+import { Calm } from "../../../dist/heartbeat/presence/calm.js";
+import { CloneWatch } from "../../../dist/heartbeat/presence/clone-watch.js";
+import { Departures } from "../../../dist/heartbeat/presence/departures.js";
+import { OfflineWriter } from "../../../dist/heartbeat/presence/offline-writer.js";
+import type { Patience } from "../../../dist/heartbeat/presence/stream-end.js";
+import { SessionOpener } from "../../../dist/heartbeat/session-opener.js";
+import type { SessionStream } from "../../../dist/heartbeat/session-stream.js";
+import { Sessions } from "../../../dist/heartbeat/sessions.js";
+import type { Caller } from "../../../dist/identity/caller.js";
+import { Pace, type PaceLimit } from "../../../dist/lib/async/pace.js";
+import { createClosedOutbox } from "../../../dist/outbox/outbox.js";
+import type { Database } from "../../../dist/store/database.js";
+import type { InventoryTiming } from "../../../dist/store/hosts/host-inventories.js";
+import type { AgentRows } from "../database/agent-rows.js";
+import { createTestLog, type LogLine } from "../log.js";
 
 /** The sessions of an instance without listeners, and what it logged. */
 export interface TestSessions {

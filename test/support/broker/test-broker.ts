@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Test } from "tap";
+import { makeDirectory } from "../service.js";
 import { findRabbitMq, type PrivateRabbitMq, type PrivateRabbitMqOptions, startPrivateRabbitMq } from "./rabbitmq.js";
-import { makeDirectory } from "./service.js";
 
 const WHAT_IS_MISSING =
   "no RabbitMQ: set INGEST_TEST_AMQP_URL, or install rabbitmq-server (Debian: apt-get install rabbitmq-server)";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { Test } from "tap";
+import { createTestCsr, type TestKey } from "../agents/field-agent.js";
 import { createEmptyDatabase, type TestDatabase } from "./database.js";
-import { createTestCsr, type TestKey } from "./field-agent.js";
 
 /** The organisation of the agents that {@link addEarlierAgent} adds: its id was chosen by a person. */
 export const PLATFORM_ORGANISATION = "Acme_Corp.1";
@@ -16,7 +16,7 @@ export async function createPlatformDatabase(t: Test): Promise<TestDatabase> {
 
 function readSql(name: string): Promise<string> {
   // From test-dist/support, where this runs.
-  return readFile(new URL(`../../test/support/${name}`, import.meta.url), "utf8");
+  return readFile(new URL(`../../../test/support/database/${name}`, import.meta.url), "utf8");
 }
 
 /** An agent as the earlier service left it. */

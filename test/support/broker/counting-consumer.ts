@@ -1,6 +1,6 @@
 import { type ChannelModel, connect } from "amqplib";
-import type { TestDatabase } from "./database.js";
-import { eventually } from "./eventually.js";
+import type { TestDatabase } from "../database/database.js";
+import { eventually } from "../eventually.js";
 
 /** Takes all messages of one queue, and counts each; it outlives the broker's restarts. */
 export class CountingConsumer {

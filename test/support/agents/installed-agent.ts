@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { status as Code, type ServiceError } from "@grpc/grpc-js";
+import type { TestService } from "../service.js";
 import {
   createTestCsr,
   createTestKey,
@@ -13,7 +14,6 @@ import {
   renewCertificate,
   type TestKey,
 } from "./field-agent.js";
-import type { TestService } from "./service.js";
 
 /** One second of the released agent, in milliseconds of a test. */
 const SECOND_MS = 10;

@@ -1,3 +1,4 @@
+import type { TestService } from "../service.js";
 import {
   createTestKey,
   heartbeat,
@@ -8,7 +9,6 @@ import {
   type TestIdentity,
   type TestKey,
 } from "./field-agent.js";
-import type { TestService } from "./service.js";
 
 /** As if this much time had passed since anything was heard of any agent. */
 export function passTime({ database }: TestService, seconds = 91): Promise<unknown> {

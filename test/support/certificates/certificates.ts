@@ -10,8 +10,8 @@ import {
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
-import { type CaCertificate, readCaCertificate } from "../../dist/identity/x509/ca-certificate.js";
+import { unsealKey } from "../../../dist/identity/agent-ca/sealed-key.js";
+import { type CaCertificate, readCaCertificate } from "../../../dist/identity/x509/ca-certificate.js";
 import {
   EXTENDED_KEY_USAGE,
   encodeBasicConstraints,
@@ -20,12 +20,12 @@ import {
   encodeSubjectAltName,
   KEY_USAGE,
   NAME_TAG,
-} from "../../dist/identity/x509/certificate-extensions.js";
-import { readCertificateSigner, signWith } from "../../dist/identity/x509/certificate-signer.js";
-import { encodeName } from "../../dist/identity/x509/write-certificate.js";
-import { DER_TAG, encodeElement, encodeSequence } from "../../dist/lib/formats/der.js";
-import type { TestKey } from "./field-agent.js";
-import { ENCRYPTION_SECRET, type TestService } from "./service.js";
+} from "../../../dist/identity/x509/certificate-extensions.js";
+import { readCertificateSigner, signWith } from "../../../dist/identity/x509/certificate-signer.js";
+import { encodeName } from "../../../dist/identity/x509/write-certificate.js";
+import { DER_TAG, encodeElement, encodeSequence } from "../../../dist/lib/formats/der.js";
+import type { TestKey } from "../agents/field-agent.js";
+import { ENCRYPTION_SECRET, type TestService } from "../service.js";
 
 /** What forgeries are made of; from here, since the library needs the import above to come first. */
 export { Extension, KeyUsageFlags, SubjectAlternativeNameExtension };

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import type { ServiceError } from "@grpc/grpc-js";
 import { type JWTHeaderParameters, SignJWT } from "jose";
 import type { Test } from "tap";
-import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
-import { agentCaKey, type Forgery, forgeCertificate, spiffeIdOf } from "./certificates.js";
-import { enrol, heartbeat, openStream, type TestCredentials, type TestIdentity } from "./field-agent.js";
-import { startTestService, type TestService } from "./service.js";
+import { insertOrganisation } from "../../../dist/store/enrolment/organisations.js";
+import { enrol, heartbeat, openStream, type TestCredentials, type TestIdentity } from "../agents/field-agent.js";
+import { agentCaKey, type Forgery, forgeCertificate, spiffeIdOf } from "../certificates/certificates.js";
+import { startTestService, type TestService } from "../service.js";
 
 /** Who takes part in an attack, and what there is to steal. */
 export interface Scene {
