@@ -1,9 +1,10 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { ByteBudget } from "../lib/async/byte-budget.js";
+import { Turns } from "../lib/async/turns.js";
 import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.js";
 import { createGrpcStreamHandler } from "./grpc-stream/grpc-stream-handler.js";
-import type { NodeHandler } from "./node-request.js";
+import type { NodeHandler, NodeResponse } from "./node-request.js";
 
 /** What is served, and how. */
 export type NodeHandlerOptions<S extends DescService> = Omit<ConnectHandlerOptions<S>, "budgets">;
@@ -29,7 +30,15 @@ export function createNodeHandler<S extends DescService>(options: NodeHandlerOpt
   };
   const answerStream = createGrpcStreamHandler(shared);
   const answer = createConnectHandler(shared);
+  const turns = new Turns();
   return async (request, response) => {
+    await turns.take();
+    if (isGone(response)) return;
     await (answerStream(request, response) ?? answer(request, response));
   };
+}
+
+function isGone(response: NodeResponse): boolean {
+  // A response of HTTP/2 has no stream any more when that is destroyed.
+  return "stream" in response ? (response.stream?.destroyed ?? true) : response.destroyed;
 }

@@ -1,0 +1,84 @@
+import { once } from "node:events";
+import { connect, createServer, type Http2ServerRequest } from "node:http2";
+import type { AddressInfo } from "node:net";
+import t, { type Test } from "tap";
+import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { createNodeHandler } from "../../dist/rpc/node-handler.js";
+import { envelope, type RawCall, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
+
+const CALLS = 30;
+
+/**
+ * Serves calls, and tells in which turn of the event loop each of them began.
+ *
+ * @param onRequest is told of each request and how many there were so far
+ */
+async function startServer(t: Test, onRequest: (request: Http2ServerRequest, count: number) => void = () => {}) {
+  let turn = 0;
+  const next = () => {
+    turn++;
+    counting = setImmediate(next);
+  };
+  let counting = setImmediate(next);
+  const begun: number[] = [];
+  const unused = () => {
+    throw new Error("not called here");
+  };
+  const handle = createNodeHandler({
+    service: IngestService,
+    implementation: {
+      register: () => ({}),
+      renewCertificate: unused,
+      submitSoftwareInventory: unused,
+      terminal: unused,
+      heartbeat: unused,
+    },
+    interceptors: [
+      (next) => (request) => {
+        begun.push(turn);
+        return next(request);
+      },
+    ],
+    limitsOf: () => ({ maxBytes: 1_000, maxElements: 10, acceptsGzip: false }),
+  });
+  let requests = 0;
+  const server = createServer((request, response) => {
+    request.on("error", () => {});
+    handle(request, response).catch(() => {});
+    onRequest(request, ++requests);
+  });
+  await once(server.listen(0), "listening");
+  const session = connect(`http://localhost:${(server.address() as AddressInfo).port}`);
+  t.teardown(async () => {
+    clearImmediate(counting);
+    session.destroy();
+    server.close();
+    await once(server, "close");
+  });
+  const call = (method: RawCall["method"]) => {
+    const stream = session.request(rawHeaders({ method, protocol: "grpc" }));
+    stream.on("error", () => {});
+    stream.end(envelope(Buffer.alloc(0)));
+    return stream;
+  };
+  return { begun, call };
+}
+
+t.test("of calls that arrive together one begins in each turn of the event loop", async (t) => {
+  const { begun, call } = await startServer(t);
+  const answers = await Promise.all(Array.from({ length: CALLS }, () => readAnswer(call("Register"), "grpc")));
+  t.match(
+    answers,
+    answers.map(() => ({ code: 0 })),
+  );
+  t.equal(new Set(begun).size, CALLS, "each has a turn of its own");
+});
+
+t.test("a call whose caller is gone when its turn comes does not begin", async (t) => {
+  const { begun, call } = await startServer(t, ({ stream }, count) => {
+    if (count === CALLS) stream.session?.destroy();
+  });
+  await Promise.all(Array.from({ length: CALLS }, () => once(call("Heartbeat"), "close")));
+  for (let turn = 0; turn < 2 * CALLS; turn++) await new Promise(setImmediate);
+  t.ok(begun.length < CALLS / 2, `${begun.length} began`);
+});
