@@ -18,7 +18,7 @@ const { values } = parseArgs({
   },
 });
 const [agents, turns, seconds] = [Number(values.agents), Number(values.turns), Number(values.seconds)];
-const CONNECTS_HANDLER = fileURLToPath(new URL("support/connects-handler.js", import.meta.url));
+const CONNECTS_HANDLER = fileURLToPath(new URL("variants/connects-handler.js", import.meta.url));
 
 await onStage(measure);
 

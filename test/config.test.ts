@@ -41,6 +41,12 @@ const NUMBERS = {
     unset: Math.min(availableParallelism(), 64),
     of: (env: Record<string, string>) => configOf(env).workers,
   },
+  INGEST_COMMIT_DELAY: {
+    least: 0,
+    most: 1_000,
+    unset: 100,
+    of: (env: Record<string, string>) => configOf(env).sessions.commitDelayMs,
+  },
   INGEST_DATABASE_POOL_SIZE: {
     least: 3,
     most: 1000,

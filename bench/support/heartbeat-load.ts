@@ -1,6 +1,6 @@
 /**
- * Agents at saturation: each has its own mTLS connection and its stream, and sends the next heartbeat as soon as the one
- * before is acknowledged. A process of its own, on `node:http2` with hand-written framing, so that it costs little.
+ * Agents: each has its own mTLS connection and its stream, and sends the next heartbeat as soon as the one before is
+ * acknowledged, or at its own pace. A process of its own, on `node:http2` with hand-written framing, so that it costs little.
  *
  * It is told which service to open its streams to, and then, again and again, how long to send. It tells when it has begun
  * to measure, and then what came of it.
@@ -12,6 +12,7 @@ import { setTimeout } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import type { AgentIdentity } from "../../dist/agent/index.js";
+import { quantile } from "./figures.js";
 
 /** The service to open a stream to for each agent; answered with `"open"`. */
 export interface LoadTarget {
@@ -23,12 +24,17 @@ export interface LoadTarget {
 export interface LoadTurn {
   warmUpMs: number;
   measureMs: number;
+  /** How often each agent sends, in milliseconds; as soon as it was acknowledged unless given. */
+  everyMs?: number;
 }
 
 /** What came of it. */
 export interface LoadResult {
   acknowledged: number;
   elapsedMs: number;
+  /** From sending to the acknowledgement, in milliseconds. */
+  p50Ms: number;
+  p99Ms: number;
   /** The load's own processor time. */
   cpuMs: number;
 }
@@ -39,6 +45,7 @@ const VARIANTS = 16;
 
 const identities: AgentIdentity[] = JSON.parse(await readFile(process.argv[2] ?? "", "utf8"));
 let acknowledged = 0;
+let waits: number[] = [];
 
 function heartbeat(agentId: string, variant: number): Buffer {
   const used = BigInt(variant);
@@ -85,6 +92,7 @@ class Agent {
   #next = 0;
   #missing = ENVELOPE_BYTES;
   #isHeader = true;
+  #sentAt = 0;
   #onIdle: () => void = () => {};
 
   private constructor(session: ClientHttp2Session, { agentId }: AgentIdentity) {
@@ -113,6 +121,7 @@ class Agent {
   }
 
   send(): void {
+    this.#sentAt = performance.now();
     this.#stream.write(this.#heartbeats[this.#next++ % VARIANTS]);
   }
 
@@ -135,6 +144,7 @@ class Agent {
       this.#isHeader = !this.#isHeader;
       if (!this.#isHeader) continue;
       acknowledged += 1;
+      waits.push(performance.now() - this.#sentAt);
       if (isSending) this.send();
       else this.#onIdle();
     }
@@ -153,10 +163,31 @@ async function open(target: LoadTarget): Promise<void> {
   process.send?.("open");
 }
 
-async function run({ warmUpMs, measureMs }: LoadTurn): Promise<void> {
-  isSending = true;
-  for (const agent of agents) agent.send();
+/** Spread over the time, as agents are that were started one by one. */
+function sendAtPace(everyMs: number): () => void {
+  const timers = agents.map((agent, index) => {
+    const timer = { handle: undefined as NodeJS.Timeout | undefined };
+    const tick = () => {
+      timer.handle = globalThis.setTimeout(tick, everyMs);
+      agent.send();
+    };
+    timer.handle = globalThis.setTimeout(tick, (everyMs * index) / agents.length);
+    return timer;
+  });
+  return () => {
+    for (const { handle } of timers) clearTimeout(handle);
+  };
+}
+
+async function run({ warmUpMs, measureMs, everyMs }: LoadTurn): Promise<void> {
+  let stop = () => {};
+  if (everyMs !== undefined) stop = sendAtPace(everyMs);
+  else {
+    isSending = true;
+    for (const agent of agents) agent.send();
+  }
   await setTimeout(warmUpMs);
+  waits = [];
   const before = { acknowledged, at: performance.now(), cpu: process.cpuUsage() };
   process.send?.("measuring");
   await setTimeout(measureMs);
@@ -165,8 +196,11 @@ async function run({ warmUpMs, measureMs }: LoadTurn): Promise<void> {
     acknowledged: acknowledged - before.acknowledged,
     elapsedMs: performance.now() - before.at,
     cpuMs: (user + system) / 1_000,
+    p50Ms: quantile(waits, 0.5),
+    p99Ms: quantile(waits, 0.99),
   };
-  const idle = agents.map((agent) => agent.idle());
+  stop();
+  const idle = isSending ? agents.map((agent) => agent.idle()) : [];
   isSending = false;
   process.send?.("measured");
   await Promise.all(idle);

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AgentIdentity } from "../../dist/agent/index.js";
-import { cpuMsOf } from "./cpu-time.js";
+import { cpuMsOfFamily } from "./cpu-time.js";
 import type { LoadResult, LoadTarget, LoadTurn } from "./heartbeat-load.js";
 import type { ServiceProcess } from "./service-process.js";
 
@@ -17,6 +17,9 @@ export interface Turn {
   rate: number;
   /** Processor time of the service for a heartbeat, in milliseconds. */
   serviceMs: number;
+  /** From sending to the acknowledgement, in milliseconds. */
+  p50Ms: number;
+  p99Ms: number;
   /** The load's own share of a processor. */
   load: number;
 }
@@ -35,14 +38,29 @@ export async function startLoad(
   return child;
 }
 
-/** Has the agents send for so long, after a moment that is not measured. */
-export async function takeTurn(service: ServiceProcess, load: ChildProcess, measureMs: number): Promise<Turn> {
-  load.send({ warmUpMs: WARM_UP_MS, measureMs } satisfies LoadTurn);
+/**
+ * Has the agents send for so long, after a moment that is not measured.
+ *
+ * @param everyMs how often each sends; as soon as it was acknowledged unless given
+ */
+export async function takeTurn(
+  service: ServiceProcess,
+  load: ChildProcess,
+  measureMs: number,
+  everyMs?: number,
+): Promise<Turn> {
+  load.send({ warmUpMs: WARM_UP_MS, measureMs, ...(everyMs !== undefined && { everyMs }) } satisfies LoadTurn);
   await once(load, "message");
-  const before = (await cpuMsOf(service.pid)) ?? Number.NaN;
+  const before = await cpuMsOfFamily(service.pid);
   await once(load, "message");
-  const serviceMs = ((await cpuMsOf(service.pid)) ?? Number.NaN) - before;
+  const serviceMs = (await cpuMsOfFamily(service.pid)) - before;
   const [result] = (await once(load, "message")) as [LoadResult];
-  const { acknowledged, elapsedMs, cpuMs } = result;
-  return { rate: (acknowledged * 1_000) / elapsedMs, serviceMs: serviceMs / acknowledged, load: cpuMs / elapsedMs };
+  const { acknowledged, elapsedMs, cpuMs, p50Ms, p99Ms } = result;
+  return {
+    rate: (acknowledged * 1_000) / elapsedMs,
+    serviceMs: serviceMs / acknowledged,
+    p50Ms,
+    p99Ms,
+    load: cpuMs / elapsedMs,
+  };
 }

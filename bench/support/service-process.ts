@@ -26,8 +26,12 @@ export async function startService(
   env: Record<string, string>,
   nodeOptions: readonly string[] = [],
 ): Promise<ServiceProcess> {
-  const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-  const child = spawn(process.execPath, [...nodeOptions, main, "serve"], {
+  return startServer(env, [...nodeOptions, fileURLToPath(new URL("../../dist/main.js", import.meta.url)), "serve"]);
+}
+
+/** Starts anything that says it is ready as `serve` does, with these arguments of Node. */
+export async function startServer(env: Record<string, string>, args: readonly string[]): Promise<ServiceProcess> {
+  const child = spawn(process.execPath, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AgentIdentity, createAgentKey, enrol } from "../../dist/agent/index.js";
@@ -18,6 +18,8 @@ export interface Stage {
   /** Removed at the end. */
   directory: string;
   databaseUrl: string;
+  /** The process that PostgreSQL's others come from. */
+  postgresPid: number;
   /** What a service is started with. */
   env: Record<string, string>;
   /** Of a token that approves by itself. */
@@ -46,7 +48,14 @@ export async function onStage(run: (stage: Stage) => Promise<void>): Promise<voi
         INGEST_LOG_LEVEL: "info",
         LDAP_ENCRYPTION_KEY: "a secret of the benchmark",
       };
-      await run({ directory, databaseUrl, env, token: await createToken(databaseUrl) });
+      const [postgresPid] = (await readFile(join(directory, "data/postmaster.pid"), "utf8")).split("\n").map(Number);
+      await run({
+        directory,
+        databaseUrl,
+        postgresPid: postgresPid ?? 0,
+        env,
+        token: await createToken(databaseUrl),
+      });
     } finally {
       await postgres.stop();
     }

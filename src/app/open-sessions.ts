@@ -77,7 +77,16 @@ export function openSessions({
   });
   const offlineWriter = new OfflineWriter({ database, outbox, events });
   const inventoryTiming = { ...INVENTORY_TIMING, ...timing };
-  const writer = new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming, outageLimitMs });
+  const { commitDelayMs } = config;
+  const writer = new HeartbeatWriter({
+    database,
+    outbox,
+    events,
+    calm,
+    inventoryTiming,
+    commitDelayMs,
+    outageLimitMs,
+  });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
     writer,

@@ -56,6 +56,8 @@ export interface Config {
     offlineAfterMs: number;
     /** What becomes of two machines that seem to have one identity: both go on, or neither. */
     clonePolicy: "warn" | "lock";
+    /** How long a heartbeat may wait for others that are stored with it, in milliseconds. */
+    commitDelayMs: number;
   };
   /** Where messages are published; undefined: nowhere. */
   broker?: BrokerConfig;
@@ -128,6 +130,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         graceMs: v.INGEST_OFFLINE_GRACE,
         offlineAfterMs: v.INGEST_OFFLINE_AFTER,
         clonePolicy: v.INGEST_CLONE_POLICY,
+        commitDelayMs: v.INGEST_COMMIT_DELAY,
       },
       ...(broker && { broker }),
       outboxMaxRows: v.INGEST_OUTBOX_MAX_ROWS,

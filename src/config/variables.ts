@@ -15,6 +15,7 @@ const LARGEST_LIMIT = 1_000_000;
 const SMALLEST_POOL = 3;
 const LARGEST_POOL = 1_000;
 const MOST_WORKERS = 64;
+const LONGEST_COMMIT_DELAY_MS = 1_000;
 const LARGEST_QUEUE = 1_000_000_000;
 const SMALLEST_OUTBOX = 1_000;
 const LARGEST_OUTBOX = 100_000_000;
@@ -61,6 +62,11 @@ export const variables = z.object({
   INGEST_OFFLINE_GRACE: duration(0, MINUTE_MS, "a duration from 0s to 1m").default(5_000),
   INGEST_OFFLINE_AFTER: duration(1_000, DAY_MS, "a duration from 1s to 1d").default(MINUTE_MS),
   INGEST_CLONE_POLICY: z.enum(["warn", "lock"], { error: "warn or lock" }).default("warn"),
+  INGEST_COMMIT_DELAY: wholeNumber(
+    0,
+    LONGEST_COMMIT_DELAY_MS,
+    `a number of milliseconds up to ${LONGEST_COMMIT_DELAY_MS}`,
+  ).default(100),
   INGEST_WORK_MAX_AGE: duration(MINUTE_MS, YEAR_MS, "a duration from 1m to 365d").default(DAY_MS),
   INGEST_LATEST_AGENT_VERSION: z.string().optional(),
   INGEST_RELEASE_MANIFEST_PATH: z.string().optional(),

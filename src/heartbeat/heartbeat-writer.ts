@@ -16,6 +16,8 @@ import type { Calm } from "./presence/calm.js";
 
 const MAX_BATCH_ROWS = 200;
 const MAX_BATCH_BYTES = 1024 * 1024;
+/** With so many a transaction costs each of them next to nothing, and the next ones can gather while it commits. */
+const ENOUGH_ROWS = 64;
 /** What waits over all streams; beyond it streams are read more slowly. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
@@ -29,10 +31,12 @@ export class HeartbeatWriter {
     events: HeartbeatEvents;
     calm: Calm;
     inventoryTiming: InventoryTiming;
+    /** How long a heartbeat waits for others, in milliseconds. */
+    commitDelayMs: number;
     /** How long the database may be away, in milliseconds; a minute unless told otherwise. */
     outageLimitMs?: number;
   }) {
-    const { database, outbox, events, calm, inventoryTiming, outageLimitMs } = options;
+    const { database, outbox, events, calm, inventoryTiming, commitDelayMs, outageLimitMs } = options;
     const writer = new SetWriter<HeartbeatRow, Written>({
       write: async (rows) => {
         const askedAt = performance.now();
@@ -65,6 +69,7 @@ export class HeartbeatWriter {
       maxItems: MAX_BATCH_ROWS,
       maxWeight: MAX_BATCH_BYTES,
       maxWaitingWeight: MAX_WAITING_BYTES,
+      company: { items: ENOUGH_ROWS, withinMs: commitDelayMs },
     });
   }
 

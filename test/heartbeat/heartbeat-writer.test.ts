@@ -20,7 +20,14 @@ async function setUp(t: Test, agents: number) {
   const events = new HeartbeatEvents(logger);
   const calm = new Calm({ comeBackMs: 60_000 });
   const outbox = createClosedOutbox();
-  const writer = new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming: INVENTORY_TIMING });
+  const writer = new HeartbeatWriter({
+    database,
+    outbox,
+    events,
+    calm,
+    inventoryTiming: INVENTORY_TIMING,
+    commitDelayMs: 0,
+  });
   let batches = 0;
   const transaction = database.transaction;
   database.transaction = (work) => {

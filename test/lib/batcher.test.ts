@@ -62,6 +62,32 @@ t.test("what waits is bounded in weight, first come, first served", async (t) =>
   t.same(flushed, [["a"], ["b"], ["c"]]);
 });
 
+t.test("a batch waits for company, for a time, and not when there is enough", async (t) => {
+  const { batcher, finish } = createBatcher({ company: { items: 3, withinMs: 50 } });
+  const lonely = batcher.add("a");
+  const startedAt = performance.now();
+  await finish(1);
+  t.ok(performance.now() - startedAt > 40, "the first one has waited");
+  t.equal(await lonely, "A");
+
+  // Ever so long, were there not enough.
+  const patient = createBatcher({ maxItems: 4, company: { items: 3, withinMs: 1_000_000 } });
+  const add = (items: string[]) => items.map((item) => patient.batcher.add(item));
+  const first = add(["b", "c"]);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(patient.flushed, [], "two are none");
+  first.push(...add(["d", "e", "f"]));
+  await patient.finish(1);
+  await Promise.all(first.slice(0, 4));
+  const second = add(["g", "h"]);
+  await patient.finish(2);
+  await Promise.all([first[4], ...second]);
+  t.same(patient.flushed, [
+    ["b", "c", "d", "e"],
+    ["f", "g", "h"],
+  ]);
+});
+
 t.test("a flush that rejects fails its items alone", async (t) => {
   const { batcher, finish } = createBatcher({ maxItems: 2 });
   const settled = Promise.allSettled(["a", "broken", "c"].map((item) => batcher.add(item)));

@@ -104,6 +104,7 @@ export function serviceEnvironment(directory: string, databaseUrl: string): Reco
     INGEST_GRPC_PORT: "0",
     INGEST_HTTP_PORT: "0",
     INGEST_WORKERS: "1",
+    INGEST_COMMIT_DELAY: "0",
     LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
   };
 }

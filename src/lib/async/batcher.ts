@@ -16,6 +16,11 @@ export interface BatcherOptions<Item, Result> {
    * goes at once; of many that come one after the other fewer, fuller batches are made.
    */
   paceMs?: number;
+  /**
+   * What a batch waits for before it begins: so many items, or until its first one has waited so long, in milliseconds, or a
+   * full batch. Nothing unless given. Where items keep coming faster than they are written, so many wait anyway.
+   */
+  company?: { items: number; withinMs: number };
   /** How long an item that was busy waits before it is tried again, in milliseconds; 100 unless given. */
   busyRetryMs?: number;
 }
@@ -23,13 +28,14 @@ export interface BatcherOptions<Item, Result> {
 interface Waiting<Item, Result> {
   item: Item;
   weight: number;
+  since: number;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
 }
 
 /**
- * Group commit: while one batch is being written the next one fills; when none is, an item goes at once. One batch is in
- * flight at a time.
+ * Group commit: while one batch is being written the next one fills; when none is, an item goes at once, or waits a moment
+ * for company. One batch is in flight at a time.
  */
 export class Batcher<Item, Result> {
   readonly #options: Required<BatcherOptions<Item, Result>>;
@@ -38,12 +44,15 @@ export class Batcher<Item, Result> {
   #waitingWeight = 0;
   #flushing = false;
   #notBefore = 0;
+  /** Ends the wait for company. */
+  #onCompany: (() => void) | undefined;
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = {
       maxWeight: Number.POSITIVE_INFINITY,
       maxWaitingWeight: Number.POSITIVE_INFINITY,
       paceMs: 0,
+      company: { items: 1, withinMs: 0 },
       busyRetryMs: 100,
       ...options,
     };
@@ -68,7 +77,7 @@ export class Batcher<Item, Result> {
       this.#waitingWeight += weight;
     }
     return new Promise<Result>((resolve, reject) => {
-      this.#enqueue({ item, weight, resolve, reject });
+      this.#enqueue({ item, weight, since: performance.now(), resolve, reject });
     });
   }
 
@@ -78,6 +87,7 @@ export class Batcher<Item, Result> {
 
   #enqueue(entry: Waiting<Item, Result>): void {
     this.#waiting.push(entry);
+    if (this.#hasCompany()) this.#onCompany?.();
     if (!this.#flushing) void this.#run();
   }
 
@@ -86,12 +96,36 @@ export class Batcher<Item, Result> {
     // Items that arrive in this turn of the event loop belong to the first batch.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
+      await this.#awaitCompany();
       const waitMs = this.#notBefore - performance.now();
       if (waitMs > 0) await new Promise<void>((resolve) => setTimeout(resolve, waitMs));
       this.#notBefore = performance.now() + this.#options.paceMs;
       await this.#flushOne(this.#takeBatch());
     }
     this.#flushing = false;
+  }
+
+  async #awaitCompany(): Promise<void> {
+    const [first] = this.#waiting;
+    if (first === undefined || this.#hasCompany()) return;
+    const waitMs = first.since + this.#options.company.withinMs - performance.now();
+    if (waitMs <= 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      this.#onCompany = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#onCompany = undefined;
+  }
+
+  #hasCompany(): boolean {
+    const { company, maxItems, maxWeight } = this.#options;
+    return (
+      this.#waiting.length >= Math.min(company.items, maxItems) ||
+      this.#waiting.reduce((sum, { weight }) => sum + weight, 0) >= maxWeight
+    );
   }
 
   /** Lets in who waits, for as long as there is room; their weight counts from here on. */

@@ -49,7 +49,7 @@ export function createTestSessions(
   const calm = new Calm({ comeBackMs: patience.offlineAfterMs });
   const sessions = new Sessions({
     opener: new SessionOpener({ database, events, instanceId }),
-    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming }),
+    writer: new HeartbeatWriter({ database, outbox, events, calm, inventoryTiming, commitDelayMs: 0 }),
     cloneWatch: new CloneWatch({ database, outbox, events, policy: { withinS: 20, displacements: 5, locks: false } }),
     departures: new Departures({ offlineWriter, calm, events }),
     patience,
