@@ -43,15 +43,16 @@ try {
   });
   const brokerStart = startSharedBroker(files, { sources: SOURCES, directory: join(directory, "broker") });
   try {
-    const fixtures = await makeFixtures(join(directory, "fixtures"), postgres.url);
-    const broker = await brokerStart;
+    const fixturesMade = makeFixtures(join(directory, "fixtures"), postgres.url);
+    const [fixtures, broker] = await Promise.all([fixturesMade, brokerStart]);
     const env = { ...process.env, ...fixtures, ...(broker && { INGEST_TEST_AMQP_URL: broker.url }) };
     const totals = await runFiles(files, { jobs: availableParallelism() + 1, env, signal: interruption.signal });
     const { passed, failed, skipped } = totals;
     console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
     process.exitCode = failed === 0 ? 0 : 1;
   } finally {
-    await (await brokerStart)?.close();
+    const broker = await brokerStart.catch(() => undefined);
+    await broker?.close();
     await postgres.stop();
   }
 } catch (error) {
