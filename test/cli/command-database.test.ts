@@ -154,7 +154,7 @@ t.test("a database is named without its password", async (t) => {
     ["postgres://ct:s3cret@db.example.org/ops", "ops on db.example.org:5432"],
     ["postgres://ct:s3@cret@[fd00::1]:5433,[fd00::2]/ops?password=s3cret", "ops on [fd00::1]:5433, [fd00::2]:5432"],
     ["postgres://ct:s3cret@%2Fvar%2Frun/", "ct on /var/run:5432"],
-    ["postgres://ct:s3cret@db/x%1by", "x\\u001by on db:5432"],
+    ["postgres://ct:s3cret@db/x%E2%80%AEy", "x\\u202ey on db:5432"],
   ];
   for (const [url = "", named] of cases) {
     t.equal(announceDatabase({ DATABASE_URL: url }, url), `changing database ${named} (DATABASE_URL)`);
