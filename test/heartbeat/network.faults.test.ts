@@ -1,10 +1,10 @@
 import { status as Code } from "@grpc/grpc-js";
 import t, { type Test } from "tap";
-import { createTestDatabase, TEMPLATES } from "../support/database.js";
+import { enrol, heartbeat, openStream, type TestAddress, type TestIdentity } from "../support/agents/field-agent.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { enrol, heartbeat, openStream, type TestAddress, type TestIdentity } from "../support/field-agent.js";
 import { startTestService } from "../support/service.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
+import { startTcpProxy } from "../support/wire/tcp-proxy.js";
 
 const AGENTS = 16;
 const SILENCED = 4;

@@ -7,10 +7,11 @@ import { openQueue, type QueueTiming } from "../../dist/outbox/queue.js";
 import { createStoringOutbox } from "../../dist/outbox/storing-outbox.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { readBacklog, readDroppedMessages, readUnroutable } from "../../dist/store/outbox/backlog.js";
+import { takeOutboxRows } from "../../dist/store/outbox/outbox-rows.js";
 import { listPublishers } from "../../dist/store/outbox/publishers.js";
 import { retryUnroutableMessages } from "../../dist/store/outbox/unroutable-messages.js";
 import { FakePublisher } from "../support/broker/fake-publisher.js";
-import { createTestDatabase, setReachable, type TestDatabase } from "../support/database/database.js";
+import { connectTo, createTestDatabase, setReachable, type TestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 
@@ -365,6 +366,21 @@ t.test("two instances relay at once: each row is published by one", async (t) =>
   await untilEmpty(scene);
   const sent = [...idsOf(one.publisher.sent), ...idsOf(two.publisher.sent)];
   t.same(sent.sort(), [...ids].sort(), "none missing, none repeated");
+});
+
+t.test("what another one takes at the moment is passed over, and taken once", async (t) => {
+  const scene = await openScene(t);
+  const storing = createStoringOutbox();
+  for (const id of ["m0", "m1", "m2"]) await commitMetrics(storing, scene, id);
+  const other = await connectTo(t, scene.database.url);
+  await other.query("begin; select from ingest.outbox order by id limit 1 for update");
+  const take = async () =>
+    (await takeOutboxRows(scene.store.db, { topic: "metrics.raw", maxMessages: 9, leaseMs: 60_000 })).flatMap(
+      ({ messages }) => messages.map(({ message_id }) => message_id),
+    );
+  t.same(await take(), ["m1", "m2"], "not waited for");
+  await other.query("commit");
+  t.same(await take(), ["m0"]);
 });
 
 t.test("an instance that dies between commit and confirm: another one takes over", async (t) => {
