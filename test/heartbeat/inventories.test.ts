@@ -1,6 +1,7 @@
 import t, { type Test } from "tap";
 import { HeartbeatEvents } from "../../dist/heartbeat/events.js";
 import { clampInventory, type RawInventory } from "../../dist/heartbeat/inventory/host-inventory.js";
+import { INVENTORY_TIMING, InventoryPace } from "../../dist/heartbeat/inventory/inventory-pace.js";
 import { contains, parseAddress, parseCidr } from "../../dist/lib/formats/cidr.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { findNetworksOf } from "../../dist/store/hosts/network-memberships.js";
@@ -171,4 +172,16 @@ t.test("the networks of a host are found as ranges are read elsewhere", async (t
     const found = await database.transaction((tx) => findNetworksOf(tx, [host]));
     t.same(found.map(({ networkId }) => networkId.split(" ")[0]).sort(), expected.sort(), address);
   }
+});
+
+t.test("an instance does not ask the database about an inventory that is not due", async (t) => {
+  let now = 0;
+  const pace = new InventoryPace(INVENTORY_TIMING, () => now);
+  t.ok(pace.isDue("a"), "nothing is known of it");
+  pace.settle("a", { isStored: true, ageMs: 0 });
+  t.same([pace.isDue("a"), pace.isDue("b")], [false, false]);
+  now += MINUTE_MS;
+  t.same([pace.isDue("a"), pace.isDue("b")], [false, true]);
+  now += 14 * MINUTE_MS;
+  t.ok(pace.isDue("a"), "it may have been undone");
 });

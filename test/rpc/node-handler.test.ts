@@ -3,13 +3,14 @@ import { connect, createServer, type Http2ServerRequest } from "node:http2";
 import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import type { RegisterRequest } from "#gen/agent/v1/registration_pb.js";
 import { createNodeHandler } from "../../dist/rpc/node-handler.js";
 import { envelope, type RawCall, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
 
 const CALLS = 30;
 
 /**
- * Serves calls, and tells in which turn of the event loop each of them began.
+ * Serves calls, and tells in which turn of the event loop each of them began, and what registrations there were.
  *
  * @param onRequest is told of each request and how many there were so far
  */
@@ -21,13 +22,17 @@ async function startServer(t: Test, onRequest: (request: Http2ServerRequest, cou
   };
   let counting = setImmediate(next);
   const begun: number[] = [];
+  const registrations: RegisterRequest[] = [];
   const unused = () => {
     throw new Error("not called here");
   };
   const handle = createNodeHandler({
     service: IngestService,
     implementation: {
-      register: () => ({}),
+      register: (request) => {
+        registrations.push(request);
+        return {};
+      },
       renewCertificate: unused,
       submitSoftwareInventory: unused,
       terminal: unused,
@@ -55,13 +60,13 @@ async function startServer(t: Test, onRequest: (request: Http2ServerRequest, cou
     server.close();
     await once(server, "close");
   });
-  const call = (method: RawCall["method"]) => {
+  const call = (method: RawCall["method"], message = Buffer.alloc(0)) => {
     const stream = session.request(rawHeaders({ method, protocol: "grpc" }));
     stream.on("error", () => {});
-    stream.end(envelope(Buffer.alloc(0)));
+    stream.end(envelope(message));
     return stream;
   };
-  return { begun, call };
+  return { begun, registrations, call };
 }
 
 t.test("of calls that arrive together one begins in each turn of the event loop", async (t) => {
@@ -81,4 +86,14 @@ t.test("a call whose caller is gone when its turn comes does not begin", async (
   await Promise.all(Array.from({ length: CALLS }, () => once(call("Heartbeat"), "close")));
   for (let turn = 0; turn < 2 * CALLS; turn++) await new Promise(setImmediate);
   t.ok(begun.length < CALLS / 2, `${begun.length} began`);
+});
+
+t.test("a field that nobody knows is not kept", async (t) => {
+  const { registrations, call } = await startServer(t);
+  const token = Buffer.from([0x0a, 1, 0x61]);
+  const unknown = Buffer.from([0x7a, 1, 0x62]);
+  t.match(await readAnswer(call("Register", Buffer.concat([token, unknown])), "grpc"), { code: 0 });
+  const [registration] = registrations;
+  t.equal(registration?.orgToken, "a");
+  t.equal(registration?.$unknown, undefined);
 });
