@@ -7,8 +7,8 @@ import { insertAgentRows } from "../support/database/agent-rows.js";
 import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
-/** They work on no database. */
-const WITHOUT_DATABASE = ["dev-tls", "simulate", "completion"];
+/** They work on no database, or until they are told to end. */
+const LEFT_OUT = ["dev-tls", "simulate", "completion", "watch"];
 /** They only read, or have nothing to change. */
 const READING = /\b(list|show|status|migrate|doctor)\b/;
 /** They look at what they are to change, and find that it is not so. */
@@ -42,7 +42,7 @@ async function findCommands(path: readonly string[] = []): Promise<string[][]> {
     return [[...path, ...ids, ...(ARGUMENTS[path.join(" ")] ?? [])]];
   }
   const names = [...commands.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name = ""]) => name);
-  const own = names.filter((name) => name !== "help" && !WITHOUT_DATABASE.includes(name));
+  const own = names.filter((name) => name !== "help" && !LEFT_OUT.includes(name));
   return (await Promise.all(own.map((name) => findCommands([...path, name])))).flat();
 }
 

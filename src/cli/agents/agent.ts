@@ -5,6 +5,7 @@ import { rejectCommand, revokeCommand, unlockCommand, unrevokeCommand } from "./
 import { agentDeleteCommand } from "./agent-delete.js";
 import { agentListCommand } from "./agent-list.js";
 import { agentShowCommand } from "./agent-show.js";
+import { agentWatchCommand } from "./agent-watch.js";
 
 /** `agent` and the commands below it. */
 export function agentCommand(context: CommandContext): Command {
@@ -12,6 +13,7 @@ export function agentCommand(context: CommandContext): Command {
     .description("agents and their approval")
     .addCommand(agentListCommand(context))
     .addCommand(agentShowCommand(context))
+    .addCommand(agentWatchCommand(context))
     .addCommand(agentApproveCommand(context))
     .addCommand(rejectCommand(context))
     .addCommand(revokeCommand(context))
