@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { parseConfig } from "../dist/config/config.js";
+import { variableHelp } from "../dist/config/variable-help.js";
 import { migrateIngest } from "../dist/store/migrations/migrate.js";
 import { runCommand } from "./support/commands/cli.js";
 import { createPlatformDatabase, dumpCatalogue } from "./support/database/platform-database.js";
@@ -114,4 +115,23 @@ t.test("the way back leaves a platform's database as it was", async (t) => {
   for (const block of codeBlocks("docs/upgrade.md", "sql")) await database.query(block);
   t.same(await dumpCatalogue(database), before);
   t.match(await database.query("select to_regnamespace('ingest') as schema"), [{ schema: null }]);
+});
+
+t.test("serve --help and README tell the same of each variable", async (t) => {
+  const rows = tableRows("README.md", "variable").flatMap(([names, required, defaults]) => {
+    // What stands in brackets is another name of the one before it.
+    const named = codeWords(names?.replace(/\(or .*\)/, ""));
+    const values = codeWords(defaults);
+    return named.map((name, index) => ({ name, isRequired: required === "yes", value: values[index] ?? values[0] }));
+  });
+  const help = variableHelp();
+  t.same(rows.map(({ name }) => name).sort(), help.map(({ name }) => name).sort());
+  const { output } = await runCommand({}, ["serve", "--help"]);
+  for (const line of output.split("\n")) t.ok(line.length <= 80, line);
+  for (const { name, isRequired, value } of rows) {
+    const said = help.find((candidate) => candidate.name === name);
+    t.match(said, { isRequired }, name);
+    t.match(output, `\n  ${name}${isRequired ? " (required)" : said?.default ? ` (default: ${said.default})` : ""}\n`);
+    if (value !== undefined) t.ok(said?.default?.startsWith(value), `${name}: ${value}, ${said?.default}`);
+  }
 });
