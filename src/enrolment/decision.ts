@@ -37,6 +37,8 @@ export interface NewKey {
   connection: RegistrationConnection;
   /** The agent that had the key and was deleted. */
   goneId: string | undefined;
+  /** An operator deleted the agent of this key, or revoked its certificate: whether it may come back an operator knows. */
+  isReturning: boolean;
 }
 
 /** The key becomes a new agent, or that of a host that is gone. */
@@ -66,7 +68,7 @@ export function decideNewKey(
   matching: readonly MatchingHost[],
   { adoptAutoApprove, addressMatch }: NewKeyPolicy,
 ): EnrolDecision | Refusal {
-  const { autoApprove } = key.token;
+  const autoApprove = key.token.autoApprove && !key.isReturning;
   const { hostname } = key.registration;
   const found = decideDuplicate(matching, { hostname, addressMatch });
   switch (found.kind) {

@@ -106,7 +106,7 @@ export class Registrar {
     const { knownKeys, newKeys } = this.options;
     if (agent !== undefined && !isGone(agent)) return knownKeys.decide(agent, registration, connection);
     if (former?.fate === "rejected") return { kind: "revoked", agentId: former.agentId };
-    return newKeys.decide(registration, connection, agent?.id);
+    return newKeys.decide(registration, connection, { goneId: agent?.id, wasDeleted: former?.fate === "deleted" });
   }
 
   async #act(

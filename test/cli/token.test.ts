@@ -35,7 +35,7 @@ t.test("token list tells everything but the tokens, those of the web app include
   );
   t.same(
     Object.fromEntries(listed.slice(-3).map(({ id, status }: { id: string; status?: string }) => [id, status])),
-    { "t-exhausted": "exhausted", "t-expired": "expired", "t-unhashed": "unusable" },
+    { "t-exhausted": "exhausted", "t-expired": "expired", "t-unhashed": "usable" },
     "a revoked one is gone",
   );
   const table = (await cli("token", "list")).output;

@@ -208,7 +208,7 @@ t.test("an agent that is deleted at this very moment is told so when the deletio
       },
     });
     const answer = await registered?.catch((error) => error);
-    t.ok(answer.code === Code.UNAVAILABLE || (answer.status === "active" && answer.agentId !== agent.agentId));
+    t.ok(answer.code === Code.UNAVAILABLE || (answer.status === "pending" && answer.agentId !== agent.agentId));
     t.match(await stream.ended, { code: Code.NOT_FOUND }, "its opening waited for the end of the deletion");
     const again = openStream(service, agent);
     again.send(heartbeat(agent.jwt));

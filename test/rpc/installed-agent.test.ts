@@ -160,7 +160,7 @@ t.test("an installed agent that is revoked stops, and comes back when that is ta
   t.not(await serialOnRecord(service), serial, "with another certificate");
 });
 
-t.test("an installed agent whose host was deleted enrols anew", async (t) => {
+t.test("an installed agent whose host was deleted enrols anew, when an operator lets it", async (t) => {
   const { service, agent, agentId } = await startEnrolled(t);
   agent.events.length = 0;
   const exited = agent.next("exited");
@@ -170,8 +170,13 @@ t.test("an installed agent whose host was deleted enrols anew", async (t) => {
 
   const acknowledged = agent.next("acknowledged");
   agent.config.orgToken = await service.createToken();
-  const { agentId: newId } = await acknowledged;
+  const [{ id: newId = "" } = {}] = await eventually(
+    () => service.database.query("select id from agents where status = 'pending'"),
+    ({ length }) => length === 1,
+  );
   t.not(newId, agentId);
+  await approveAgent(service.publishing, newId);
+  t.match(await acknowledged, { agentId: newId });
   t.match(await service.database.query("select id, status from agents"), [{ id: newId, status: "active" }]);
   t.match(await service.database.query("select agent_id, status from hosts"), [{ agent_id: newId, status: "online" }]);
 });

@@ -5,6 +5,7 @@ import { approveAgentAs } from "../../enrolment/operators/take-over.js";
 import { findAgent } from "../../store/agents/agents.js";
 import type { Database } from "../../store/database.js";
 import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
+import { listReturnedAgents } from "../../store/enrolment/former-keys.js";
 import { readDatabaseClock } from "../../store/inspection.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
@@ -101,7 +102,13 @@ async function preview(context: CommandContext, database: Database, ids: readonl
 
 /** What is to be known of an agent before it is approved. */
 async function describeRemark({ db }: Database, id: string): Promise<string | undefined> {
-  const remarks = (await listAddressRemarks(db, { agentId: id })).get(id);
-  if (remarks === undefined) return undefined;
-  return printable(`${id}: ${describeRemarks(remarks)}; without --as it becomes a host of its own`);
+  const remarks = (await listAddressRemarks(db, { agentId: id })).get(id) ?? [];
+  const deleted = (await listReturnedAgents(db, [id])).get(id);
+  const told = [
+    ...(deleted === undefined
+      ? []
+      : [`an agent with the same key was deleted on ${deleted.toISOString().slice(0, 10)}`]),
+    ...(remarks.length === 0 ? [] : [`${describeRemarks(remarks)}; without --as it becomes a host of its own`]),
+  ];
+  return told.length === 0 ? undefined : printable(`${id}: ${told.join("; ")}`);
 }

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { type AgentFilter, type ListedAgent, listAgents } from "../../store/agents/agent-list.js";
 import type { Queryable } from "../../store/database.js";
 import { type AddressRemark, listAddressRemarks } from "../../store/enrolment/address-remarks.js";
+import { listReturnedAgents } from "../../store/enrolment/former-keys.js";
 import { type AgentPresence, findPresences } from "../../store/sessions/agent-presence.js";
 import type { CommandContext } from "../context.js";
 import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
@@ -23,19 +24,26 @@ export type AgentOverview = ListedAgent &
   Pick<AgentPresence, "suspectedClone"> & {
     session: AgentPresence["session"] | null;
     sameAddressAs: readonly AddressRemark[];
+    /** It waits for approval, and an agent with the same key was deleted at this time. */
+    deletedBefore: Date | null;
   };
 
 /** Reads the agents that a filter chooses. */
 export async function readAgents(db: Queryable, filter: AgentFilter): Promise<AgentOverview[]> {
   const rows = await listAgents(db, filter);
-  const presences = await findPresences(
-    db,
-    rows.map(({ id }) => id),
-  );
+  const ids = rows.map(({ id }) => id);
+  const presences = await findPresences(db, ids);
+  const returned = await listReturnedAgents(db, ids);
   const remarks = await listAddressRemarks(db);
   return rows.map((row) => {
     const { session = null, suspectedClone = null } = presences.get(row.id) ?? {};
-    return { ...row, session, suspectedClone, sameAddressAs: remarks.get(row.id) ?? [] };
+    return {
+      ...row,
+      session,
+      suspectedClone,
+      sameAddressAs: remarks.get(row.id) ?? [],
+      deletedBefore: returned.get(row.id) ?? null,
+    };
   });
 }
 
@@ -68,10 +76,11 @@ export function formatAgents(agents: readonly AgentOverview[], layout: Layout): 
   );
 }
 
-function noteOf({ suspectedClone, sameAddressAs }: AgentOverview): string {
+function noteOf({ suspectedClone, sameAddressAs, deletedBefore }: AgentOverview): string {
   const clone = suspectedClone?.lockedAt ? "suspected clone, locked" : "suspected clone";
   return [
     ...(suspectedClone === null ? [] : [clone]),
+    ...(deletedBefore === null ? [] : ["was deleted before"]),
     ...sameAddressAs.map(({ hostname }) => `same address as ${hostname}`),
   ].join(", ");
 }

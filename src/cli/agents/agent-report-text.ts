@@ -78,6 +78,7 @@ function agentLines(report: AgentReport, layout: Layout): Line[] {
     ["approved by", agent.approvedById],
     ["adopted by another key", adoptedAt],
     ["waits for an operator", describeRemarks(sameAddressAs)],
+    ["deleted before", report.deletedBefore],
     ["last registration", registration && describeRegistration(registration, layout)],
     ["last heartbeat", agent.lastHeartbeatAt],
     ["session", session && describeSession(session, layout)],

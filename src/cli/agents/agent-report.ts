@@ -3,6 +3,7 @@ import { parseAgentPublicKey } from "../../identity/agent-key.js";
 import { type AgentDetails, findAgentDetails } from "../../store/agents/agent-details.js";
 import type { Queryable } from "../../store/database.js";
 import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
+import { listReturnedAgents } from "../../store/enrolment/former-keys.js";
 import { listRefusalsOfAgent, type RefusalRow, type RefusedAgent } from "../../store/enrolment/refusals.js";
 import { findPresences } from "../../store/sessions/agent-presence.js";
 
@@ -35,6 +36,7 @@ export async function readAgentReport(db: Queryable, id: string) {
     session: presence?.session ?? null,
     suspectedClone: presence?.suspectedClone ?? null,
     sameAddressAs: (await listAddressRemarks(db, { agentId: id })).get(id) ?? [],
+    deletedBefore: (await listReturnedAgents(db, [id])).get(id) ?? null,
     host: host && toShownHost(host),
     refusals: refusals.map((refusal) => toShownRefusal(refusal, refused)),
   };

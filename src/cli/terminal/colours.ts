@@ -12,7 +12,6 @@ const COLOUR_OF_STATUS: Readonly<Record<string, keyof typeof COLOUR>> = {
   expired: "grey",
   offline: "grey",
   unknown: "grey",
-  unusable: "grey",
   skipped: "grey",
   revoked: "red",
   error: "red",

@@ -10,6 +10,7 @@ import { findKey, isGone } from "../../store/enrolment/known-agents.js";
 import { findMatchingHosts, type MachineDescription, type MatchingHost } from "../../store/enrolment/matching-hosts.js";
 import { registrationLocks, takeRegistrationLocks } from "../../store/enrolment/registration-locks.js";
 import { lockHostNow } from "../../store/hosts/hosts.js";
+import { isSerialRevoked } from "../../store/identity/client-certificates.js";
 import type { Transaction } from "../../store/transaction.js";
 import {
   decideNewKey,
@@ -22,15 +23,14 @@ import {
 import type { DuplicateNotices } from "../duplicates/duplicate-notices.js";
 import { describeMatch } from "../duplicates/duplicate-refusal.js";
 import type { IdentifyingAddresses } from "../duplicates/identifying-addresses.js";
-import { describeRemarks } from "../duplicates/same-address.js";
 import type { EnrolmentEvents } from "../events.js";
 import { LookAgain } from "../look-again.js";
-import type { RegistrationConnection } from "../registration-connection.js";
+import { type RegistrationConnection, showsOwnCertificate } from "../registration-connection.js";
 import type { Registration } from "../registration-request.js";
 import { answerActive, type RegistrationResult } from "../registration-result.js";
 import { hashEnrolmentToken } from "../tokens/enrolment-token.js";
 import type { TokenCheck, TokenProblem } from "../tokens/token-check.js";
-import { type Enrolment, machineOf } from "./enrolment.js";
+import { describeWaiting, type Enrolment, machineOf } from "./enrolment.js";
 import { GroupEnrolment } from "./group-enrolment.js";
 import { writeAdoption } from "./write-adoption.js";
 import { writeEnrolments, writeRevival } from "./write-enrolment.js";
@@ -58,11 +58,14 @@ export class Enroller {
     this.#findMatchingHosts = groupLookups((machines) => findMatchingHosts(database.db, machines, this.#pick));
   }
 
-  /** @param goneId the agent that had the key and was deleted */
+  /**
+   * @param goneId the agent that had the key and was deleted
+   * @param wasDeleted an agent that had the key is remembered as deleted
+   */
   async decide(
     registration: Registration,
     connection: RegistrationConnection,
-    goneId: string | undefined,
+    { goneId, wasDeleted }: { goneId: string | undefined; wasDeleted: boolean },
   ): Promise<EnrolDecision | Refusal> {
     const { database, tokenCheck, policy, duplicateNotices } = this.options;
     if (registration.problem !== undefined) return { kind: "refuse", error: registration.problem };
@@ -72,7 +75,8 @@ export class Enroller {
       if (found.problem !== "unknown") await this.#requireUnchanged(database.db, registration, goneId);
       return tokenRefusal(found.problem, registration);
     }
-    const key = { registration, token: found.token, connection, goneId };
+    const isReturning = wasDeleted || (await this.#showsRevokedCertificate(registration, connection));
+    const key = { registration, token: found.token, connection, goneId, isReturning };
     const decision = decideNewKey(key, await this.#findMatchingHosts(machineOf(key)), policy);
     // What matches may be what another request with the same key has just made.
     if (decision.kind === "refuse") {
@@ -111,9 +115,9 @@ export class Enroller {
     const status = certificate === undefined ? "pending" : "active";
     const { hostname, publicKey } = registration;
     const { remoteAddress } = connection;
+    const remark = describeWaiting(key, remarks);
     const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
-    if (adopted === undefined)
-      events.enrolled({ ...event, ...(remarks.length > 0 && { remark: describeRemarks(remarks) }) });
+    if (adopted === undefined) events.enrolled({ ...event, ...(remark !== "" && { remark }) });
     else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
     return certificate === undefined
       ? { status: "pending", agentId }
@@ -141,6 +145,13 @@ export class Enroller {
     // Somebody who takes no such locks was faster.
     else if ((await writeEnrolments(tx, outgoing, [enrolment])).length === 0) throw new LookAgain();
     return enrolment;
+  }
+
+  /** Also of an agent that was deleted before there was anything here that could remember it. */
+  async #showsRevokedCertificate(registration: Registration, connection: RegistrationConnection): Promise<boolean> {
+    const { certificate } = connection;
+    if (certificate === undefined || !showsOwnCertificate(connection, registration)) return false;
+    return isSerialRevoked(this.options.database.db, certificate.serial);
   }
 
   /** @throws LookAgain when the key became known after it was looked up, whichever machine the other request described */

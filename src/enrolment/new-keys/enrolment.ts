@@ -8,6 +8,7 @@ import type { NewHost } from "../../store/hosts/hosts.js";
 import type { Tag } from "../../store/hosts/tags.js";
 import type { NewKey } from "../decision.js";
 import { identifyingHostname } from "../duplicates/identifying-hostname.js";
+import { describeRemarks } from "../duplicates/same-address.js";
 import { mergeTags, readTags } from "../tags.js";
 
 /** The machine of a new key, as it is compared with others. */
@@ -30,6 +31,12 @@ export interface Enrolment {
   certificate: IssuedCertificate | undefined;
   /** Hosts of other names with the same address, for which it waits for an operator. */
   remarks: readonly AddressRemark[];
+}
+
+/** Why an agent waits for an operator, whatever its token says; empty when there is no reason. */
+export function describeWaiting({ isReturning }: NewKey, remarks: readonly AddressRemark[]): string {
+  const returns = "an agent with the same key was deleted, or its certificate revoked";
+  return [...(isReturning ? [returns] : []), ...(remarks.length > 0 ? [describeRemarks(remarks)] : [])].join("; ");
 }
 
 /** The row of a new host. */

@@ -7,14 +7,14 @@ import { forgetAddressRemarks, insertAddressRemarks } from "../../store/enrolmen
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { recordEnrolments } from "../../store/enrolment/agent-registrations.js";
 import { takeTokenUses } from "../../store/enrolment/enrolment-tokens.js";
+import { rememberFormerKey } from "../../store/enrolment/former-keys.js";
 import { deleteHostsOfAgent, insertHosts } from "../../store/hosts/hosts.js";
 import { type HostTags, linkHostTags } from "../../store/hosts/tags.js";
 import type { Transaction } from "../../store/transaction.js";
-import { describeRemarks } from "../duplicates/same-address.js";
 import { LookAgain } from "../look-again.js";
 import { showsOwnCertificate } from "../registration-connection.js";
 import { mergeTags, readTags } from "../tags.js";
-import { agentOf, type Enrolment, newHostOf, ownTagsOf, pendingTagsOf } from "./enrolment.js";
+import { agentOf, describeWaiting, type Enrolment, newHostOf, ownTagsOf, pendingTagsOf } from "./enrolment.js";
 
 /**
  * Writes new agents with all that belongs to them.
@@ -127,6 +127,11 @@ export async function finishEnrolments(
       certificate,
     })),
   );
+  // Also where only its certificate told so: the operator is told, until the approval.
+  for (const { key, identity } of enrolments.filter(({ key }) => key.isReturning)) {
+    const { pem: publicKey } = key.registration.publicKey;
+    await rememberFormerKey(tx, { publicKey, agentId: identity.agentId, fate: "deleted" });
+  }
   await insertAddressRemarks(
     tx,
     enrolments.map(({ identity: { agentId }, remarks }) => ({ agentId, remarks })),
@@ -149,8 +154,10 @@ export async function finishEnrolments(
   if (!(await takeTokenUses(tx, uses))) throw new LookAgain();
 }
 
-function changesOf({ identity, hostId, certificate, from, reason, remarks }: PlacedEnrolment): AgentStatusChange[] {
-  const remark = remarks.length > 0 ? `; waits for an operator: ${describeRemarks(remarks)}` : "";
+function changesOf(enrolment: PlacedEnrolment): AgentStatusChange[] {
+  const { key, identity, hostId, certificate, from, reason, remarks } = enrolment;
+  const waiting = describeWaiting(key, remarks);
+  const remark = waiting === "" ? "" : `; waits for an operator: ${waiting}`;
   const registered: AgentStatusChange = { ...identity, hostId, from, to: "pending", reason: `${reason}${remark}` };
   if (certificate === undefined) return [registered];
   const reasonOfApproval = "approved by the enrolment token";

@@ -5,6 +5,7 @@ import { publishEvents } from "../../outbox/publish-events.js";
 import { type AgentRow, type AgentStatus, changeAgentStatus, findAgent } from "../../store/agents/agents.js";
 import { CALLING_STATUSES } from "../../store/agents/calling-statuses.js";
 import { forgetAdoption, isAdopted } from "../../store/enrolment/adoptions.js";
+import { forgetDeletedKey } from "../../store/enrolment/former-keys.js";
 import { findOrganisation } from "../../store/enrolment/organisations.js";
 import { clearPendingTags, lockHostOfAgent } from "../../store/hosts/hosts.js";
 import { linkHostTags } from "../../store/hosts/tags.js";
@@ -33,6 +34,7 @@ export async function approveAgent(
     const agent = await changeStatus(tx, outgoing, { agentId, hostId: host?.id }, change);
     if (agent === undefined) throw await refusal(tx, agentId, "approved");
     await forgetAdoption(tx, agentId);
+    await forgetDeletedKey(tx, agent.publicKey);
     const { organisationId } = agent;
     await deletePendingCertSignings(tx, agentId);
     if (host !== undefined) {

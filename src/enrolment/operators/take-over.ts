@@ -13,6 +13,7 @@ import {
 import { type AddressRemark, forgetAddressRemarks, listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { forgetAdoption } from "../../store/enrolment/adoptions.js";
 import { moveRegistration, recordPresence } from "../../store/enrolment/agent-registrations.js";
+import { forgetDeletedKey } from "../../store/enrolment/former-keys.js";
 import { findHostState, type HostState } from "../../store/enrolment/host-state.js";
 import { findOrganisation } from "../../store/enrolment/organisations.js";
 import { keyLock, takeRegistrationLocks } from "../../store/enrolment/registration-locks.js";
@@ -80,6 +81,7 @@ async function giveHost(
   await deleteHostsOfAgent(tx, pending.id);
   await deletePendingCertSignings(tx, pending.id);
   await forgetAddressRemarks(tx, pending.id);
+  await forgetDeletedKey(tx, pending.publicKey);
   const machine = { hostname: pending.hostname, os: pending.os, arch: pending.arch };
   if (agent === undefined) {
     await changeAgentStatus(tx, agentId, { from: ["pending"], to: "active", approved: true });

@@ -1,6 +1,11 @@
 import { groupLookups } from "../../lib/async/group-lookups.js";
 import type { Queryable } from "../../store/database.js";
-import { type FoundToken, findEnrolmentTokens, type UsableToken } from "../../store/enrolment/enrolment-tokens.js";
+import {
+  type FoundToken,
+  findEnrolmentTokens,
+  type PresentedToken,
+  type UsableToken,
+} from "../../store/enrolment/enrolment-tokens.js";
 import { hashEnrolmentToken } from "./enrolment-token.js";
 import { UnknownTokenCeiling } from "./unknown-token-ceiling.js";
 
@@ -9,19 +14,19 @@ export type TokenProblem = "unknown" | "expired" | "exhausted" | "revoked";
 
 /** Checks enrolment tokens, those of registrations at the same time together. */
 export class TokenCheck {
-  readonly #find: (tokenHash: string) => Promise<FoundToken | undefined>;
+  readonly #find: (token: PresentedToken) => Promise<FoundToken | undefined>;
 
   constructor(
     db: Queryable,
     private readonly ceiling = new UnknownTokenCeiling(),
   ) {
-    this.#find = groupLookups((tokenHashes) => findEnrolmentTokens(db, tokenHashes));
+    this.#find = groupLookups((presented) => findEnrolmentTokens(db, presented));
   }
 
   /** The enrolment token if it could be used at the moment; undefined otherwise, and when none was sent. */
   async findUsable(orgToken: string): Promise<UsableToken | undefined> {
     if (orgToken === "") return undefined;
-    const found = await this.#find(hashEnrolmentToken(orgToken));
+    const found = await this.#find({ token: orgToken, tokenHash: hashEnrolmentToken(orgToken) });
     return found?.usable ? found : undefined;
   }
 
@@ -33,7 +38,7 @@ export class TokenCheck {
   async find(orgToken: string): Promise<{ token: UsableToken } | { problem: TokenProblem }> {
     const tokenHash = hashEnrolmentToken(orgToken);
     this.ceiling.requireHearing(tokenHash);
-    const found = await this.#find(tokenHash);
+    const found = await this.#find({ token: orgToken, tokenHash });
     this.ceiling.count(tokenHash, found !== undefined);
     if (found === undefined) return { problem: "unknown" };
     if (found.usable) return { token: found };

@@ -29,11 +29,23 @@ const isUsable = hasUses(sql`1`);
 /** An enrolment token, and whether it can be used at the moment. */
 export type FoundToken = UsableToken & { usable: boolean; expired: boolean };
 
-/** The tokens with these hashes, in their order; undefined for one that is not there, or whose organisation is not. */
+/** What a token is found by: its hash, or, where its row has none, the token itself. */
+export interface PresentedToken {
+  token: string;
+  tokenHash: string;
+}
+
+/**
+ * These tokens, in their order; undefined for one that is not there, or whose organisation is not. The web app's install
+ * bundles have rows without a hash; a row with a hash is never found by what stands in the column of tokens.
+ */
 export async function findEnrolmentTokens(
   db: Queryable,
-  tokenHashes: readonly string[],
+  presented: readonly PresentedToken[],
 ): Promise<(FoundToken | undefined)[]> {
+  const anyOf = (of: (token: PresentedToken) => string) =>
+    sql`any(${sql.param([...new Set(presented.map(of))])}::text[])`;
+  const { tokenHash: hashColumn, token: tokenColumn } = agentEnrolmentTokens;
   const rows = await db
     .select({
       ...getTableColumns(agentEnrolmentTokens),
@@ -46,13 +58,28 @@ export async function findEnrolmentTokens(
       organisations,
       and(eq(organisations.id, agentEnrolmentTokens.organisationId), isNull(organisations.deletedAt)),
     )
-    .where(eq(agentEnrolmentTokens.tokenHash, sql`any(${sql.param([...new Set(tokenHashes)])}::text[])`));
+    .where(
+      or(
+        eq(
+          hashColumn,
+          anyOf(({ tokenHash }) => tokenHash),
+        ),
+        and(
+          isNull(hashColumn),
+          eq(
+            tokenColumn,
+            anyOf(({ token }) => token),
+          ),
+        ),
+      ),
+    );
   const byHash = new Map(rows.map((row) => [row.tokenHash, row]));
-  return tokenHashes.map((tokenHash) => byHash.get(tokenHash));
+  const withoutHash = new Map(rows.flatMap((row) => (row.tokenHash === null ? [[row.token, row]] : [])));
+  return presented.map(({ token, tokenHash }) => byHash.get(tokenHash) ?? withoutHash.get(token));
 }
 
 /**
- * Takes uses of tokens, in the statement that checks the rule.
+ * Takes uses of tokens, in the statement that checks the rule. The first use of one without a hash writes it.
  *
  * @param uses how many of each, by its id
  * @returns false when one of them cannot be used so often (any more)
@@ -64,7 +91,8 @@ export async function takeTokenUses(tx: Transaction, uses: ReadonlyMap<string, n
     select from agent_enrolment_tokens where id = any(${ids}) order by id for no key update`);
   const result = await tx.execute(sql`
     update agent_enrolment_tokens
-    set usage_count = usage_count + w.uses, updated_at = now()
+    set usage_count = usage_count + w.uses, updated_at = now(),
+        token_hash = coalesce(token_hash, encode(sha256(convert_to(token, 'UTF8')), 'hex'))
     from unnest(${ids}, ${sql.param([...uses.values()])}::int[]) as w(id, uses)
     where agent_enrolment_tokens.id = w.id and ${hasUses(sql`w.uses`)}`);
   return result.rowCount === uses.size;
@@ -82,7 +110,7 @@ export type EnrolmentTokenSummary = Awaited<ReturnType<typeof listEnrolmentToken
 
 /** The tokens that are not revoked, the oldest first. */
 export async function listEnrolmentTokens(db: Queryable) {
-  const { id, organisationId, label, autoApprove, maxUses, usageCount, expiresAt, createdAt, metadata, tokenHash } =
+  const { id, organisationId, label, autoApprove, maxUses, usageCount, expiresAt, createdAt, metadata } =
     agentEnrolmentTokens;
   return db
     .select({
@@ -90,9 +118,7 @@ export async function listEnrolmentTokens(db: Queryable) {
       organisationId,
       organisation: organisations.slug,
       label,
-      // Without a hash no agent can ever have used it.
-      status: sql<"usable" | "unusable" | "expired" | "exhausted">`case
-        when ${tokenHash} is null then 'unusable'
+      status: sql<"usable" | "expired" | "exhausted">`case
         when ${isUsable} then 'usable'
         when ${expiresAt} <= now() then 'expired'
         else 'exhausted' end`,

@@ -1,11 +1,13 @@
-import { sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
+import type { Queryable } from "../database.js";
 import { formerKeys } from "../schema/ingest/index.js";
+import { agents } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
 /** Why a key is remembered that no agent has any more. */
-export type KeyFate = "rejected";
+export type KeyFate = "rejected" | "deleted";
 
-/** Remembers the key of an agent that gets another one. */
+/** Remembers that a key was turned away, or that its agent was deleted. */
 export async function rememberFormerKey(
   tx: Transaction,
   key: { publicKey: string; agentId: string; fate: KeyFate },
@@ -15,4 +17,19 @@ export async function rememberFormerKey(
     .insert(formerKeys)
     .values(key)
     .onConflictDoUpdate({ target: formerKeys.publicKey, set: { agentId, fate, since: sql`now()` } });
+}
+
+/** Forgets that the agent of a key was deleted: an operator has approved that it came back. */
+export async function forgetDeletedKey(tx: Transaction, publicKey: string): Promise<void> {
+  await tx.delete(formerKeys).where(and(eq(formerKeys.publicKey, publicKey), eq(formerKeys.fate, "deleted")));
+}
+
+/** When the earlier agents with the keys of these ones, which wait for approval, were deleted, by the ids of these ones. */
+export async function listReturnedAgents(db: Queryable, agentIds: readonly string[]): Promise<Map<string, Date>> {
+  const rows = await db
+    .select({ id: agents.id, since: formerKeys.since })
+    .from(agents)
+    .innerJoin(formerKeys, and(eq(formerKeys.publicKey, agents.publicKey), eq(formerKeys.fate, "deleted")))
+    .where(and(eq(agents.id, sql`any(${sql.param([...agentIds])}::text[])`), eq(agents.status, "pending")));
+  return new Map(rows.map(({ id, since }) => [id, since]));
 }

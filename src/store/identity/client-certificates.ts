@@ -160,3 +160,13 @@ async function revokeSerials(db: Queryable, held: readonly HeldSerial[], reason:
       as w(id, organisation_id, serial)
     on conflict (serial) do nothing`);
 }
+
+/** Whether a certificate with this serial number was revoked. */
+export async function isSerialRevoked(db: Queryable, serial: string): Promise<boolean> {
+  const rows = await db
+    .select({ serial: revokedCertificates.serial })
+    .from(revokedCertificates)
+    .where(eq(revokedCertificates.serial, serial))
+    .limit(1);
+  return rows.length > 0;
+}

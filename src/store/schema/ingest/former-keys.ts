@@ -5,7 +5,10 @@ import { ingest } from "./schema.js";
 export const formerKeys = ingest.table("former_keys", {
   publicKey: text("public_key").primaryKey(),
   agentId: text("agent_id").notNull(),
-  /** `rejected`: it adopted the agent, an operator turned it away, and the agent's own key took all back. */
+  /**
+   * `rejected`: it adopted the agent, an operator turned it away, and the agent's own key took all back. `deleted`: the
+   * agent was deleted (a trigger writes it, whoever deletes), so whoever comes with the key waits for an operator.
+   */
   fate: text("fate").notNull(),
   since: timestamp("since", { withTimezone: true }).notNull().defaultNow(),
 });
