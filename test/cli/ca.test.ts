@@ -1,6 +1,11 @@
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import t from "tap";
+import { sealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { enrol } from "../support/agents/field-agent.js";
+import { type CaVariant, createCa, UNFIT_CA_EXTENSIONS } from "../support/certificates/agent-cas.js";
 import { runCommand } from "../support/commands/cli.js";
+import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
+import { ENCRYPTION_SECRET } from "../support/fixtures.js";
 import { startTestService } from "../support/service.js";
 
 t.test("ca rotate, ca list and ca retire, as an operator sees them", async (t) => {
@@ -69,3 +74,53 @@ t.test("agents that only the earlier service's record tells of are counted by th
     { state: "signs", agents: 1 + 2000 - 1 },
   ]);
 });
+
+t.test(
+  "ca list says of a CA that is to sign and cannot why, and which one signs meanwhile, as doctor does",
+  async (t) => {
+    const { url, query } = await createTestDatabase(t, TEMPLATES.withAgentCa);
+    const env = { DATABASE_URL: url, LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET };
+    /** As the web app stores one that is uploaded. */
+    const upload = async (id: string, variant: CaVariant) => {
+      const { certificatePem, keyPem } = await createCa(variant);
+      const { fingerprint256, validFrom, validTo } = new X509Certificate(certificatePem);
+      await query("update certificate_authorities set deleted_at = now() where deleted_at is null");
+      await query(
+        `insert into certificate_authorities
+         (id, purpose, cert_pem, key_pem_encrypted, source, fingerprint_sha256, not_before, not_after)
+       values ($1, 'agent_ca', $2, $3, 'byo', $4, $5, $6)`,
+        [
+          id,
+          certificatePem,
+          await sealKey(keyPem, ENCRYPTION_SECRET),
+          fingerprint256.replaceAll(":", "").toLowerCase(),
+          validFrom,
+          validTo,
+        ],
+      );
+    };
+    const list = async () => JSON.parse((await runCommand(env, ["ca", "list", "--json"])).output);
+    const doctor = async () =>
+      (JSON.parse((await runCommand(env, ["doctor", "--json"])).output) as { check: string; verdict: string }[]).find(
+        ({ check }) => check === "agent CA",
+      );
+    const ed25519 = { key: generateKeyPairSync("ed25519").privateKey };
+    await upload("ed25519", ed25519);
+    t.match(await list(), [{ id: "ed25519", state: "signs" }, { state: "trusted" }]);
+    t.match(await doctor(), { verdict: "ok" });
+
+    await upload("unfit", { extensions: UNFIT_CA_EXTENSIONS });
+    const why = /what it signs would be refused here/;
+    t.match(await list(), [
+      { id: "unfit", state: "unusable", problem: why },
+      { id: "ed25519", state: "signs" },
+      { state: "trusted" },
+    ]);
+    t.match(await doctor(), { verdict: "error", message: why });
+    t.match(
+      (await runCommand(env, ["ca", "list"])).output,
+      /^ID .*\nunfit +unusable .*\ned25519 +signs (.*\n)*.*refused here/,
+    );
+    t.match(await runCommand(env, ["ca", "retire", "ed25519"]), { exitCode: 1, errors: /ed25519 signs/ });
+  },
+);

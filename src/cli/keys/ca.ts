@@ -7,6 +7,7 @@ import { type ConsentOptions, requireConsent, withConsentOptions } from "../inte
 import { type ShowOptions, show, withShowOptions } from "../interaction/show.js";
 import { optional } from "../terminal/column.js";
 import type { Layout } from "../terminal/layout.js";
+import { printable } from "../terminal/printable.js";
 import { formatTable } from "../terminal/table.js";
 
 /** `ca list`, `ca rotate` and `ca retire`. */
@@ -22,10 +23,10 @@ function listCommand(context: CommandContext): Command {
   const command = new Command("list").description("list the agent CAs, and how many agents have a certificate of each");
   return withShowOptions(command).action((options: ShowOptions) =>
     show(context, options, {
-      read: async ({ db }) => {
+      read: async ({ db }, { encryptionSecret, agentCaFile }) => {
         context.progress?.("counting certificates");
         try {
-          return await describeAgentCas(db);
+          return await describeAgentCas(db, { encryptionSecret, agentCaFile });
         } finally {
           context.progress?.("");
         }
@@ -50,7 +51,8 @@ function formatCas(cas: readonly AgentCaOverview[], layout: Layout): string {
     ]),
     layout,
   );
-  return [table, ...summarise(cas)].join("\n");
+  const problems = cas.flatMap(({ problem }) => (problem === undefined ? [] : ["", printable(problem)]));
+  return [table, ...problems, ...summarise(cas)].join("\n");
 }
 
 /** How far a rotation has come. */
@@ -67,8 +69,8 @@ function summarise(cas: readonly AgentCaOverview[]): string[] {
 }
 
 function toListed(ca: AgentCaOverview) {
-  const { id, state, source, fingerprintSha256, createdAt, notAfter, agents, dependedOnUntil } = ca;
-  return { id, state, source, fingerprintSha256, createdAt, notAfter, agents, dependedOnUntil };
+  const { id, state, problem, source, fingerprintSha256, createdAt, notAfter, agents, dependedOnUntil } = ca;
+  return { id, state, problem, source, fingerprintSha256, createdAt, notAfter, agents, dependedOnUntil };
 }
 
 function rotateCommand(context: CommandContext): Command {
@@ -107,14 +109,15 @@ function retireCommand(context: CommandContext): Command {
     .option("--force", "also while agents depend on it: their streams end, and they register again")
     .option("--json", "print JSON only");
   return withConsentOptions(command).action((id: string, options: RetireOptions) =>
-    changeDatabase(context, async (database) => {
+    changeDatabase(context, async (database, { encryptionSecret, agentCaFile }) => {
       const { force = false, dryRun, json } = options;
-      const { agents } = await requireRetirableCa(database.db, id, { force });
+      const retirement = { force, encryptionSecret, agentCaFile };
+      const { agents } = await requireRetirableCa(database.db, id, retirement);
       const dependants = `${agents} agents depend on agent CA ${id}`;
       if (dryRun) return context.print(json ? JSON.stringify({ id, agents }) : `would retire ${id}: ${dependants}`);
       if (!json) context.print(dependants);
       if (agents > 0) await requireConsent(context, options, `Retire agent CA ${id}, and cut off ${agents} agents?`);
-      await retireAgentCa(database, id, { force });
+      await retireAgentCa(database, id, retirement);
       context.print(
         json ? JSON.stringify({ id, state: "retired", agents }) : `retired ${id}: its certificates are refused`,
       );

@@ -1,28 +1,65 @@
+import { readFile } from "node:fs/promises";
 import type { Queryable } from "../../store/database.js";
 import { countAgentsByIssuer, listUnlistedCertificates } from "../../store/identity/agent-ca-dependants.js";
-import { type AgentCaRecord, listAgentCaRecords } from "../../store/identity/certificate-authorities.js";
+import {
+  type AgentCaRecord,
+  listAgentCaRecords,
+  listTrustedAgentCas,
+} from "../../store/identity/certificate-authorities.js";
 import { findIssuer } from "../client-certificates/certificate-verification.js";
 import { type CaCertificate, readCaCertificate } from "../x509/ca-certificate.js";
 import { readPemCertificates } from "../x509/read-certificate.js";
+import { readStoredCa } from "./stored-ca.js";
 
 const PAGE_SIZE = 1_000;
 
 /** An agent CA, and who depends on it. */
-export interface AgentCaOverview extends AgentCaRecord {
+export interface AgentCaOverview extends Omit<AgentCaRecord, "state"> {
+  /** `unusable`: it is to sign, and cannot. */
+  state: AgentCaRecord["state"] | "unusable";
+  /** Why it cannot sign. */
+  problem: string | undefined;
   /** Agents that may call, and whose newest certificate is of this CA. */
   agents: number;
   /** When the last of these certificates expires; undefined when there is none. */
   dependedOnUntil: Date | undefined;
 }
 
-/** Every agent CA, newest first, and how many agents depend on it. */
-export async function describeAgentCas(db: Queryable): Promise<AgentCaOverview[]> {
+/** What a service signs with: the CA in its file, or one in the database whose key this secret opens. */
+export interface SigningSource {
+  encryptionSecret?: string | undefined;
+  agentCaFile?: string | undefined;
+}
+
+/** Every agent CA, newest first, what it is there for, and how many agents depend on it. */
+export async function describeAgentCas(db: Queryable, source: SigningSource = {}): Promise<AgentCaOverview[]> {
   const records = await listAgentCaRecords(db);
   const dependants = await countDependants(db, records);
+  const { signs, problems } = await findSigner(db, source);
   return records.map((record) => {
     const { agents = 0, until } = dependants.get(record.fingerprintSha256) ?? {};
-    return { ...record, agents, dependedOnUntil: until };
+    const problem = problems.get(record.id);
+    const isTrusted = record.state === "signs" || record.state === "trusted";
+    const shown = record.fingerprintSha256 === signs ? "signs" : problem === undefined ? "trusted" : "unusable";
+    return { ...record, state: isTrusted ? shown : record.state, problem, agents, dependedOnUntil: until };
   });
+}
+
+/** The CA that signs, by its fingerprint, and why those that were to sign before it cannot: the service goes on with it. */
+async function findSigner(db: Queryable, { encryptionSecret, agentCaFile }: SigningSource) {
+  const problems = new Map<string, string>();
+  if (agentCaFile !== undefined) {
+    const text = await readFile(agentCaFile, "utf8").catch(() => "");
+    const [signs] = readable(() => readPemCertificates(text).map((der) => readCaCertificate(der).fingerprintSha256));
+    return { signs, problems };
+  }
+  for (const ca of await listTrustedAgentCas(db)) {
+    const found = await readStoredCa(db, ca, encryptionSecret);
+    // Without the secret, of what is not plainly unfit it is taken that it signs.
+    if (found.kind === "fit" || found.kind === "locked") return { signs: ca.fingerprintSha256, problems };
+    problems.set(ca.id, found.why);
+  }
+  return { signs: undefined, problems };
 }
 
 type Dependants = Map<string, { agents: number; until: Date }>;

@@ -3,7 +3,7 @@ import { lockInTransaction } from "../../store/advisory-locks.js";
 import type { Database, Queryable } from "../../store/database.js";
 import { findSigningAgentCa, retireAgentCaRow } from "../../store/identity/certificate-authorities.js";
 import type { SigningCa } from "../client-certificates/issue-client-certificate.js";
-import { type AgentCaOverview, describeAgentCas } from "./agent-ca-overview.js";
+import { type AgentCaOverview, describeAgentCas, type SigningSource } from "./agent-ca-overview.js";
 import { activateNewCa, openDatabaseKey } from "./database-ca.js";
 
 /**
@@ -33,15 +33,20 @@ export async function rotateAgentCa(
   return activateNewCa(database, secret);
 }
 
+/** How an agent CA is retired, beside a service that signs with one of these. */
+export interface Retirement extends SigningSource {
+  /** Also while agents depend on it. */
+  force: boolean;
+}
+
 /**
  * Stops trusting an agent CA. Agents that depend on it lose their stream, and take a new certificate when they register
  * again, by themselves.
  *
- * @param force also while agents depend on it
  * @throws IngestError `operation_refused`
  */
-export async function retireAgentCa(database: Database, id: string, { force }: { force: boolean }): Promise<void> {
-  await requireRetirableCa(database.db, id, { force });
+export async function retireAgentCa(database: Database, id: string, options: Retirement): Promise<void> {
+  await requireRetirableCa(database.db, id, options);
   await database.transaction(async (tx) => {
     await lockInTransaction(tx, "agent-ca");
     if ((await findSigningAgentCa(tx))?.id === id) throw refused(`agent CA ${id} signs now`);
@@ -57,9 +62,9 @@ export async function retireAgentCa(database: Database, id: string, { force }: {
 export async function requireRetirableCa(
   db: Queryable,
   id: string,
-  { force }: { force: boolean },
+  { force, ...source }: Retirement,
 ): Promise<AgentCaOverview> {
-  const ca = (await describeAgentCas(db)).find((candidate) => candidate.id === id);
+  const ca = (await describeAgentCas(db, source)).find((candidate) => candidate.id === id);
   if (ca === undefined) throw refused(`there is no agent CA ${id}`);
   if (ca.state === "retired") throw refused(`agent CA ${id} is retired already`);
   if (ca.state === "signs") throw refused(`agent CA ${id} signs; make another one do so first (ca rotate)`);

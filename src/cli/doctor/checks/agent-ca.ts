@@ -1,13 +1,19 @@
 import { readFile } from "node:fs/promises";
 import { encryptionSecretIn } from "../../../config/environment.js";
-import { unsealKey } from "../../../identity/agent-ca/sealed-key.js";
 import { readSigningCa } from "../../../identity/agent-ca/signing-ca.js";
+import { readStoredCa } from "../../../identity/agent-ca/stored-ca.js";
 import type { Queryable } from "../../../store/database.js";
-import { findAgentCaKey, findSigningAgentCa } from "../../../store/identity/certificate-authorities.js";
+import { findSigningAgentCa } from "../../../store/identity/certificate-authorities.js";
 import { type Check, error, type Finding, ok, type Subject, skipped } from "../check.js";
 import { checkDates } from "../dates.js";
 
 const STORED_REMEDY = "ct-ops-ingest ca rotate: agents move to the new one as they renew";
+const REMEDY = {
+  keyless: "set INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY to the files it came from",
+  locked: "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, as the web app has it",
+  sealed: "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, to what it was when the CA was made",
+  unfit: STORED_REMEDY,
+};
 const FILES_REMEDY = "put a new CA into these files: agents move to it as they renew";
 
 /** The CA that signs client certificates: there, decryptable, with the key that belongs to it, in date. */
@@ -26,37 +32,9 @@ export const agentCaCheck: Check = {
 async function checkStored(db: Queryable, variables: Subject["variables"]): Promise<Finding[]> {
   const stored = await findSigningAgentCa(db);
   if (stored === undefined) return [ok("there is none yet: the service makes one when it starts")];
-  const source = `the CA ${stored.id} in the database`;
-  const sealed = (await findAgentCaKey(db, stored.id)) ?? "";
-  if (sealed === "") {
-    return [
-      error(
-        `${source} is stored without its key`,
-        "set INGEST_AGENT_CA_CERT and INGEST_AGENT_CA_KEY to the files it came from",
-      ),
-    ];
-  }
-  const secret = encryptionSecretIn(variables);
-  if (secret === undefined) {
-    return [
-      error(
-        `the key of ${source} is encrypted`,
-        "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, as the web app has it",
-      ),
-    ];
-  }
-  let keyPem: string;
-  try {
-    keyPem = await unsealKey(sealed, secret);
-  } catch (cause) {
-    return [
-      error(
-        `the key of ${source} cannot be decrypted: ${(cause as Error).message}`,
-        "set LDAP_ENCRYPTION_KEY, or BETTER_AUTH_SECRET, to what it was when the CA was made",
-      ),
-    ];
-  }
-  return checkPair(stored.certPem, keyPem, source, STORED_REMEDY);
+  const found = await readStoredCa(db, stored, encryptionSecretIn(variables));
+  if (found.kind === "fit") return [checkDates(`the CA ${stored.id} in the database`, found.ca, STORED_REMEDY)];
+  return [error(found.why, REMEDY[found.kind])];
 }
 
 /** As the service does before it signs, a certificate on trial included. */
