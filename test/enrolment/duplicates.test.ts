@@ -1,8 +1,10 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { revokeAgent } from "../../dist/enrolment/operators/approval.js";
+import { openDatabase } from "../../dist/store/database.js";
 import { findMatchingHosts } from "../../dist/store/enrolment/matching-hosts.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
+import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
 import {
   createTestKey,
   enrol,
@@ -13,6 +15,7 @@ import {
   registration,
 } from "../support/agents/field-agent.js";
 import { comeAndGo, machine, passTime, registerMachine } from "../support/agents/machines.js";
+import { createEmptyDatabase } from "../support/database/database.js";
 import { startTestService } from "../support/service.js";
 
 /** An address decides as much as a hostname. */
@@ -253,4 +256,26 @@ t.test("fifty keys of one machine at once on two instances end with one host", a
   );
   t.equal(claims.filter(({ status }) => status === "fulfilled").length, 1, "one claim stands");
   t.equal((await query("select from hosts")).length, 3);
+});
+
+t.test("hostnames are the same whatever their case, the database's locale, or a dot at the end", async (t) => {
+  const database = await createEmptyDatabase(t, "C");
+  await migrateStandalone(database.url);
+  const store = openDatabase({ url: database.url, maxConnections: 1 });
+  t.teardown(() => store.close());
+  await database.query("insert into organisations (id, name, slug) values ('o', 'o', 'o')");
+  for (const [stored, registers] of [
+    ["kühlhaus-01", "KÜHLHAUS-01"],
+    ["KÜHLHAUS-02", "kühlhaus-02"],
+    ["СЕРВЕР", "сервер"],
+    ["web-01.example.org.", "WEB-01.example.org"],
+    ["Web-02", "wEB-02"],
+  ] as const) {
+    await database.query("insert into hosts (id, organisation_id, hostname) values ($1, 'o', $1)", [stored]);
+    const machine = { organisationId: "o", hostname: registers, addresses: [] };
+    const [found = []] = await findMatchingHosts(store.db, [machine], (addresses) => addresses);
+    t.match(found, [{ hostId: stored, hostnameMatches: true }], registers);
+  }
+  const another = { organisationId: "o", hostname: "kuhlhaus-01", addresses: [] };
+  t.same(await findMatchingHosts(store.db, [another], (addresses) => addresses), [[]]);
 });

@@ -11,7 +11,7 @@ const MAX_ADDRESSES = 128;
 /** What is looked for: the same organisation, and one of the other two. */
 export interface MachineDescription {
   organisationId: string;
-  /** Undefined when it names no machine. Compared whatever its case. */
+  /** Undefined when it names no machine. Compared whatever its case, and with or without a dot at its end. */
   hostname: string | undefined;
   /** Addresses that tell machines apart. */
   addresses: readonly string[];
@@ -41,7 +41,7 @@ export async function findMatchingHosts(
   const wanted = machines.map(({ organisationId, hostname, addresses, exceptOfAgent }, index) => ({
     index,
     organisation_id: organisationId,
-    hostname,
+    hostnames: spellingsOf(hostname),
     addresses,
     except_of_agent: exceptOfAgent,
   }));
@@ -56,11 +56,13 @@ export async function findMatchingHosts(
   >(sql`
     select m.index, found.*
     from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
-      as m(index int, organisation_id text, hostname text, addresses text[], except_of_agent text)
+      as m(index int, organisation_id text, hostnames text[], addresses text[], except_of_agent text)
+    cross join lateral (select array(select lower(name) from unnest(m.hostnames) as name) as names) folded
     cross join lateral (
-      select case when lower(c.previous_hostname) = lower(m.hostname) then c.previous_hostname else h.hostname end
+      select case when lower(c.previous_hostname) = any(folded.names) then c.previous_hostname else h.hostname end
                as hostname,
-             coalesce(lower(m.hostname) in (lower(h.hostname), lower(c.previous_hostname)), false) as hostname_matches,
+             coalesce(lower(h.hostname) = any(folded.names) or lower(c.previous_hostname) = any(folded.names), false)
+               as hostname_matches,
              jsonb_path_query_array(coalesce(h.ip_addresses, to_jsonb(r.identifying_addresses)),
                ${`$[0 to ${MAX_ADDRESSES - 1}]`}::jsonpath) as addresses,
              c.previous_addresses,
@@ -69,7 +71,7 @@ export async function findMatchingHosts(
       ${HOST_STATE_JOINS}
       where h.id = any(array(
           select id from hosts
-          where organisation_id = m.organisation_id and lower(hostname) = lower(m.hostname)
+          where organisation_id = m.organisation_id and lower(hostname) = any(folded.names)
           union all
           select id from hosts where ip_addresses ?| m.addresses
           union all
@@ -80,7 +82,7 @@ export async function findMatchingHosts(
           select id from hosts
           where agent_id = any(array(
             select agent_id from ingest.agent_adoptions join agents a on a.id = agent_id and ${UNDOABLE}
-            where lower(previous_hostname) = lower(m.hostname) or previous_addresses && m.addresses))
+            where lower(previous_hostname) = any(folded.names) or previous_addresses && m.addresses))
         ))
         and h.organisation_id = m.organisation_id and h.deleted_at is null
         and h.agent_id is distinct from coalesce(m.except_of_agent, '')
@@ -103,4 +105,14 @@ export async function findMatchingHosts(
     found[row.index]?.set(row.id, { ...toHostState(row), hostnameMatches, matchingAddresses });
   }
   return found.map((byId) => [...byId.values()]);
+}
+
+/**
+ * How the same name may be written. The database folds only what its locale knows (with "C", ASCII): so it is asked for the
+ * name in lower case and in upper case, each of which it folds by its own rules as it does the names of hosts.
+ */
+function spellingsOf(hostname: string | undefined): string[] {
+  if (hostname === undefined) return [];
+  const spellings = new Set([hostname, hostname.toLowerCase(), hostname.toUpperCase()]);
+  return [...spellings].flatMap((name) => [name, `${name}.`]);
 }

@@ -21,12 +21,16 @@ export function createTestDatabase(t: Test, template: string = TEMPLATES.migrate
   return createDatabase(t, template);
 }
 
-/** Makes a database without any tables; it is dropped like the others. */
-export function createEmptyDatabase(t: Test): Promise<TestDatabase> {
-  return createDatabase(t, "template0");
+/**
+ * Makes a database without any tables; it is dropped like the others.
+ *
+ * @param locale instead of the server's
+ */
+export function createEmptyDatabase(t: Test, locale?: string): Promise<TestDatabase> {
+  return createDatabase(t, "template0", locale);
 }
 
-async function createDatabase(t: Test, template: string): Promise<TestDatabase> {
+async function createDatabase(t: Test, template: string, locale?: string): Promise<TestDatabase> {
   const name = `test_${randomBytes(8).toString("hex")}`;
   await administrate(async (admin) => {
     // Two test files that clone one template at once would hinder each other; the lock ends with the connection.
@@ -36,7 +40,7 @@ async function createDatabase(t: Test, template: string): Promise<TestDatabase> 
     );
     // Copying files takes half of what writing them through the log does; before there was a choice it was the only way.
     const strategy = rows[0]?.has_strategies ? "strategy file_copy" : "";
-    await admin.query(`create database ${name} template ${template} ${strategy}`);
+    await admin.query(`create database ${name} template ${template} ${strategy} ${locale ? `locale '${locale}'` : ""}`);
   });
   t.teardown(() => administrate((admin) => admin.query(`drop database if exists ${name} with (force)`)));
 
