@@ -1,8 +1,7 @@
 import { boundText } from "../lib/formats/bounded-text.js";
-import type { HostInventory } from "../store/hosts/host-inventories.js";
 import type { Vitals } from "../store/sessions/heartbeats.js";
 import { clampInteger, clampPercent } from "./clamp-number.js";
-import { clampInventory, type InventoryCut, type RawInventory } from "./inventory/host-inventory.js";
+import type { RawInventory } from "./inventory/host-inventory.js";
 
 /**
  * Which results a message carries beside its sample. For those of queries and tasks (`work`) an agent sends an extra
@@ -24,21 +23,14 @@ export interface RawHeartbeatReport extends RawInventory {
   arch: string;
 }
 
-/** What one heartbeat reports, within what its columns hold and mean. */
-export interface HeartbeatReport extends Vitals {
-  /** What changes seldom: written when it changed. */
-  inventory: HostInventory;
-  cut: InventoryCut | undefined;
-}
-
 const MAX_TEXT = 256;
 const MAX_UPTIME_S = 2_147_483_647;
 
 /**
- * Brings a report within bounds. It never refuses one: an agent whose heartbeat is refused comes back with the same
+ * Brings the vitals of a report within what their columns hold and mean. It never refuses one: an agent whose heartbeat is refused comes back with the same
  * one for ever. README.md documents the bounds.
  */
-export function clampHeartbeatReport(raw: RawHeartbeatReport): HeartbeatReport {
+export function clampVitals(raw: RawHeartbeatReport): Vitals {
   return {
     cpuPercent: clampPercent(raw.cpuPercent),
     memoryPercent: clampPercent(raw.memoryPercent),
@@ -49,6 +41,5 @@ export function clampHeartbeatReport(raw: RawHeartbeatReport): HeartbeatReport {
     os: boundText(raw.os, MAX_TEXT) || null,
     osVersion: boundText(raw.osVersion, MAX_TEXT) || null,
     arch: boundText(raw.arch, MAX_TEXT) || null,
-    ...clampInventory(raw),
   };
 }

@@ -6,7 +6,7 @@ import { Interruption } from "../lib/async/interruption.js";
 import type { Pace } from "../lib/async/pace.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
 import type { SessionCredentials } from "../store/sessions/session-validity.js";
-import { clampHeartbeatReport, type RawHeartbeatReport } from "./heartbeat-report.js";
+import { clampVitals, type RawHeartbeatReport } from "./heartbeat-report.js";
 import type { CloneWatch } from "./presence/clone-watch.js";
 import type { Departures } from "./presence/departures.js";
 import type { WatchedSession } from "./presence/silence-watch.js";
@@ -185,7 +185,7 @@ export class Session implements WatchedSession {
     const { remoteAddress } = this;
     const { agentId, hostname } = this.caller;
     const { opener, events } = this.dependencies;
-    const { uptimeSeconds } = clampHeartbeatReport(first);
+    const { uptimeSeconds } = clampVitals(first);
     // The caller was identified before its first message, and who changes the record finds the session only now.
     const doubt = await this.#interruption.wait(() => opener.findDoubt(this.credentials));
     const objection = doubt && findObjection(agentId, doubt);

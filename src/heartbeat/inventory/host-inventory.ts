@@ -48,11 +48,18 @@ const MAX_INTERFACES = 128;
 const MAX_ADDRESSES = 256;
 const MAX_BYTES = 256 * 1024;
 
+/** An inventory within bounds. */
+export interface ClampedInventory {
+  inventory: HostInventory;
+  /** Undefined when nothing was left out. */
+  cut: InventoryCut | undefined;
+}
+
 /**
  * Brings an inventory within bounds that no honest machine meets: the first disks, interfaces and addresses, as many as
- * there is room for. What is left out is counted; undefined when nothing is.
+ * there is room for. What is left out is counted.
  */
-export function clampInventory(raw: RawInventory): { inventory: HostInventory; cut: InventoryCut | undefined } {
+export function clampInventory(raw: RawInventory): ClampedInventory {
   const room = { bytes: MAX_BYTES };
   let addressesLeft = MAX_ADDRESSES;
   const interfaces = raw.networkInterfaces.slice(0, MAX_INTERFACES).map((nic) => {
@@ -76,6 +83,39 @@ export function clampInventory(raw: RawInventory): { inventory: HostInventory; c
     inventory: { metadata, ipAddresses, digest: digestOf(metadata), addressesDigest },
     cut: cut.disks + cut.interfaces + cut.addresses > 0 ? cut : undefined,
   };
+}
+
+/** Whether two are the same in all that a database gets of them. Costs less than bringing one of them within bounds. */
+export function isSameInventory(one: RawInventory, other: RawInventory): boolean {
+  return (
+    haveSame(one.disks, other.disks, isSameDisk) &&
+    haveSame(one.networkInterfaces, other.networkInterfaces, isSameInterface)
+  );
+}
+
+function haveSame<T>(some: readonly T[], others: readonly T[], isSame: (one: T, other: T) => boolean): boolean {
+  return some.length === others.length && some.every((one, index) => isSame(one, others[index] as T));
+}
+
+function isSameDisk(one: RawInventory["disks"][number], other: RawInventory["disks"][number]): boolean {
+  return (
+    one.used_bytes === other.used_bytes &&
+    one.free_bytes === other.free_bytes &&
+    one.total_bytes === other.total_bytes &&
+    Object.is(one.percent_used, other.percent_used) &&
+    one.mount_point === other.mount_point &&
+    one.device === other.device &&
+    one.fs_type === other.fs_type
+  );
+}
+
+function isSameInterface(one: NetworkInterface, other: NetworkInterface): boolean {
+  return (
+    one.name === other.name &&
+    one.mac_address === other.mac_address &&
+    one.is_up === other.is_up &&
+    haveSame(one.ip_addresses, other.ip_addresses, Object.is)
+  );
 }
 
 /** Those that fit, each as JSON. */

@@ -1,4 +1,5 @@
 import type { InventoryTiming } from "../../store/hosts/host-inventories.js";
+import { type ClampedInventory, clampInventory, isSameInventory, type RawInventory } from "./host-inventory.js";
 import type { InventoryOutcome } from "./record-inventories.js";
 
 /**
@@ -11,27 +12,38 @@ export const INVENTORY_TIMING: InventoryTiming = {
 };
 
 /**
- * Knows when the inventory that an agent reports has to be looked at. One that is held back is not kept: the report after
- * it brings the newest one.
+ * Knows when the inventory that an agent reports has to be looked at, which costs more than all else in a heartbeat. One
+ * that is held back is not kept: the report after it brings the newest one.
  */
 export class InventoryPace {
-  #stored: { digest: string | undefined; at: number } | undefined;
+  /** `raw` and `digest` are those of what the database has; undefined when it has another one. */
+  #stored: { raw: RawInventory | undefined; digest: string | undefined; at: number } | undefined;
 
   constructor(
     private readonly timing: InventoryTiming,
     private readonly now: () => number,
   ) {}
 
-  /** Whether the inventory with this digest may have to be written. */
-  isDue(digest: string): boolean {
-    if (this.#stored === undefined) return true;
-    const ageMs = this.now() - this.#stored.at;
+  /** The inventory, if it may have to be written. */
+  takeDue(raw: RawInventory): ClampedInventory | undefined {
+    const stored = this.#stored;
+    if (stored === undefined) return clampInventory(raw);
+    const ageMs = this.now() - stored.at;
     const { inventoryPaceMs, inventoryRewriteMs } = this.timing;
-    return ageMs >= (this.#stored.digest === digest ? inventoryRewriteMs : inventoryPaceMs);
+    if (ageMs < inventoryRewriteMs) {
+      if (ageMs < inventoryPaceMs || (stored.raw !== undefined && isSameInventory(stored.raw, raw))) return undefined;
+      const clamped = clampInventory(raw);
+      if (clamped.inventory.digest !== stored.digest) return clamped;
+      // Another order, or beyond the bounds.
+      stored.raw = raw;
+      return undefined;
+    }
+    const clamped = clampInventory(raw);
+    return clamped.inventory.digest === stored.digest || ageMs >= inventoryPaceMs ? clamped : undefined;
   }
 
-  /** Takes what became of the inventory with this digest. */
-  settle(digest: string, { isStored, ageMs }: InventoryOutcome): void {
-    this.#stored = { digest: isStored ? digest : undefined, at: this.now() - ageMs };
+  /** Takes what became of an inventory that was due. */
+  settle(raw: RawInventory, digest: string, { isStored, ageMs }: InventoryOutcome): void {
+    this.#stored = { ...(isStored ? { raw, digest } : { raw: undefined, digest: undefined }), at: this.now() - ageMs };
   }
 }

@@ -2,7 +2,7 @@ import { createId } from "../../lib/ids.js";
 import type { InventoryTiming } from "../../store/hosts/host-inventories.js";
 import type { SessionKey } from "../../store/sessions/agent-sessions.js";
 import type { HeartbeatEvents } from "../events.js";
-import { clampHeartbeatReport, type RawHeartbeatReport } from "../heartbeat-report.js";
+import { clampVitals, type RawHeartbeatReport } from "../heartbeat-report.js";
 import type { HeartbeatWriter } from "../heartbeat-writer.js";
 import { InventoryPace } from "../inventory/inventory-pace.js";
 import type { Calm } from "../presence/calm.js";
@@ -51,19 +51,22 @@ export class HeartbeatRecorder {
    * @throws IngestError as {@link HeartbeatWriter.write}
    */
   async record(key: SessionKey, raw: RawHeartbeatReport, heardAt: number): Promise<void> {
-    const { inventory: reported, cut, ...vitals } = clampHeartbeatReport(raw);
+    const vitals = clampVitals(raw);
     const { writer, calm, events } = this.options;
-    if (cut !== undefined) events.inventoryCut(key.agentId, cut);
+    const due = this.#inventoryPace.takeDue(raw);
+    if (due?.cut !== undefined) events.inventoryCut(key.agentId, due.cut);
     this.#uptimeSeconds = vitals.uptimeSeconds;
-    const inventory = this.#inventoryPace.isDue(reported.digest) ? reported : null;
+    const inventory = due?.inventory ?? null;
     const receivedAt = this.#now();
-    const sample = { ...vitals, inventoryDigest: reported.digest };
+    const sample = { vitals, inventory: raw };
     const isRepeat = raw.results !== "none" && this.#lastSample.isRepeatedBy(sample, receivedAt, this.interval.ms);
     if (raw.results !== "work" && !isRepeat) this.interval.hear(heardAt, calm.since);
     const intervalMs = this.interval.unstoredMs;
     const row = { ...key, metricId: createId(), receivedAt, ...vitals, inventory, isRepeat, intervalMs };
     const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
-    if (written.inventory !== undefined) this.#inventoryPace.settle(reported.digest, written.inventory);
+    if (inventory !== null && written.inventory !== undefined) {
+      this.#inventoryPace.settle(raw, inventory.digest, written.inventory);
+    }
     if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
     if (intervalMs !== null) this.interval.markStored(intervalMs);
     this.#count += 1;

@@ -1,11 +1,13 @@
 import type { Vitals } from "../../store/sessions/heartbeats.js";
+import { isSameInventory, type RawInventory } from "../inventory/host-inventory.js";
 
 /** What released agents wait between two samples. */
 const DEFAULT_INTERVAL_MS = 30_000;
 
-/** What one message measured: the vitals, and a digest of all else. */
-export interface Sample extends Vitals {
-  inventoryDigest: string;
+/** What one message measured. */
+export interface Sample {
+  vitals: Vitals;
+  inventory: RawInventory;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface Sample extends Vitals {
  * same for ever.
  */
 export class LastSample {
-  #last: { text: string; at: number } | undefined;
+  #last: { sample: Sample; at: number } | undefined;
 
   /**
    * Whether a message that carries results repeats it: the same but for its time, and too early to be a regular one.
@@ -23,17 +25,19 @@ export class LastSample {
    */
   isRepeatedBy(sample: Sample, at: Date, intervalMs: number | null): boolean {
     const halfInterval = (intervalMs ?? DEFAULT_INTERVAL_MS) / 2;
-    return (
-      this.#last !== undefined && at.getTime() - this.#last.at < halfInterval && textOf(sample) === this.#last.text
-    );
+    return this.#last !== undefined && at.getTime() - this.#last.at < halfInterval && isSame(sample, this.#last.sample);
   }
 
   /** It was stored. */
   remember(sample: Sample, at: Date): void {
-    this.#last = { text: textOf(sample), at: at.getTime() };
+    this.#last = { sample, at: at.getTime() };
   }
 }
 
-function textOf({ takenAtUnix: _, ...sample }: Sample): string {
-  return JSON.stringify(sample);
+function isSame(one: Sample, other: Sample): boolean {
+  const names = Object.keys(one.vitals) as (keyof Vitals)[];
+  return (
+    names.every((name) => name === "takenAtUnix" || one.vitals[name] === other.vitals[name]) &&
+    isSameInventory(one.inventory, other.inventory)
+  );
 }

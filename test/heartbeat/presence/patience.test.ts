@@ -129,7 +129,7 @@ t.test("how long an agent may be silent, and what counts of what it says", async
 
 t.test("a sample is repeated only within half of the agent's own interval", async (t) => {
   const samples = new LastSample();
-  const sample = {
+  const vitals = {
     cpuPercent: 1,
     memoryPercent: 2,
     diskPercent: 3,
@@ -139,15 +139,25 @@ t.test("a sample is repeated only within half of the agent's own interval", asyn
     os: null,
     osVersion: null,
     arch: null,
-    inventoryDigest: "",
   };
-  samples.remember(sample, new Date(0));
+  const disk = { mount_point: "/", device: "sda", fs_type: "ext4", percent_used: 50 };
+  const inventory = (used: bigint) => ({
+    disks: [{ ...disk, total_bytes: 2n, used_bytes: used, free_bytes: 2n - used }],
+    networkInterfaces: [{ name: "eth0", ip_addresses: ["10.0.0.1"], mac_address: "", is_up: true }],
+  });
+  samples.remember({ vitals, inventory: inventory(1n) }, new Date(0));
   const isRepeated = (afterMs: number, intervalMs: number | null) =>
-    samples.isRepeatedBy({ ...sample, takenAtUnix: 6 }, new Date(afterMs), intervalMs);
+    samples.isRepeatedBy(
+      { vitals: { ...vitals, takenAtUnix: 6 }, inventory: inventory(1n) },
+      new Date(afterMs),
+      intervalMs,
+    );
   t.ok(isRepeated(4_900, 10_000));
   t.notOk(isRepeated(5_100, 10_000));
   t.ok(isRepeated(140_000, 300_000));
   t.notOk(isRepeated(160_000, 300_000));
   t.ok(isRepeated(14_000, null), "that of released agents where it is not known");
   t.notOk(isRepeated(16_000, null));
+  t.notOk(samples.isRepeatedBy({ vitals, inventory: inventory(2n) }, new Date(0), null), "another disk");
+  t.notOk(samples.isRepeatedBy({ vitals: { ...vitals, os: "x" }, inventory: inventory(1n) }, new Date(0), null));
 });
