@@ -1,62 +1,17 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
-import t, { type Test } from "tap";
+import t from "tap";
 import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../support/agents/field-agent.js";
-import { startProcess } from "../support/commands/process.js";
+import { isRunning, startWorkers } from "../support/commands/workers.js";
 import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
-import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../support/service.js";
 
 const database = await createTestDatabase(t);
-const directory = await makeDirectory(t);
-await writeServiceFiles(directory);
 const store = openDatabase({ url: database.url, maxConnections: 1 });
 t.teardown(() => store.close());
-const ca = await readFile(join(directory, "tls/server.crt"), "utf8");
-
-/** Starts a service with two workers. */
-async function startService(t: Test) {
-  const env = { ...serviceEnvironment(directory, database.url), INGEST_WORKERS: "2" };
-  const primary = startProcess(t, ["serve"], { env });
-  await primary.saw(/"workers":2,"msg":"ready"/);
-  const lines = (): Record<string, unknown>[] =>
-    primary
-      .output()
-      .split("\n")
-      .filter((line) => line.startsWith("{") && line.endsWith("}"))
-      .map((line) => JSON.parse(line));
-  const { grpcPort, httpPort } = lines().find(({ msg, workers }) => msg === "ready" && workers === 2) ?? {};
-  return {
-    primary,
-    lines,
-    address: { address: `localhost:${grpcPort}`, ca } as TestService,
-    /** Those that have been started so far, whether or not they run. */
-    pids: () => lines().flatMap(({ msg, workerPid }) => (msg === "a worker was started" ? [Number(workerPid)] : [])),
-    /** Instances that served agents at some time, by their process. */
-    instances: () =>
-      new Map(
-        lines().flatMap((line) =>
-          line.msg === "a worker serves agents" ? [[line.instanceId, Number(line.workerPid)]] : [],
-        ),
-      ),
-    ask: async (path: string) => (await fetch(`http://localhost:${httpPort}${path}`)).status,
-    metrics: async () => (await fetch(`http://localhost:${httpPort}/metrics`)).text(),
-    keySet: async () => (await fetch(`http://localhost:${httpPort}/.well-known/jwks.json`)).json(),
-  };
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
 
 const holderOf = async ({ agentId }: TestIdentity) => {
   const query = "select instance_id from ingest.agent_sessions where agent_id = $1 and closed_at is null";
@@ -64,7 +19,7 @@ const holderOf = async ({ agentId }: TestIdentity) => {
 };
 
 t.test("two workers serve as one", async (t) => {
-  const { primary, lines, address, pids, instances, ask, keySet, metrics } = await startService(t);
+  const { primary, lines, address, pids, instances, ask, keySet, metrics } = await startWorkers(t, database);
   t.equal(pids().length, 2);
   await insertOrganisation(store.db, { name: "Test", slug: "test" });
   const publishing = { database: store, outbox: createClosedOutbox() };
@@ -143,31 +98,4 @@ t.test("two workers serve as one", async (t) => {
     t.same(pids().filter(isRunning), []);
     t.same(await database.query("select from ingest.instances"), [], "in order");
   });
-});
-
-t.test("workers do not outlive a primary that is killed", async (t) => {
-  const { primary, pids } = await startService(t);
-  primary.kill("SIGKILL");
-  await primary.exited;
-  await eventually(
-    async () => pids().filter(isRunning),
-    (running) => running.length === 0,
-  );
-  t.same(await database.query("select from ingest.instances"), [], "they end in order");
-});
-
-t.test("workers that die again and again end the service", async (t) => {
-  const { primary, pids } = await startService(t);
-  let killed = 0;
-  const killing = setInterval(() => {
-    for (const pid of pids().slice(killed)) {
-      process.kill(pid, "SIGKILL");
-      killed += 1;
-    }
-  }, 20);
-  t.teardown(() => clearInterval(killing));
-  t.same(await primary.exited, { code: 1, signal: null });
-  t.match(primary.output(), /error: 5 workers ended within a minute that were not told to/);
-  t.equal(killed, 5);
-  t.same(pids().filter(isRunning), []);
 });
