@@ -31,3 +31,16 @@ t.test("workers that die again and again end the service", async (t) => {
   t.equal(killed, 5);
   t.same(pids().filter(isRunning), []);
 });
+
+t.test("a second signal ends all at once, a worker too that stands still", async (t) => {
+  const { primary, pids } = await startWorkers(t, database);
+  const [halted = 0] = pids();
+  process.kill(halted, "SIGSTOP");
+  primary.kill("SIGTERM");
+  await primary.saw(/shutting down/);
+  const toldAt = performance.now();
+  primary.kill("SIGTERM");
+  t.same(await primary.exited, { code: 1, signal: null });
+  t.ok(performance.now() - toldAt < 10_000, "well before INGEST_DRAIN_TIMEOUT");
+  t.same(pids().filter(isRunning), []);
+});
