@@ -3,6 +3,7 @@ import type { CertificateMoverTiming } from "../heartbeat/certificate-mover.js";
 import type { AgentCasTiming } from "../identity/agent-ca/agent-cas.js";
 import type { SigningKeyRingTiming } from "../identity/signing-keys/signing-key-ring.js";
 import type { QueueTiming } from "../outbox/queue.js";
+import type { AdmissionTiming } from "../server/admission/admission.js";
 import type { RequestTiming } from "../server/request-timing.js";
 import type { SessionLivenessTiming } from "../server/session-liveness.js";
 import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
@@ -31,6 +32,7 @@ export interface AppTiming {
   sessionLiveness?: Partial<SessionLivenessTiming>;
   /** How long a request may take to arrive, and the message of a unary call. */
   requests?: Partial<RequestTiming> & { messageMs?: number };
+  admission?: Partial<AdmissionTiming>;
   publisher?: RabbitMqPublisherOptions["timing"];
   queue?: QueueTiming;
 }

@@ -28,6 +28,7 @@ export function followMetrics(
   metrics.follow({
     sessions: () => sessions.open.size,
     connections: () => rpcListener.connections,
+    waitingConnections: () => rpcListener.waitingConnections,
     isDatabaseUp: () => health.findProblem() === undefined,
     waitingBytes: () => writer.waitingBytes,
     certificatesExpireAt: () => new Map(certificates().map(({ name, notAfter }) => [name, notAfter])),

@@ -21,6 +21,9 @@ import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
 import { Acceptance } from "../server/acceptance.js";
+import { warnOfDescriptorLimit } from "../server/admission/descriptor-limit.js";
+import { createDoorReporter } from "../server/admission/door-reporter.js";
+import { Peers } from "../server/admission/peers.js";
 import { peerOf } from "../server/peer.js";
 import { startRpcListener } from "../server/rpc-listener.js";
 import { Listener } from "../store/connection/listener.js";
@@ -197,6 +200,8 @@ async function start(
     jwks: () => signingKeys.jwks,
     metrics: async () => [await metrics.snapshot()],
   });
+  await warnOfDescriptorLimit(config.connections.maxConnections, logger);
+  const peers = new Peers();
   const rpcListener = await lifetime.open(
     "rpc listener",
     () =>
@@ -220,7 +225,7 @@ async function start(
           refusalMeter,
           logger,
           metrics,
-          peerOf,
+          peerOf: (request) => peerOf(request, peers),
           messageMs: timing.requests?.messageMs,
           grpcServices: {
             findReadinessProblem,
@@ -234,6 +239,10 @@ async function start(
         onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals, metrics }),
         timing: timing.sessionLiveness,
         requests: timing.requests,
+        limits: config.connections,
+        peers,
+        onTurnedAway: createDoorReporter({ logger, metrics }),
+        admission: timing.admission,
       }),
     (opened) => opened.close(),
   );

@@ -1,3 +1,4 @@
+import { contains, parseAddress, parseCidr } from "../lib/formats/cidr.js";
 import { isLoopbackOrigin } from "../lib/formats/origin.js";
 import type { LogLevel } from "../observe/logger.js";
 import { type BrokerConfig, brokerProblems, toBroker } from "./broker.js";
@@ -18,6 +19,15 @@ export interface Config {
   /** The IP addresses to listen on; undefined: all. */
   grpcAddress?: string;
   httpAddress?: string;
+  connections: {
+    /** Open at one time, in all and of one address; 0 for no limit of an address. */
+    maxConnections: number;
+    maxPerAddress: number;
+    /** In their TLS handshake at one time. */
+    maxHandshakes: number;
+    /** Whether connections from this address begin with a PROXY header. */
+    isProxy: (address: string) => boolean;
+  };
   /** Whether scripts of a page of this origin may call the service and read its answers. */
   isOriginAllowed: (origin: string) => boolean;
   /** Whether anybody may ask which methods there are. */
@@ -80,7 +90,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
 
   const parsed = variables.safeParse(env);
   const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describeIssue(issue, environment, env));
-  problems.push(...agentCaProblems(env), ...brokerProblems(env));
+  problems.push(...agentCaProblems(env), ...brokerProblems(env), ...proxyProblems(env));
   if (!parsed.success || problems.length > 0) return { warnings, problems };
 
   const v = parsed.data;
@@ -97,6 +107,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       httpPort: v.INGEST_HTTP_PORT,
       ...(v.INGEST_GRPC_ADDRESS !== undefined && { grpcAddress: v.INGEST_GRPC_ADDRESS }),
       ...(v.INGEST_HTTP_ADDRESS !== undefined && { httpAddress: v.INGEST_HTTP_ADDRESS }),
+      connections: {
+        maxConnections: v.INGEST_MAX_CONNECTIONS,
+        maxPerAddress: v.INGEST_MAX_CONNECTIONS_PER_ADDRESS,
+        maxHandshakes: v.INGEST_MAX_HANDSHAKES,
+        isProxy: proxyRule(v.INGEST_PROXY_PROTOCOL ? (v.INGEST_TRUSTED_PROXIES ?? []) : []),
+      },
       isOriginAllowed: originRule(v.INGEST_CORS_ORIGINS),
       hasReflection: v.INGEST_REFLECTION,
       workers: v.INGEST_WORKERS,
@@ -139,6 +155,22 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       logLevel: v.INGEST_LOG_LEVEL,
     },
   };
+}
+
+function proxyRule(ranges: readonly string[]): Config["connections"]["isProxy"] {
+  const parsed = ranges.flatMap((range) => parseCidr(range) ?? []);
+  return (text) => {
+    const address = parsed.length > 0 ? parseAddress(text) : undefined;
+    return address !== undefined && parsed.some((range) => contains(range, address));
+  };
+}
+
+function proxyProblems(env: Record<string, string | undefined>): string[] {
+  return env.INGEST_PROXY_PROTOCOL === "true" && env.INGEST_TRUSTED_PROXIES === undefined
+    ? [
+        "INGEST_TRUSTED_PROXIES is not set; expected the addresses of your balancers, since INGEST_PROXY_PROTOCOL is true",
+      ]
+    : [];
 }
 
 function originRule(allowed: readonly string[]): Config["isOriginAllowed"] {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type AmqpAddress, parseAmqpUrl } from "../lib/formats/amqp-url.js";
-import { parseAddress } from "../lib/formats/cidr.js";
+import { parseAddress, parseCidr } from "../lib/formats/cidr.js";
 import { parseDurationMs } from "../lib/formats/duration.js";
 import { parseOrigin } from "../lib/formats/origin.js";
 import { parsePostgresUrl } from "../lib/formats/postgres-url.js";
@@ -48,6 +48,14 @@ export const amqpUrls = z.string().transform((text, context) =>
     }
   }),
 );
+
+/** Ranges of addresses, separated by commas. */
+export const cidrs = z
+  .string()
+  .transform((list) => list.split(",").map((range) => range.trim()))
+  .refine((ranges) => ranges.every((range) => parseCidr(range) !== undefined), {
+    error: "ranges in CIDR notation, separated by commas",
+  });
 
 /** Of this machine, to listen on. */
 export const listenAddress = z

@@ -1,8 +1,17 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import { parseCidr } from "../lib/formats/cidr.js";
 import { LOG_LEVELS } from "../observe/logger.js";
-import { amqpUrls, duration, listenAddress, origins, port, postgresUrl, trueOrFalse, wholeNumber } from "./settings.js";
+import {
+  amqpUrls,
+  cidrs,
+  duration,
+  listenAddress,
+  origins,
+  port,
+  postgresUrl,
+  trueOrFalse,
+  wholeNumber,
+} from "./settings.js";
 
 /** Where the signing key is unless told otherwise. */
 export const DEFAULT_JWT_KEY_FILE = "/var/lib/ct-ops/jwt_key.pem";
@@ -38,6 +47,17 @@ export const variables = z.object({
   INGEST_HTTP_PORT: port.default(8080),
   INGEST_GRPC_ADDRESS: listenAddress.optional(),
   INGEST_HTTP_ADDRESS: listenAddress.optional(),
+  INGEST_MAX_CONNECTIONS: wholeNumber(1, LARGEST_LIMIT, `a number of connections from 1 to ${LARGEST_LIMIT}`).default(
+    20_000,
+  ),
+  INGEST_MAX_CONNECTIONS_PER_ADDRESS: wholeNumber(0, LARGEST_LIMIT, `a number of connections (0 = no limit)`).default(
+    0,
+  ),
+  INGEST_MAX_HANDSHAKES: wholeNumber(1, LARGEST_LIMIT, `a number of TLS handshakes from 1 to ${LARGEST_LIMIT}`).default(
+    32,
+  ),
+  INGEST_PROXY_PROTOCOL: trueOrFalse.default("false").transform((value) => value === "true"),
+  INGEST_TRUSTED_PROXIES: cidrs.optional(),
   INGEST_CORS_ORIGINS: origins.default([]),
   INGEST_REFLECTION: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_AGENT_DOWNLOAD_BASE_URL: z
@@ -50,13 +70,7 @@ export const variables = z.object({
     LARGEST_LIMIT,
     `a whole number up to ${LARGEST_LIMIT} (0 = no limit)`,
   ).default(60),
-  INGEST_DUPLICATE_IGNORE_CIDRS: z
-    .string()
-    .transform((list) => list.split(",").map((range) => range.trim()))
-    .refine((ranges) => ranges.every((range) => parseCidr(range) !== undefined), {
-      error: "ranges in CIDR notation, separated by commas",
-    })
-    .optional(),
+  INGEST_DUPLICATE_IGNORE_CIDRS: cidrs.optional(),
   INGEST_ADOPT_AUTO_APPROVE: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_ADDRESS_MATCH: z.enum(["remark", "strict"], { error: "remark or strict" }).default("remark"),
   INGEST_OFFLINE_GRACE: duration(0, MINUTE_MS, "a duration from 0s to 1m").default(5_000),

@@ -7,6 +7,8 @@ export interface MetricSources {
   sessions(): number;
   /** Open connections of the agents' port, whatever is under way on them. */
   connections(): number;
+  /** Those of them that wait for their TLS handshake. */
+  waitingConnections(): number;
   /** Whether the database answers, as `/healthz` tells it. */
   isDatabaseUp(): boolean;
   /** Heartbeats and messages that are held and not stored, in bytes. */
@@ -62,6 +64,7 @@ export class Metrics {
   readonly #shared = { registers: [this.#registry] };
 
   readonly handshakes = this.#counter("tls_handshakes_total", "TLS handshakes, by how they ended.", ["result"]);
+  readonly turnedAway = this.#counter("connections_turned_away_total", "Connections that were not let in.", ["reason"]);
   readonly registrations = this.#counter("registrations_total", "Registrations, by what came of them.", ["result"]);
   readonly certificatesRenewed = this.#counter(
     "client_certificates_renewed_total",
@@ -117,6 +120,7 @@ export class Metrics {
       this.#gauge(name, help, { aggregator, collect: (gauge) => gauge.set(read()) });
     look("sessions", "Heartbeat streams that are open.", () => sources.sessions());
     look("connections", "Open connections of the agents' port.", () => sources.connections());
+    look("connections_waiting", "Connections that wait for their TLS handshake.", () => sources.waitingConnections());
     look("waiting_bytes", "Heartbeats that wait for their transaction.", () => sources.waitingBytes());
     look("database_up", "1 while the database answers.", () => Number(sources.isDatabaseUp()), "min");
     this.#gauge("certificate_expiry_timestamp_seconds", "When a certificate expires that the operator has to renew.", {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { constants, type Http2ServerRequest } from "node:http2";
-import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import type { Peers } from "./admission/peers.js";
 
 /**
  * Tells, once a call is over, whether its caller took it back. When a connection breaks, Node closes its streams with the
@@ -20,7 +20,10 @@ function watchCancellation(request: IncomingMessage | Http2ServerRequest): () =>
  * verified: `authorized` is not looked at, since a resumed session without a certificate reports true
  * (nodejs/node issue 35317).
  */
-export function peerOf(request: IncomingMessage | Http2ServerRequest): {
+export function peerOf(
+  request: IncomingMessage | Http2ServerRequest,
+  peers: Peers,
+): {
   address: string;
   certificateDer: Uint8Array | undefined;
   reset(): void;
@@ -31,14 +34,9 @@ export function peerOf(request: IncomingMessage | Http2ServerRequest): {
   // Over HTTP/1.1 no call goes both ways, so none is held for long.
   const reset = "stream" in request ? () => request.stream.close(constants.NGHTTP2_CANCEL) : () => {};
   return {
-    address: addressOf(socket),
+    address: peers.addressOf(socket),
     certificateDer: certificate?.raw,
     reset,
     isCancelled: watchCancellation(request),
   };
-}
-
-/** The address of the other end: the dual-stack listener shows IPv4 peers as IPv4-mapped IPv6 addresses. */
-export function addressOf({ remoteAddress = "" }: Pick<Socket, "remoteAddress">): string {
-  return remoteAddress.replace(/^::ffff:/, "");
 }

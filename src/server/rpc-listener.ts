@@ -2,12 +2,13 @@ import { constants } from "node:crypto";
 import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
+import { Admission, type AdmissionLimits, type AdmissionOptions, type AdmissionTiming } from "./admission/admission.js";
+import type { Peers } from "./admission/peers.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
 import { describeHandshakeFailure, type HandshakeFailure } from "./handshake-failure.js";
 import { type ListenOptions, listen } from "./listen.js";
-import { addressOf } from "./peer.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
@@ -18,6 +19,9 @@ const TCP_KEEP_ALIVE_MS = 15_000;
 /** How long connections that were told to go away may take before they are cut. */
 const CLOSE_GRACE_MS = 2_000;
 
+/** Of one connection at a time; an agent has three at most. */
+const MAX_STREAMS = 100;
+
 /** A listener that runs. */
 export interface Listener {
   port: number;
@@ -27,8 +31,9 @@ export interface Listener {
 
 /** A listener for agents that runs. */
 export interface RpcListener extends Listener {
-  /** How many connections are open. */
+  /** How many connections are open, and how many of them wait for their TLS handshake. */
   readonly connections: number;
+  readonly waitingConnections: number;
   /**
    * Shows another certificate to new connections; those that are open keep theirs.
    *
@@ -51,6 +56,11 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   onHandshake?: () => void;
   timing?: Partial<SessionLivenessTiming> | undefined;
   requests?: Partial<RequestTiming> | undefined;
+  limits: AdmissionLimits;
+  peers: Peers;
+  /** Told of each connection that is not let in. */
+  onTurnedAway?: AdmissionOptions["onTurnedAway"];
+  admission?: Partial<AdmissionTiming> | undefined;
 }
 
 /** Of the methods of HTTP, each answer 405 names those that there are (RFC 9110, 15.5.6). */
@@ -63,6 +73,7 @@ const METHODS = "POST, OPTIONS";
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
   const { port, address, cors, cert, key, handler, logger, onHandshake, onHandshakeFailure, timing } = options;
+  const { limits, peers, onTurnedAway = () => {} } = options;
   const requests = requestTiming(options.requests);
   const context = {
     minVersion: "TLSv1.2",
@@ -77,9 +88,12 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       cert,
       key,
       allowHTTP1: true,
+      // Nothing is read before a connection may begin its handshake.
+      pauseOnConnect: true,
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: requests.handshakeMs,
+      settings: { maxConcurrentStreams: MAX_STREAMS },
     },
     guardRequests((request, response) => {
       endWithAnswer(request, response, requests.restMs);
@@ -87,7 +101,19 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     }, logger),
   );
   boundRequests(server, requests);
+  // What Node does with a new connection; a few at a time are given to it.
+  const [startTls] = server.listeners("connection") as [(socket: Socket) => void];
+  server.off("connection", startTls);
   const connections = new Connections(server);
+  const admission = new Admission({
+    limits,
+    timing: options.admission,
+    peers,
+    startTls: (socket) => startTls.call(server, socket),
+    onFailure: (failure) => onHandshakeFailure?.(failure),
+    onTurnedAway,
+  });
+  server.on("connection", (socket: Socket) => admission.admit(socket));
   const sessions = new Set<ServerHttp2Session>();
   let closed: Promise<void> | undefined;
   const stopAccepting = () => {
@@ -106,10 +132,12 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   });
   server.on("tlsClientError", (error, socket: Socket) => {
     const reason = describeHandshakeFailure(error);
-    if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: addressOf(socket), reason });
+    admission.handshakeDone(socket);
+    if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: peers.addressOf(socket), reason });
   });
   server.on("secureConnection", (socket: Socket) => {
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    admission.handshakeDone(socket);
     onHandshake?.();
   });
   const boundPort = await listen(server, { port, address });
@@ -118,6 +146,9 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     port: boundPort,
     get connections() {
       return connections.count;
+    },
+    get waitingConnections() {
+      return admission.waiting;
     },
     replaceCertificate: async (pair) => {
       await tryHandshake(pair);

@@ -4,12 +4,15 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import t, { type Test } from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
 import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
 import { createTestLog } from "../support/log.js";
 import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/wire/http2-frames.js";
+
+const LIMITS = { maxConnections: 1_000, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false };
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
 
@@ -22,6 +25,8 @@ async function start(t: Test, timing?: Partial<SessionLivenessTiming>): Promise<
     logger,
     timing,
     handler: (_request, response) => void response.end(),
+    limits: LIMITS,
+    peers: new Peers(),
   });
   t.teardown(() => listener.close());
   return listener;
@@ -120,7 +125,7 @@ t.test("what is under way when the listener stops accepting is finished, and not
     finish = () => void response.end("finished");
     answer();
   };
-  const listener = await startRpcListener({ port: 0, cert, key, logger, handler });
+  const listener = await startRpcListener({ port: 0, cert, key, logger, handler, limits: LIMITS, peers: new Peers() });
   t.teardown(() => listener.close());
   const session = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
   t.teardown(() => session.destroy());

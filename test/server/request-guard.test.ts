@@ -4,10 +4,13 @@ import { connect } from "node:http2";
 import { request } from "node:https";
 import t from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { createTestLog } from "../support/log.js";
+
+const LIMITS = { maxConnections: 1_000, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false };
 
 /** What a handler may do wrong, by the path it is asked for. */
 const FAULTS: Record<string, RequestHandler> = {
@@ -31,7 +34,7 @@ t.test("a handler that fails costs one request, not the process", async (t) => {
   const { logger, lines } = createTestLog();
   const { cert, key } = await createDevServerCertificate(["localhost"]);
   const handler: RequestHandler = (request, response) => FAULTS[request.url ?? ""]?.(request, response);
-  const listener = await startRpcListener({ port: 0, cert, key, handler, logger });
+  const listener = await startRpcListener({ port: 0, cert, key, handler, logger, limits: LIMITS, peers: new Peers() });
   t.teardown(() => listener.close());
   const session = connect(`https://localhost:${listener.port}`, { ca: cert });
   t.teardown(() => session.destroy());

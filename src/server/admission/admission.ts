@@ -1,0 +1,184 @@
+import type { Socket } from "node:net";
+import type { HandshakeFailure } from "../handshake-failure.js";
+import { readFirstBytes } from "./first-bytes.js";
+import type { Peers } from "./peers.js";
+import { readProxyHeader } from "./proxy-header.js";
+
+/** How many connections are let in, and from whom a PROXY header is taken. */
+export interface AdmissionLimits {
+  /** Open at one time. */
+  maxConnections: number;
+  /** Of one address; 0 for no limit. */
+  maxPerAddress: number;
+  /** In their TLS handshake at one time; the others wait, in order. */
+  maxHandshakes: number;
+  /** Whether a connection from this address has to begin with a PROXY header. */
+  isProxy: (address: string) => boolean;
+}
+
+/** How long connections may take, in milliseconds. */
+export interface AdmissionTiming {
+  /** For a PROXY header to come. */
+  headerMs: number;
+  /** To wait for their handshake: released agents give up after ten seconds. */
+  waitMs: number;
+  /** To be counted among the handshakes: one whose client is silent costs nothing, and holds nobody up. */
+  slotMs: number;
+}
+
+/** What {@link Admission} needs. */
+export interface AdmissionOptions {
+  limits: AdmissionLimits;
+  timing?: Partial<AdmissionTiming> | undefined;
+  peers: Peers;
+  /** Begins the TLS handshake. */
+  startTls: (socket: Socket) => void;
+  /** Told of a balancer's connection that does not say who it speaks for. */
+  onFailure: (failure: HandshakeFailure) => void;
+  /** Told of a connection that is not let in. */
+  onTurnedAway: (event: { remoteAddress: string; reason: TurnedAwayReason }) => void;
+}
+
+/** Why a connection is closed before anything was said. */
+export type TurnedAwayReason = "too many connections" | "too many of this address" | "waited too long";
+
+const TIMING: AdmissionTiming = { headerMs: 10_000, waitMs: 8_000, slotMs: 500 };
+const NO_HEADER = "the balancer sends no PROXY header";
+
+interface Waiting {
+  socket: Socket;
+  since: number;
+}
+
+/**
+ * The door of the agents' port. Connections are counted, say who they are, and go into their TLS handshake a few at a time,
+ * in the order they came: a handshake costs more than anything else that a connection does, and a fleet that comes back in
+ * one instant would keep the event loop from those that are served already. Who has waited so long that it has given up is
+ * not served any more, so that a storm ends instead of feeding itself.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #timing: AdmissionTiming;
+  readonly #perAddress = new Map<string, number>();
+  /** By the other end of the connection. */
+  readonly #shaking = new Map<string, () => void>();
+  readonly #waiting: Waiting[] = [];
+  #open = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#timing = { ...TIMING, ...options.timing };
+  }
+
+  /** Connections that wait for their handshake. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Takes a connection that was just made. */
+  admit(socket: Socket): void {
+    const { limits, peers } = this.#options;
+    if (this.#open >= limits.maxConnections) {
+      this.#turnAway(socket, "too many connections");
+      return;
+    }
+    this.#open += 1;
+    socket.once("close", () => {
+      this.#open -= 1;
+    });
+    const isProxy = limits.isProxy(peers.addressOf(socket));
+    if (isProxy) void this.#listenToProxy(socket);
+    else if (this.#countAddress(socket)) this.#queue({ socket, since: performance.now() });
+  }
+
+  /** The handshake of a connection is done, or was given up. */
+  handshakeDone(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
+    this.#shaking.get(keyOf(socket))?.();
+  }
+
+  /** Counts a connection among those of its address; turns it away when these are too many. */
+  #countAddress(socket: Socket): boolean {
+    const { limits, peers } = this.#options;
+    if (limits.maxPerAddress === 0) return true;
+    const address = peers.addressOf(socket);
+    const count = this.#perAddress.get(address) ?? 0;
+    if (count >= limits.maxPerAddress) {
+      this.#turnAway(socket, "too many of this address");
+      return false;
+    }
+    this.#perAddress.set(address, count + 1);
+    socket.once("close", () => {
+      const left = (this.#perAddress.get(address) ?? 1) - 1;
+      if (left === 0) this.#perAddress.delete(address);
+      else this.#perAddress.set(address, left);
+    });
+    return true;
+  }
+
+  async #listenToProxy(socket: Socket): Promise<void> {
+    const { onFailure, peers } = this.#options;
+    const since = performance.now();
+    const fail = (reason: string) => {
+      onFailure({ remoteAddress: peers.addressOf(socket), reason });
+      socket.destroy();
+    };
+    const timer = setTimeout(() => fail(NO_HEADER), this.#timing.headerMs);
+    const result = await readFirstBytes(socket, (bytes) => {
+      const judged = readProxyHeader(bytes);
+      return "incomplete" in judged ? undefined : { judged, used: "header" in judged ? judged.header.length : 0 };
+    });
+    clearTimeout(timer);
+    if (result === "closed") socket.destroy();
+    else if (!("header" in result)) fail("problem" in result ? result.problem : NO_HEADER);
+    else {
+      const { address } = result.header;
+      if (address !== undefined) peers.set(socket, address);
+      if (this.#countAddress(socket)) this.#queue({ socket, since });
+    }
+  }
+
+  #queue(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    this.#startNext();
+  }
+
+  #startNext(): void {
+    const { limits, startTls } = this.#options;
+    while (this.#shaking.size < limits.maxHandshakes) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      const { socket, since } = next;
+      if (socket.destroyed) continue;
+      if (performance.now() - since > this.#timing.waitMs) {
+        this.#turnAway(socket, "waited too long");
+        continue;
+      }
+      this.#holdSlot(socket);
+      startTls(socket);
+    }
+  }
+
+  #holdSlot(socket: Socket): void {
+    const key = keyOf(socket);
+    const give = () => {
+      clearTimeout(timer);
+      socket.off("close", give);
+      if (this.#shaking.get(key) !== give) return;
+      this.#shaking.delete(key);
+      this.#startNext();
+    };
+    const timer = setTimeout(give, this.#timing.slotMs).unref();
+    socket.once("close", give);
+    this.#shaking.set(key, give);
+  }
+
+  #turnAway(socket: Socket, reason: TurnedAwayReason): void {
+    const { peers, onTurnedAway } = this.#options;
+    onTurnedAway({ remoteAddress: peers.addressOf(socket), reason });
+    socket.destroy();
+  }
+}
+
+function keyOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">): string {
+  return `${remoteAddress} ${remotePort}`;
+}

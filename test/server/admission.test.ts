@@ -1,0 +1,194 @@
+import { once } from "node:events";
+import { connect as connectPlain, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import t, { type Test } from "tap";
+import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import type { AdmissionLimits, AdmissionTiming } from "../../dist/server/admission/admission.js";
+import { Peers } from "../../dist/server/admission/peers.js";
+import { peerOf } from "../../dist/server/peer.js";
+import { startRpcListener } from "../../dist/server/rpc-listener.js";
+import { eventually } from "../support/eventually.js";
+import { createTestLog } from "../support/log.js";
+
+const { cert, key } = await createDevServerCertificate(["localhost"]);
+const V2_SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
+
+async function startListener(t: Test, limits: Partial<AdmissionLimits> = {}, admission?: Partial<AdmissionTiming>) {
+  const peers = new Peers();
+  const failures: string[] = [];
+  const turnedAway: string[] = [];
+  const listener = await startRpcListener({
+    port: 0,
+    address: "127.0.0.1",
+    cert,
+    key,
+    logger: createTestLog().logger,
+    handler: (request, response) => void response.end(peerOf(request, peers).address),
+    limits: { maxConnections: 100, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false, ...limits },
+    peers,
+    admission,
+    onHandshakeFailure: ({ reason }) => failures.push(reason),
+    onTurnedAway: ({ reason, remoteAddress }) => turnedAway.push(`${reason}: ${remoteAddress}`),
+  });
+  t.teardown(() => listener.close());
+  const open = (bytes?: Uint8Array | string): Socket => {
+    const socket = connectPlain(listener.port, "127.0.0.1");
+    t.teardown(() => socket.destroy());
+    socket.on("error", () => {});
+    if (bytes !== undefined) socket.write(bytes);
+    return socket;
+  };
+  return { listener, failures, turnedAway, open };
+}
+
+/** Shakes hands over a connection. */
+async function shakeHands(t: Test, socket: Socket): Promise<TLSSocket> {
+  const secured = connectTls({ socket, ca: cert, servername: "localhost", ALPNProtocols: ["http/1.1"] });
+  t.teardown(() => secured.destroy());
+  secured.on("error", () => {});
+  await once(secured, "secureConnect");
+  return secured;
+}
+
+/** Asks the service who it thinks is at the other end. */
+async function askWhoIAm(t: Test, socket: Socket): Promise<string> {
+  const secured = await shakeHands(t, socket);
+  secured.write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  let text = "";
+  for await (const chunk of secured) text += chunk;
+  return /\r\n\r\n(?:[0-9a-f]+\r\n)?([0-9a-f.:]+)/.exec(text)?.[1] ?? text;
+}
+
+/** Also by a reset. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once("close", () => resolve()));
+}
+
+async function answerOf(socket: Socket): Promise<string> {
+  let text = "";
+  for await (const chunk of socket) text += chunk;
+  return text;
+}
+
+function version2(command: number, family: number, addresses: Uint8Array, extra = 0): Buffer {
+  const header = Buffer.alloc(4);
+  header.writeUInt8(0x20 | command);
+  header.writeUInt8(family, 1);
+  header.writeUInt16BE(addresses.length + extra, 2);
+  return Buffer.concat([V2_SIGNATURE, header, addresses, Buffer.alloc(extra)]);
+}
+
+t.test("a balancer says who it speaks for", async (t) => {
+  const { open, failures } = await startListener(t, { isProxy: (address) => address === "127.0.0.1" });
+  const four = Buffer.from([192, 0, 2, 9, 10, 0, 0, 1, 0x12, 0x34, 0x24, 0xe3]);
+  const six = Buffer.concat([Buffer.from("20010db8000000000000000000000007", "hex"), Buffer.alloc(20)]);
+  const headers: [string, string | Buffer, string][] = [
+    ["version 1, IPv4", "PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n", "192.0.2.7"],
+    ["version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::1 4660 9443\r\n", "2001:db8::7"],
+    ["version 1, a health check", "PROXY UNKNOWN\r\n", "127.0.0.1"],
+    ["version 2, IPv4", version2(1, 0x11, four), "192.0.2.9"],
+    ["version 2, IPv6", version2(1, 0x21, six), "2001:0db8:0000:0000:0000:0000:0000:0007"],
+    ["version 2, with more than addresses", version2(1, 0x11, four, 300), "192.0.2.9"],
+    ["version 2, a health check", version2(0, 0, Buffer.alloc(0)), "127.0.0.1"],
+  ];
+  for (const [name, header, address] of headers) t.equal(await askWhoIAm(t, open(header)), address, name);
+
+  const inPieces = open();
+  for (const byte of version2(1, 0x11, four)) {
+    inPieces.write(Uint8Array.of(byte));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.equal(await askWhoIAm(t, inPieces), "192.0.2.9", "byte by byte");
+
+  const refused: [string | Buffer, RegExp][] = [
+    ["GET / HTTP/1.1\r\n\r\n", /sends no PROXY header/],
+    ["PROXY TCP4 nonsense\r\n", /malformed/],
+    [`PROXY TCP4 ${"1".repeat(120)}`, /without an end/],
+    [version2(1, 0x11, Buffer.alloc(2)), /malformed/],
+    [version2(5, 0x11, four), /unknown version/],
+    [version2(1, 0x11, four, 9_000), /too long/],
+  ];
+  for (const [header, reason] of refused) {
+    const told = failures.length;
+    await answerOf(open(header)).catch(() => {});
+    t.equal(failures.length, told + 1);
+    t.match(failures.at(-1), reason);
+  }
+});
+
+t.test("only a balancer that is trusted does", async (t) => {
+  const { open, failures } = await startListener(t);
+  await answerOf(open("PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n")).catch(() => {});
+  t.match(failures, [/PROXY header of a balancer/]);
+});
+
+t.test("no more connections than there may be", async (t) => {
+  const { open, turnedAway } = await startListener(t, { maxConnections: 2 });
+  const [first, second] = [await shakeHands(t, open()), await shakeHands(t, open())];
+  await closed(open());
+  t.same(turnedAway, ["too many connections: 127.0.0.1"]);
+  t.notOk(first.destroyed || second.destroyed, "others do not notice");
+  first.destroy();
+  await eventually(
+    async () => {
+      const socket = open();
+      const isTaken = await Promise.race([
+        shakeHands(t, socket).then(
+          () => true,
+          () => false,
+        ),
+        closed(socket).then(() => false),
+      ]);
+      return isTaken;
+    },
+    (isTaken) => isTaken,
+  );
+});
+
+t.test("no more of one address, whoever brings them", async (t) => {
+  const { open, turnedAway } = await startListener(t, { maxPerAddress: 1, isProxy: () => true });
+  const from = (host: number) => open(`PROXY TCP4 192.0.2.${host} 10.0.0.1 4660 9443\r\n`);
+  await shakeHands(t, from(1));
+  await shakeHands(t, from(2));
+  const third = from(1);
+  const secured = connectTls({ socket: third, ca: cert });
+  secured.on("error", () => {});
+  await closed(third);
+  t.same(turnedAway, ["too many of this address: 192.0.2.1"]);
+});
+
+t.test("handshakes wait for their turn", async (t) => {
+  const { open, listener } = await startListener(t, { maxHandshakes: 1 }, { slotMs: 60_000 });
+  const silent = open(Uint8Array.of(0x16));
+  await eventually(
+    async () => listener.connections,
+    (count) => count === 1,
+  );
+  const next = shakeHands(t, open());
+  await eventually(
+    async () => listener.waitingConnections,
+    (count) => count === 1,
+  );
+  silent.destroy();
+  await next;
+  t.equal(listener.waitingConnections, 0);
+});
+
+t.test("a client that falls silent in its handshake holds nobody up", async (t) => {
+  const { open } = await startListener(t, { maxHandshakes: 1 }, { slotMs: 50 });
+  open(Uint8Array.of(0x16));
+  await shakeHands(t, open());
+});
+
+t.test("who has given up meanwhile is not served", async (t) => {
+  const { open, turnedAway } = await startListener(t, { maxHandshakes: 1 }, { slotMs: 200, waitMs: 1 });
+  open(Uint8Array.of(0x16));
+  await closed(open(Uint8Array.of(0x16)));
+  t.same(turnedAway, ["waited too long: 127.0.0.1"]);
+});
+
+t.test("a balancer that says nothing is cut", async (t) => {
+  const { open, failures } = await startListener(t, { isProxy: () => true }, { headerMs: 50 });
+  await closed(open());
+  t.same(failures, ["the balancer sends no PROXY header"]);
+});
