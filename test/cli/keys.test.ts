@@ -39,7 +39,7 @@ t.test("keys rotate, as a service and its tokens see it", async (t) => {
   const [{ kid = "" } = {}] = (await list()).filter(({ state }) => state === "announced");
   t.ok(kid);
   t.equal(decodeProtectedHeader(await newToken()).kid, old, "the new key waits until every verifier has it");
-  t.match((await runCommand(service.env, ["keys", "list"])).output, /in the key file, signs soon/);
+  t.match((await runCommand(service.env, ["keys", "list"])).output, /in the key file, signs within six minutes/);
 
   await service.database.query("update ingest.signing_keys set created_at = now() - interval '6 minutes'");
   const jwt = await eventually(newToken, (token) => decodeProtectedHeader(token).kid === kid);
@@ -115,6 +115,13 @@ t.test("keys list says which key signs: with one, after a rotation, and when tha
   ).filter(({ state }) => state === "signs elsewhere");
   t.match(await retire("--dry-run"), { exitCode: 0, output: /^would retire / });
   t.match(await retire(), { exitCode: 1, errors: /say --yes/ });
-  t.match(await retire("--yes"), { exitCode: 0 });
-  t.same(await states(), ["signs"]);
+  // A service that has not changed over yet publishes it again.
+  const left = await eventually(
+    async () => {
+      await retire("--yes");
+      return states();
+    },
+    ({ length }) => length === 1,
+  );
+  t.same(left, ["signs"]);
 });

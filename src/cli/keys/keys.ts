@@ -16,7 +16,7 @@ import type { Layout } from "../terminal/layout.js";
 import { formatTable } from "../terminal/table.js";
 
 const STATE: Readonly<Record<SigningKeyState, string>> = {
-  announced: "in the key file, signs soon",
+  announced: "in the key file, signs within six minutes",
   signs: "in the key file, signs",
   "signs elsewhere": "signs, or did in the last 20 minutes",
   "earlier service": "in system_config",
