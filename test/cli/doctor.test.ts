@@ -56,6 +56,11 @@ t.test("nothing is wrong with a service that runs, nor with one that is about to
   );
   t.match(messages, /server certificate: it is good for localhost/);
   t.match(messages, /published keys: 1, this one included/);
+  t.match(messages, new RegExp(`instances: one runs at \\S+:${service.grpcPort}, version .*, with 0 sessions`));
+  await service.database.query("update ingest.instances set version = '0.0.1'");
+  t.match((await examine(environmentOf(service))).wrong, [
+    { check: "instances", verdict: "warning", message: /version 0\.0\.1, .*this command is/ },
+  ]);
 
   const { url } = await createTestDatabase(t);
   const directory = await makeDirectory(t);
@@ -244,7 +249,16 @@ t.test("a database that cannot be reached, or has nothing in it, hides nothing e
   t.ok(gone.findings.some(({ check, verdict }) => check === "JWT key" && verdict === "ok"));
   t.match(
     gone.findings.filter(({ verdict }) => verdict === "skipped").map(({ check }) => check),
-    ["connection limit", "migrations", "clock", "agent CA", "agents", "descriptor limit", "features in use"],
+    [
+      "connection limit",
+      "migrations",
+      "clock",
+      "instances",
+      "agent CA",
+      "agents",
+      "descriptor limit",
+      "features in use",
+    ],
   );
 
   const empty = await createEmptyDatabase(t);
@@ -255,7 +269,7 @@ t.test("a database that cannot be reached, or has nothing in it, hides nothing e
   ]);
   t.match(
     findings.filter(({ verdict }) => verdict === "skipped").map(({ check }) => check),
-    ["agent CA", "JWT key", "agents", "descriptor limit"],
+    ["instances", "agent CA", "JWT key", "agents", "descriptor limit"],
   );
 
   const nothing = await runCommand({ DATABASE_URL: "", PATH: "/nowhere" }, ["doctor", "--json"]);

@@ -96,7 +96,13 @@ async function start(context: CommandContext, { dataDir, databaseUrl, logger, li
     grpcAddress,
     caFile,
     token,
-    environment: { ...settingsIn(environment), INGEST_JWT_KEY_FILE: resolve(config.jwtKeyFile) },
+    environment: {
+      ...settingsIn(environment),
+      INGEST_JWT_KEY_FILE: resolve(config.jwtKeyFile),
+      // Where it is, also when it took free ones.
+      INGEST_GRPC_PORT: String(grpcPort),
+      INGEST_HTTP_PORT: String(httpPort),
+    },
   });
   const [broker] = config.broker?.addresses ?? [];
   context.print(

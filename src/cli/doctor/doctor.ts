@@ -14,6 +14,7 @@ import { configurationCheck } from "./checks/configuration.js";
 import { connectionLimitCheck } from "./checks/connection-limit.js";
 import { databaseReachableCheck } from "./checks/database.js";
 import { descriptorsCheck } from "./checks/descriptors.js";
+import { instancesCheck } from "./checks/instances.js";
 import { jwtKeyCheck } from "./checks/jwt-key.js";
 import { migrationsCheck } from "./checks/migrations.js";
 import { portsCheck } from "./checks/ports.js";
@@ -58,6 +59,7 @@ function checks(databaseProblem: unknown): Check[] {
     connectionLimitCheck,
     migrationsCheck,
     clockCheck,
+    instancesCheck,
     agentCaCheck,
     jwtKeyCheck,
     agentsCheck,
