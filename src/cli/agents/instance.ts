@@ -22,7 +22,7 @@ function listCommand(context: CommandContext): Command {
 
 function formatInstances(rows: readonly InstanceRow[], layout: Layout): string {
   return formatTable(
-    ["ID", optional("VERSION"), names("ADDRESS"), optional("STARTED"), optional("SESSIONS"), "LAST RENEWED", "STATE"],
+    ["ID", optional("VERSION"), names("ADDRESS"), optional("STARTED"), "SESSIONS", "LAST RENEWED", "STATE"],
     rows.map((row) => [
       row.id,
       row.version,
