@@ -4,7 +4,7 @@ import { chooseFiles } from "./choose-files.js";
 const SOURCES = [
   "app.test.ts",
   "cli/app.test.ts",
-  "cli/start.faults.test.ts",
+  "cli/start.slow.test.ts",
   "cli/start.test.ts",
   "docs.test.ts",
   "lib/batcher.test.ts",
@@ -13,14 +13,14 @@ const SOURCES = [
 t.test("files are chosen by their path, or a part of it", async (t) => {
   for (const [wanted, files] of [
     [[], ["cli/start.test.ts", "docs.test.ts", "app.test.ts", "cli/app.test.ts", "lib/batcher.test.ts"]],
-    [[".faults."], ["cli/start.faults.test.ts"]],
+    [[".slow."], ["cli/start.slow.test.ts"]],
     [["test-dist/app.test.js"], ["app.test.ts"]],
     [["test/app.test.ts"], ["app.test.ts"]],
     [["/a/checkout/test/lib/batcher.test.ts", "batcher"], ["lib/batcher.test.ts"]],
     [["app.test"], ["app.test.ts", "cli/app.test.ts"]],
     [
       ["lib/", "cli/"],
-      ["cli/start.test.ts", "cli/app.test.ts", "cli/start.faults.test.ts", "lib/batcher.test.ts"],
+      ["cli/start.test.ts", "cli/app.test.ts", "cli/start.slow.test.ts", "lib/batcher.test.ts"],
     ],
   ] as const) {
     t.same(chooseFiles(SOURCES, wanted), files, `${wanted}`);

@@ -1,22 +1,22 @@
 /**
- * Faults that are injected into real parts: the files take as long as the parts do, and are a suite of their own,
- * `npm run test:faults`.
+ * What takes long, because faults are injected into real parts, or the package or the image is built and installed. It
+ * is a suite of its own, `npm run test:slow`.
  */
-const FAULTS = /\.faults\.test\.ts$/;
+const SLOW = /\.slow\.test\.ts$/;
 /** Those that take longest: begun first, so that no process is left with one of them at the end. */
-const LONGEST = ["cli/start.test.ts", "docs.test.ts", "package.test.ts", "deploy/image.test.ts"];
+const LONGEST = ["cli/start.test.ts", "docs.test.ts", "package.slow.test.ts", "deploy/image.slow.test.ts"];
 
 /**
  * The test files to run, the longest first.
  *
  * @param sources paths below `test/`
- * @param wanted paths or parts of them, of the sources or of what they are compiled to; all files but those of faults when empty
+ * @param wanted paths or parts of them, of the sources or of what they are compiled to; all files but the slow ones when empty
  * @throws Error when one of them chooses nothing
  */
 export function chooseFiles(sources: readonly string[], wanted: readonly string[]): string[] {
   const chosen = new Set(
     wanted.length === 0
-      ? sources.filter((source) => !FAULTS.test(source))
+      ? sources.filter((source) => !SLOW.test(source))
       : wanted.flatMap((want) => matching(sources, want)),
   );
   const order = [...LONGEST, ...[...sources].sort()];
