@@ -2,6 +2,9 @@ import { createHash } from "node:crypto";
 import t from "tap";
 import { createTestKey, enrol, openLiveStream, register, registration } from "../support/agents/field-agent.js";
 import { runCommand } from "../support/commands/cli.js";
+import { connectTo } from "../support/database/database.js";
+import { recordStatements } from "../support/database/statements.js";
+import { insertCheck, insertHosts, insertQuery, insertRun, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { startTestService } from "../support/service.js";
 
@@ -69,6 +72,74 @@ t.test("agent show tells all that is known, refusals included, and no secret", a
   for (const line of tables.replace(/\x1b\[\d+m/g, "").split("\n")) t.ok([...line].length <= 70, line);
 });
 
+t.test("agent show lists checks with their last result, and what has not ended", async (t) => {
+  const service = await startTestService(t);
+  const { database } = service;
+  const { agentId } = await enrol(service, await service.createToken());
+  const [row] = await database.query("select id, organisation_id from hosts");
+  const host = { agentId, hostId: String(row?.id), organisationId: String(row?.organisation_id) };
+  const other = (await insertHosts(database, 1))[0] as TestHost;
+  const config = { filePath: "/etc/x.p12", password: "not ours to show" };
+  const checkIds = [
+    await insertCheck(database, host, { config }),
+    await insertCheck(database, host, { enabled: false }),
+    await insertCheck(database, host, { check_type: "deleted" }),
+    await insertCheck(database, other, { check_type: "others" }),
+  ];
+  await database.query("update checks set name = check_type || enabled");
+  await database.query("update checks set deleted_at = now() where check_type = 'deleted'");
+  // 20,000 results, as 200 checks have them: more than a statement may read.
+  await database.query(
+    `insert into checks (id, organisation_id, host_id, name, check_type, config)
+     select 'c' || n, $1, $2, 'c', 'port', '{}' from generate_series(1, 199) n`,
+    [other.organisationId, other.hostId],
+  );
+  // Without looking up 20,000 times what a row refers to.
+  await database.query("set session_replication_role = replica");
+  await database.query(
+    `insert into check_results (id, check_id, host_id, organisation_id, ran_at, status, output)
+     select c.id || '-' || n, c.id, c.host_id, c.organisation_id, timestamptz '2027-01-15' + n * interval '1 minute',
+            case n when 100 then 'fail' else 'pass' end, repeat('x', 300)
+     from checks c, generate_series(1, 100) n`,
+  );
+  await database.query("reset session_replication_role");
+  await database.query("delete from check_results where check_id = $1", [checkIds[1]]);
+  await database.query("analyze");
+  const running = await insertRun(database, [host, other], { status: "running" });
+  await insertRun(database, [host], { status: "success" });
+  const queryId = await insertQuery(database, host);
+
+  const show = (...args: string[]) => runCommand(service.env, ["agent", "show", agentId, ...args]);
+  let json = "";
+  const statements = await recordStatements(async () => {
+    json = (await show("--json")).output;
+  });
+  const { checks, openWork } = JSON.parse(json);
+  t.match(checks, [
+    { name: "portfalse", enabled: false, lastResult: null },
+    { name: "porttrue", lastResult: { status: "fail", ranAt: "2027-01-15T01:40:00.000Z", output: /^x{200}$/ } },
+  ]);
+  t.equal(checks.length, 2);
+  t.same(openWork.map(({ id }: { id: string }) => id).sort(), [queryId, running.taskIds[0]].sort());
+  const { output: text } = await show("--wide");
+  t.match(text, /Checks\n.*\n {2}portfalse \(disabled\) +port +60 s +none\n {2}porttrue +port +60 s +fail +2027-01-15/);
+  t.match(text, new RegExp(`Open queries and tasks\n(.*\n)*  ${running.taskIds[0]} +task custom_script +running`));
+  for (const shown of [json, text]) t.notMatch(shown, /not ours to show/);
+
+  const reading = statements.filter(({ text }) => /from checks c|agent_queries/.test(text));
+  t.equal(reading.length, 2, "one statement each");
+  const client = await connectTo(t, database.url);
+  for (const { text, values } of reading) {
+    const { rows } = await client.query(`explain ${text}`, values);
+    const plan = rows.map((line) => line["QUERY PLAN"]).join("\n");
+    t.notMatch(plan, /Seq Scan on check_results/, plan);
+    await client.query("set enable_seqscan = off");
+    const { rows: small } = await client.query(`explain ${text}`, values);
+    t.notMatch(JSON.stringify(small), /Seq Scan/, "small tables too");
+    await client.query("reset enable_seqscan");
+  }
+});
+
 t.test("an agent of which little is known", async (t) => {
   const service = await startTestService(t);
   await service.database.query(`
@@ -76,7 +147,10 @@ t.test("an agent of which little is known", async (t) => {
     select '1old', id, 'gone', 'no key', now() from organisations`);
   const report = JSON.parse((await runCommand(service.env, ["agent", "show", "1old", "--json"])).output);
   t.match(report, { agent: { publicKeySha256: null, deletedAt: String }, certificates: [], session: null });
-  t.match((await runCommand(service.env, ["agent", "show", "1old"])).output, /Host\nnone\n\nClient certificates\nnone/);
+  t.match(
+    (await runCommand(service.env, ["agent", "show", "1old"])).output,
+    /Host\nnone\n\nChecks\nnone\n\nOpen queries and tasks\nnone\n\nClient certificates\nnone/,
+  );
   t.match(await runCommand(service.env, ["agent", "show", "nobody"]), {
     exitCode: 1,
     errors: /no agent has the id nobody/,

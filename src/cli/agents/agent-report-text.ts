@@ -17,6 +17,34 @@ export function formatAgentReport(report: AgentReport, layout: Layout): string {
     ["Agent", formatLines(agentLines(report, layout), layout)],
     ["Host", formatLines(hostLines(report), layout)],
     [
+      "Checks",
+      table(
+        [sentences("CHECK"), "TYPE", optional("EVERY"), "LAST RESULT", "RAN", sentences("OUTPUT")],
+        report.checks.map(({ name, type, enabled, intervalSeconds, lastResult }) => [
+          enabled ? name : `${name} (disabled)`,
+          type,
+          `${intervalSeconds} s`,
+          lastResult?.status ?? "none",
+          lastResult?.ranAt ?? "",
+          lastResult?.output ?? "",
+        ]),
+        layout,
+      ),
+    ],
+    [
+      "Open queries and tasks",
+      table(
+        ["ID", "WHAT", "STATUS", "SINCE"],
+        report.openWork.map((item) => [
+          item.id,
+          `${item.kind} ${item.type}`,
+          item.status,
+          item.startedAt ?? item.createdAt,
+        ]),
+        layout,
+      ),
+    ],
+    [
       "Client certificates",
       table(
         [names("SERIAL"), "STATUS", optional("NOT BEFORE"), "NOT AFTER", optional("ISSUER")],

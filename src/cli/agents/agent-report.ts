@@ -6,7 +6,11 @@ import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { listReturnedAgents } from "../../store/enrolment/former-keys.js";
 import { listRefusalsOfAgent, type RefusalRow, type RefusedAgent } from "../../store/enrolment/refusals.js";
 import { findPresences } from "../../store/sessions/agent-presence.js";
+import { listHostChecks } from "../../store/work/checks.js";
+import { listOpenItems } from "../../store/work/open-items.js";
 
+/** Open queries and tasks that are shown. */
+const MAX_OPEN_ITEMS = 100;
 const REFUSAL_LIMITS = { proven: 20, said: 10 };
 
 /** What `agent show` tells. */
@@ -38,6 +42,8 @@ export async function readAgentReport(db: Queryable, id: string) {
     sameAddressAs: (await listAddressRemarks(db, { agentId: id })).get(id) ?? [],
     deletedBefore: (await listReturnedAgents(db, [id])).get(id) ?? null,
     host: host && toShownHost(host),
+    checks: host === undefined ? [] : await listHostChecks(db, { ...host, hostId: host.id }),
+    openWork: host === undefined ? [] : await listOpenItems(db, { hostId: host.id, limit: MAX_OPEN_ITEMS }),
     refusals: refusals.map((refusal) => toShownRefusal(refusal, refused)),
   };
 }

@@ -5,6 +5,8 @@ import { hostsOf, type WorkHost } from "./work-host.js";
 
 /** How many results of a check are kept: what the web app shows. */
 export const KEPT_RESULTS = 100;
+/** Characters of an output that are shown in a list. */
+const SHOWN_OUTPUT = 200;
 
 /** One check as it is in the table. */
 export interface StoredCheck {
@@ -110,4 +112,59 @@ async function pruneCheckResults(tx: Transaction, checkIds: readonly string[]): 
       offset ${KEPT_RESULTS - 1} limit 1
     ) oldest
     where r.check_id = k.check_id and (r.ran_at, r.id) < (oldest.ran_at, oldest.id)`);
+}
+
+/** A check of a host, with its newest result. What it is configured with stays where it is: passwords are among it. */
+export interface HostCheck {
+  id: string;
+  name: string;
+  type: string;
+  enabled: boolean;
+  intervalSeconds: number;
+  /** Null before the first one. */
+  lastResult: {
+    status: string;
+    /** By the agent's clock. */
+    ranAt: Date;
+    durationMs: number | null;
+    /** As far as it is of use in a list. */
+    output: string | null;
+  } | null;
+}
+
+/** All checks of a host but deleted ones, by name, each with the result that ran last. */
+export async function listHostChecks(db: Queryable, { hostId, organisationId }: WorkHost): Promise<HostCheck[]> {
+  const { rows } = await db.execute<{
+    id: string;
+    name: string;
+    check_type: string;
+    enabled: boolean;
+    interval_seconds: number;
+    status: string | null;
+    ran_at: string | null;
+    duration_ms: number | null;
+    output: string | null;
+  }>(sql`
+    select c.id, c.name, c.check_type, c.enabled, c.interval_seconds, r.status, r.ran_at, r.duration_ms, r.output
+    from checks c
+    left join lateral (
+      select o.status, o.ran_at, o.duration_ms, left(o.output, ${SHOWN_OUTPUT}) as output
+      from check_results o
+      where o.check_id = c.id
+      order by o.ran_at desc, o.id desc
+      limit 1
+    ) r on true
+    where c.organisation_id = ${organisationId} and c.host_id = ${hostId} and c.deleted_at is null
+    order by c.name, c.id`);
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    type: row.check_type,
+    enabled: row.enabled,
+    intervalSeconds: row.interval_seconds,
+    lastResult:
+      row.status === null || row.ran_at === null
+        ? null
+        : { status: row.status, ranAt: new Date(row.ran_at), durationMs: row.duration_ms, output: row.output },
+  }));
 }

@@ -18,12 +18,13 @@ export interface OpenItem {
   startedAt: Date | null;
 }
 
-/** Open queries and tasks, the newest first, of all hosts or of those with this name. */
+/** Open queries and tasks, the newest first, of all hosts, of one, or of those with this name. */
 export async function listOpenItems(
   db: Queryable,
-  { hostname, limit }: { hostname?: string | undefined; limit: number },
+  { hostId, hostname, limit }: { hostId?: string; hostname?: string | undefined; limit: number },
 ): Promise<OpenItem[]> {
-  const ofHost = hostname === undefined ? sql`true` : sql`lower(h.hostname) = lower(${hostname})`;
+  const named = hostname === undefined ? sql`true` : sql`lower(h.hostname) = lower(${hostname})`;
+  const ofHost = hostId === undefined ? named : sql`h.id = ${hostId}`;
   const { rows } = await db.execute<{
     kind: OpenItem["kind"];
     id: string;
