@@ -22,8 +22,8 @@ const INSTANCE_GONE = "its instance ended, and it did not come back";
 
 /**
  * Marks agents offline whose session no instance holds any more: it was killed, lost the database, or told them to come
- * back elsewhere and they did not. Their own silence has to confirm it; and neither after this instance's start nor
- * after the database was away is anybody swept before all had the time to come back.
+ * back elsewhere and they did not. Their own silence has to confirm it; and neither after this instance's start, nor
+ * after the database was away or this process stood still, is anybody swept before all had the time to come back.
  */
 export class AbandonedSweep {
   readonly #startedAt = performance.now();
@@ -40,10 +40,15 @@ export class AbandonedSweep {
     clearInterval(this.#timer);
   }
 
+  /** Whether all agents had the time to come back. */
+  get #hadTime(): boolean {
+    const { calm, silentForMs } = this.options;
+    return performance.now() - Math.max(this.#startedAt, calm.since) >= silentForMs;
+  }
+
   async #sweep(): Promise<void> {
-    const { db, offlineWriter, calm, events, silentForMs } = this.options;
-    const quietMs = performance.now() - Math.max(this.#startedAt, calm.since);
-    if (this.#sweeping || quietMs < silentForMs) return;
+    const { db, offlineWriter, events, silentForMs } = this.options;
+    if (this.#sweeping || !this.#hadTime) return;
     this.#sweeping = true;
     try {
       if (!this.#hasTidied) {
@@ -51,6 +56,8 @@ export class AbandonedSweep {
         this.#hasTidied = (await adoptForeignSessions(db)) === 0;
       }
       const found = await findAbandonedSessions(db, { silentForMs });
+      // After a stall this may look first, and find what this very instance holds.
+      if (!this.#hadTime) return;
       const reason = INSTANCE_GONE;
       await Promise.all(
         found.map((session) => offlineWriter.write({ ...session, reason, silentForMs, staysOpen: false })),

@@ -41,8 +41,11 @@ export class Departures {
    */
   async depart(key: SessionKey, { graceMs, reason }: StreamEnd, isBack: () => boolean): Promise<void> {
     const { offlineWriter, calm, events } = this.options;
-    const goneSince = performance.now();
-    let notBefore = goneSince + graceMs;
+    const now = performance.now();
+    // Who says that it goes was there until now. Of a connection that broke nobody knows when: while this process stood
+    // still, what its agent had sent before lay unread, and the end behind it.
+    const goneSince = graceMs > 0 ? Number.NEGATIVE_INFINITY : now;
+    let notBefore = now + graceMs;
     for (;;) {
       const waitMs = Math.max(notBefore, calm.earliestFor(goneSince)) - performance.now();
       if (waitMs > 0) {

@@ -117,6 +117,50 @@ t.test("how long an agent may be silent, and what counts of what it says", async
     t.ok((swept[0]?.at ?? 0) - backAt >= FOR_MS);
   });
 
+  await t.test("nor is anybody marked for what a process that stood still finds first", async (t) => {
+    const swept: string[] = [];
+    const offlineWriter = { write: async ({ agentId }: { agentId: string }) => swept.push(agentId) > 0 } as never;
+    let isStanding = true;
+    let looks = 0;
+    // It looks before it is found that it stood still.
+    const db = Object.assign(Object.create(database.db), {
+      execute: (...args: Parameters<typeof database.db.execute>) => {
+        if (isStanding) calm.reportStall();
+        looks += 1;
+        return database.db.execute(...args);
+      },
+    });
+    const sweep = new AbandonedSweep({ db, offlineWriter, calm, events, silentForMs: 20, sweepMs: 10 });
+    t.teardown(() => sweep.stop());
+    await eventually(
+      async () => looks,
+      (count) => count > 8,
+    );
+    t.same(swept, [], "it sweeps nobody");
+    isStanding = false;
+    await eventually(
+      async () => swept,
+      (agentIds) => agentIds.includes("agent-5"),
+    );
+  });
+
+  await t.test("nor for a connection that broke meanwhile, of which it hears afterwards", async (t) => {
+    const FOR_MS = 300;
+    const patience = { graceMs: 10, offlineAfterMs: FOR_MS };
+    const { sessions, hold, calm } = createTestSessions(database, { patience });
+    const stream = new TestSessionStream();
+    hold(callerOf(agents[3]), stream);
+    const stoodUntil = performance.now();
+    calm.reportStall(stoodUntil);
+    // It lay unread.
+    await stream.send();
+    const [session] = sessions.open;
+    stream.cut();
+    await session?.closed;
+    t.ok(performance.now() - stoodUntil >= FOR_MS, "its agent had its time to come back");
+    t.match(await query("select status from agents where id = 'agent-4'"), [{ status: "offline" }]);
+  });
+
   await t.test("a storm of broken connections of one machine is no clone", async (t) => {
     for (let n = 0; n < 7; n += 1) {
       const { stream, session } = await open(3);
