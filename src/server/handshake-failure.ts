@@ -30,6 +30,11 @@ const REASONS: Readonly<Record<string, string>> = {
 const HUNG_UP = new Set(["ECONNRESET", "EPIPE"]);
 const MAX_LENGTH = 200;
 
+/** Whether the client spoke HTTP/1.1 without TLS. */
+export function isPlainHttp({ code }: Error & { code?: string }): boolean {
+  return code === "ERR_SSL_HTTP_REQUEST";
+}
+
 /** Why a handshake failed; undefined when the client hung up. */
 export function describeHandshakeFailure(error: Error & { code?: string; reason?: string }): string | undefined {
   const { code = "", reason, message } = error;

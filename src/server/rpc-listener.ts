@@ -7,7 +7,7 @@ import type { Peers } from "./admission/peers.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
-import { describeHandshakeFailure, type HandshakeFailure } from "./handshake-failure.js";
+import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp } from "./handshake-failure.js";
 import { type ListenOptions, listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
@@ -132,6 +132,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   });
   server.on("tlsClientError", (error, socket: Socket) => {
     const reason = describeHandshakeFailure(error);
+    if (isPlainHttp(error)) admission.answerPlainHttp(socket);
     admission.handshakeDone(socket);
     if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: peers.addressOf(socket), reason });
   });

@@ -78,6 +78,20 @@ function version2(command: number, family: number, addresses: Uint8Array, extra 
   return Buffer.concat([V2_SIGNATURE, header, addresses, Buffer.alloc(extra)]);
 }
 
+t.test("whoever speaks HTTP without TLS is told", async (t) => {
+  const { open, failures } = await startListener(t);
+  for (const request of [
+    "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    `POST /x HTTP/1.1\r\nA: ${"a".repeat(5_000)}\r\n`,
+  ]) {
+    const answer = await answerOf(open(request));
+    t.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+    t.match(answer, /\r\n\r\nthis port takes TLS: use https:\/\/\n$/);
+  }
+  t.same(failures, Array(2).fill("plain HTTP: the port takes TLS"));
+  t.equal(await askWhoIAm(t, open()), "127.0.0.1", "and others are served");
+});
+
 t.test("a balancer says who it speaks for", async (t) => {
   const { open, failures } = await startListener(t, { isProxy: (address) => address === "127.0.0.1" });
   const four = Buffer.from([192, 0, 2, 9, 10, 0, 0, 1, 0x12, 0x34, 0x24, 0xe3]);

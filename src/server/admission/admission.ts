@@ -43,6 +43,15 @@ export interface AdmissionOptions {
 export type TurnedAwayReason = "too many connections" | "too many of this address" | "waited too long";
 
 const TIMING: AdmissionTiming = { headerMs: 10_000, waitMs: 8_000, slotMs: 500 };
+const PLAIN_HTTP = "this port takes TLS: use https://\n";
+const PLAIN_HTTP_ANSWER = [
+  "HTTP/1.1 400 Bad Request",
+  "Content-Type: text/plain; charset=utf-8",
+  `Content-Length: ${PLAIN_HTTP.length}`,
+  "Connection: close",
+  "",
+  PLAIN_HTTP,
+].join("\r\n");
 const NO_HEADER = "the balancer sends no PROXY header";
 
 interface Waiting {
@@ -61,7 +70,7 @@ export class Admission {
   readonly #timing: AdmissionTiming;
   readonly #perAddress = new Map<string, number>();
   /** By the other end of the connection. */
-  readonly #shaking = new Map<string, () => void>();
+  readonly #shaking = new Map<string, { socket: Socket; give: () => void }>();
   readonly #waiting: Waiting[] = [];
   #open = 0;
 
@@ -93,7 +102,12 @@ export class Admission {
 
   /** The handshake of a connection is done, or was given up. */
   handshakeDone(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
-    this.#shaking.get(keyOf(socket))?.();
+    this.#shaking.get(keyOf(socket))?.give();
+  }
+
+  /** Tells whoever spoke HTTP instead of shaking hands; the connection is closed after it. */
+  answerPlainHttp(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
+    this.#shaking.get(keyOf(socket))?.socket.write(PLAIN_HTTP_ANSWER);
   }
 
   /** Counts a connection among those of its address; turns it away when these are too many. */
@@ -163,13 +177,13 @@ export class Admission {
     const give = () => {
       clearTimeout(timer);
       socket.off("close", give);
-      if (this.#shaking.get(key) !== give) return;
+      if (this.#shaking.get(key)?.socket !== socket) return;
       this.#shaking.delete(key);
       this.#startNext();
     };
     const timer = setTimeout(give, this.#timing.slotMs).unref();
     socket.once("close", give);
-    this.#shaking.set(key, give);
+    this.#shaking.set(key, { socket, give });
   }
 
   #turnAway(socket: Socket, reason: TurnedAwayReason): void {
