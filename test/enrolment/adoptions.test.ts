@@ -10,9 +10,13 @@ import { connectTo } from "../support/database/database.js";
 import { deleteHost } from "../support/database/delete-host.js";
 import { rejectInWebApp } from "../support/database/web-app.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { shareTestService } from "../support/shared-service.js";
+
+const sharedService = shareTestService(t);
+const strictService = shareTestService(t, { env: { INGEST_ADDRESS_MATCH: "strict" } });
 
 t.test("a machine whose stream has ended is adopted, and waits for approval", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken({ tags: [{ key: "env", value: "prod" }] });
   const before = await enrol(service, token, machine("web-01", "192.0.2.10", "172.17.0.1"));
@@ -67,7 +71,7 @@ t.test("a machine whose stream has ended is adopted, and waits for approval", as
 });
 
 t.test("the old key, proven, undoes an adoption that nobody approved", async (t) => {
-  const service = await startTestService(t, { env: { INGEST_ADDRESS_MATCH: "strict" } });
+  const service = await strictService();
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01", "192.0.2.10");
@@ -117,7 +121,7 @@ t.test("the old key, proven, undoes an adoption that nobody approved", async (t)
 });
 
 t.test("approved in the web app, an adoption cannot be undone; nor when it is revoked later", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const of = machine("web-01");
   const before = await enrol(service, token, of);
@@ -142,7 +146,7 @@ for (const [where, reject] of Object.entries({
   t.test(
     `an adoption that is rejected in ${where} leaves the agent to its own key, and the other one out`,
     async (t) => {
-      const service = await startTestService(t);
+      const service = await sharedService();
       const { query } = service.database;
       const token = await service.createToken();
       const of = machine("web-01", "192.0.2.10");
@@ -177,7 +181,7 @@ for (const [where, reject] of Object.entries({
 }
 
 t.test("a revocation is of all that the agent has, its own key included", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const of = machine("web-01");
   const before = await enrol(service, token, of);
@@ -191,7 +195,7 @@ t.test("a revocation is of all that the agent has, its own key included", async 
 });
 
 t.test("an old request undoes no adoption: the agent's own key has to be there", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const of = machine("web-01");
@@ -199,7 +203,7 @@ t.test("an old request undoes no adoption: the agent's own key has to be there",
   const captured = await registration(before.key, token, of);
   await passTime(service);
   t.match(await registerMachine(service, token, of), { status: "pending", agentId: before.agentId });
-  const snapshot = () => query("select * from agents");
+  const snapshot = () => query("select * from agents order by created_at");
   const adopted = await snapshot();
   const refused = { code: Code.ALREADY_EXISTS, details: /shows no client certificate of it.*operator can reject/ };
   await t.rejects(register(service, captured), refused);
@@ -233,7 +237,7 @@ t.test("an old request undoes no adoption: the agent's own key has to be there",
 });
 
 t.test("an agent that never had a certificate has none to show", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken({ autoApprove: false });
   const of = machine("web-01");
   const own = createTestKey();
@@ -246,7 +250,7 @@ t.test("an agent that never had a certificate has none to show", async (t) => {
 });
 
 t.test("of an agent with two hosts everything takes the same one, and gives it back", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const before = await enrol(service, token, machine("web-01"));
@@ -279,7 +283,7 @@ t.test("of an agent with two hosts everything takes the same one, and gives it b
 });
 
 t.test("the key of a deleted agent may adopt another one", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const first = await enrol(service, token, machine("web-01"));
@@ -295,7 +299,7 @@ t.test("the key of a deleted agent may adopt another one", async (t) => {
 });
 
 t.test("an adopted agent that was deleted and enrolled anew is not the old key's to take back", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01");
@@ -317,7 +321,7 @@ t.test("an adopted agent that was deleted and enrolled anew is not the old key's
 });
 
 t.test("a host that is adopted under another name is still found by what it was", async (t) => {
-  const service = await startTestService(t, { env: { INGEST_ADDRESS_MATCH: "strict" } });
+  const service = await strictService();
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01", "192.0.2.10", "192.0.2.11");
@@ -371,7 +375,7 @@ t.test("INGEST_ADOPT_AUTO_APPROVE makes a token that approves by itself approve 
 });
 
 t.test("a host that the web app deletes is not waited for, and then is gone", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const first = await enrol(service, token, machine("web-01"));
   await passTime(service);
@@ -387,7 +391,7 @@ t.test("a host that the web app deletes is not waited for, and then is gone", as
 });
 
 t.test("an old key and its adopter at the same moment end with one of the two", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const second = await startTestService(t, { of: service });
   const { query } = service.database;
   const token = await service.createToken();

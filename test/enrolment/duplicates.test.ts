@@ -17,15 +17,16 @@ import {
 import { comeAndGo, machine, passTime, registerMachine } from "../support/agents/machines.js";
 import { createEmptyDatabase } from "../support/database/database.js";
 import { startTestService } from "../support/service.js";
+import { shareTestService, UNLIMITED } from "../support/shared-service.js";
 
 /** An address decides as much as a hostname. */
 const STRICT = { INGEST_ADDRESS_MATCH: "strict" };
 
-/** Refusals of one address in a minute are bounded otherwise. */
-const UNLIMITED = { ...STRICT, INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" };
+const sharedService = shareTestService(t);
+const strictService = shareTestService(t, { env: STRICT });
 
 t.test("a machine that is there is not taken over", async (t) => {
-  const service = await startTestService(t, { env: STRICT });
+  const service = await strictService();
   const { query } = service.database;
   const token = await service.createToken();
   const web = machine("web-01", "192.0.2.10");
@@ -96,7 +97,7 @@ t.test(
 );
 
 t.test("a pending machine that was made anew is adopted after its silence, found by name or address", async (t) => {
-  const service = await startTestService(t, { env: STRICT });
+  const service = await strictService();
   const { query } = service.database;
   const token = await service.createToken({ autoApprove: false });
   const first = await registerMachine(service, token, machine("web-01", "192.0.2.10"));
@@ -111,7 +112,7 @@ t.test("a pending machine that was made anew is adopted after its silence, found
 });
 
 t.test("addresses count as the host last reported them, not as it once registered", async (t) => {
-  const service = await startTestService(t, { env: STRICT });
+  const service = await strictService();
   const token = await service.createToken();
   const moved = await enrol(service, token, machine("web-01", "192.0.2.10"));
   await comeAndGo(service, moved, ["192.0.2.11"]);
@@ -121,7 +122,7 @@ t.test("addresses count as the host last reported them, not as it once registere
 });
 
 t.test("what does not tell machines apart never matches", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const shared = ["172.17.0.1", "10.88.0.1", "192.168.122.1", "127.0.0.1", "::1", "169.254.1.1", "fe80::1"];
   const first = await enrol(service, token, machine("web-01", ...shared));
@@ -141,7 +142,7 @@ t.test("what does not tell machines apart never matches", async (t) => {
 });
 
 t.test("other organisations' hosts and deleted ones never match", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   await insertOrganisation(service.store.db, { name: "Other", slug: "other" });
   const own = await service.createToken({ organisationSlug: "test" });
@@ -157,7 +158,7 @@ t.test("other organisations' hosts and deleted ones never match", async (t) => {
 });
 
 t.test("several that match: a live one decides, of those that are gone none", async (t) => {
-  const service = await startTestService(t, { env: STRICT });
+  const service = await strictService();
   const token = await service.createToken();
   const one = await enrol(service, token, machine("web-01", "192.0.2.1"));
   await enrol(service, token, machine("web-02", "192.0.2.2"));
@@ -176,7 +177,7 @@ t.test("several that match: a live one decides, of those that are gone none", as
 });
 
 t.test("a host without an agent is given one, also when that agent was deleted", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const first = await enrol(service, token, machine("web-01"));
@@ -193,7 +194,7 @@ t.test("a host without an agent is given one, also when that agent was deleted",
 });
 
 t.test("one key at the same moment with two descriptions of its machine is one agent", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   for (let round = 1; round <= 5; round++) {
@@ -209,7 +210,7 @@ t.test("one key at the same moment with two descriptions of its machine is one a
 });
 
 t.test("of very many hosts that match no more are read than it takes to refuse, and one that is online", async (t) => {
-  const service = await startTestService(t, { env: STRICT });
+  const service = await strictService();
   const token = await service.createToken();
   const [{ id: organisationId } = { id: "" }] = await service.database.query("select id from organisations");
   await service.database.query(
@@ -227,8 +228,8 @@ t.test("of very many hosts that match no more are read than it takes to refuse, 
 });
 
 t.test("fifty keys of one machine at once on two instances end with one host", async (t) => {
-  const service = await startTestService(t, { env: UNLIMITED });
-  const second = await startTestService(t, { of: service, env: UNLIMITED });
+  const service = await strictService();
+  const second = await startTestService(t, { of: service, env: { ...STRICT, ...UNLIMITED } });
   const { query } = service.database;
   const token = await service.createToken();
   for (const [name, of] of Object.entries({

@@ -5,6 +5,9 @@ import { createTestKey, enrol, register, registration } from "../support/agents/
 import { connectTo, untilLockedOut } from "../support/database/database.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { shareTestService } from "../support/shared-service.js";
+
+const sharedService = shareTestService(t);
 
 /** Makes what registers next wait, and be written together: somebody holds the token of the one that is being written. */
 async function holdUp(t: Test, service: TestService): Promise<{ release: () => Promise<unknown> }> {
@@ -23,7 +26,7 @@ async function holdUp(t: Test, service: TestService): Promise<{ release: () => P
 }
 
 t.test("machines that register at the same time are written together, each with what is its own", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   await insertOrganisation(service.store.db, { name: "Other", slug: "other" });
   const { release } = await holdUp(t, service);
@@ -104,7 +107,7 @@ t.test("what cannot be written fails alone", async (t) => {
 });
 
 t.test("machines with very many addresses, and those that share one that counts, are not both new", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const machine = async (hostname: string, ipAddresses: string[]) =>
     register(
@@ -149,7 +152,7 @@ t.test("a machine that is being decided about elsewhere keeps no other one waiti
 });
 
 t.test("a key that became known meanwhile does not hold up those it is written with", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const key = createTestKey();
   // As if another instance had enrolled the key at the last moment, for a machine that has nothing in common with this.

@@ -9,6 +9,7 @@ import {
   type TestIdentity,
 } from "../support/agents/field-agent.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { shareTestService } from "../support/shared-service.js";
 
 const TOKEN_STATES = {
   expired: "expires_at = now() - interval '1 second'",
@@ -16,8 +17,10 @@ const TOKEN_STATES = {
   revoked: "deleted_at = now()",
 };
 
+const sharedService = shareTestService(t);
+
 t.test("a key that is known and proven is served whatever became of the token", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const key = createTestKey();
   const token = await service.createToken({ autoApprove: false });
@@ -44,7 +47,7 @@ t.test("a key that is known and proven is served whatever became of the token", 
 });
 
 t.test("a known key with another organisation's token is told what to do, if the token could be used", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   await insertOrganisation(service.store.db, { name: "Other", slug: "other" });
   const own = await service.createToken({ organisationSlug: "test" });
@@ -73,7 +76,7 @@ const DELETIONS = {
 
 for (const [what, statements] of Object.entries(DELETIONS)) {
   t.test(`the key of a deleted machine enrols anew on its agent row: ${what}`, async (t) => {
-    const service = await startTestService(t);
+    const service = await sharedService();
     const { query } = service.database;
     const token = await service.createToken();
     const key = createTestKey();
@@ -104,7 +107,7 @@ for (const [what, statements] of Object.entries(DELETIONS)) {
 }
 
 t.test("deleted is gone in another organisation too, and a hard-deleted agent is a new one", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   await insertOrganisation(service.store.db, { name: "Other", slug: "other" });
   const own = await service.createToken({ organisationSlug: "test" });
@@ -128,7 +131,7 @@ t.test("deleted is gone in another organisation too, and a hard-deleted agent is
 });
 
 t.test("only a revoked agent that is not deleted is answered revoked", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const request = await registration(createTestKey(), await service.createToken({ autoApprove: false }));
   await register(service, request);
@@ -140,7 +143,7 @@ t.test("only a revoked agent that is not deleted is answered revoked", async (t)
 });
 
 t.test("an agent that never got its host gets one", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const key = createTestKey();
   const request = await registration(key, await service.createToken());

@@ -13,8 +13,7 @@ import { comeAndGo, identityOf, machine, passTime, registerMachine } from "../su
 import { runCommand } from "../support/commands/cli.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService, type TestService } from "../support/service.js";
-
-const UNLIMITED = { INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" };
+import { shareTestService, UNLIMITED } from "../support/shared-service.js";
 
 /** All that is stored of a host that is there, and of its agent. */
 async function snapshot({ database }: TestService, agentId: string): Promise<unknown> {
@@ -25,10 +24,12 @@ async function snapshot({ database }: TestService, agentId: string): Promise<unk
   ];
 }
 
+const sharedService = shareTestService(t);
+
 t.test(
   "a machine of another name with the address of a host is a host of its own, which an operator decides about",
   async (t) => {
-    const service = await startTestService(t);
+    const service = await sharedService();
     const { query } = service.database;
     const token = await service.createToken();
     const web = await enrol(service, token, machine("web-01", "192.0.2.10"));
@@ -78,7 +79,7 @@ t.test(
 );
 
 t.test("an operator lets a machine take over the host whose address it has, if that is not there", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   const tags = [{ key: "role", value: "db" }];
@@ -121,7 +122,7 @@ t.test("an operator lets a machine take over the host whose address it has, if t
 });
 
 t.test("a host without an agent goes over to the agent that waits", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   await enrol(service, token, machine("web-01", "192.0.2.10"));
@@ -136,7 +137,7 @@ t.test("a host without an agent goes over to the agent that waits", async (t) =>
 });
 
 t.test("of a host that reports very many addresses the first 32 count", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const hostile = await enrol(service, token, machine("hostile"));
   const addresses = Array.from({ length: 64 }, (_, n) => `10.9.0.${n}`);
@@ -170,7 +171,7 @@ t.test("machines of one address on two instances at once: one is new, the others
 });
 
 t.test("of several that want one host at once, by approval and by adoption, one gets it", async (t) => {
-  const service = await startTestService(t, { env: UNLIMITED });
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken();
   for (let round = 1; round <= 5; round++) {

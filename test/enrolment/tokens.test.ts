@@ -5,10 +5,13 @@ import { createEnrolmentToken } from "../../dist/enrolment/tokens/enrolment-toke
 import { createTestKey, enrol, register, registration } from "../support/agents/field-agent.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
+import { shareTestService, UNLIMITED } from "../support/shared-service.js";
+
+const sharedService = shareTestService(t);
 
 t.test("200 registrations at once with a token of 50 uses make exactly 50 agents", async (t) => {
-  const service = await startTestService(t, { env: { INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" } });
-  const second = await startTestService(t, { of: service, env: { INGEST_REGISTER_REFUSALS_PER_MINUTE: "0" } });
+  const service = await sharedService();
+  const second = await startTestService(t, { of: service, env: UNLIMITED });
   const { query } = service.database;
   const token = await service.createToken({ maxUses: 50, tags: [{ key: "env", value: "prod" }] });
   const settled = await Promise.allSettled(
@@ -29,7 +32,7 @@ t.test("200 registrations at once with a token of 50 uses make exactly 50 agents
 });
 
 t.test("a registration that fails half-way leaves nothing and gives its use back", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const { query } = service.database;
   const token = await service.createToken({ maxUses: 1, tags: [{ key: "env", value: "prod" }] });
   await query("alter table resource_tags add constraint broken check (tag_id = '') not valid");
@@ -44,7 +47,7 @@ t.test("a registration that fails half-way leaves nothing and gives its use back
 });
 
 t.test("a token may have more tags than a statement has parameters", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const tags = Array.from({ length: 17_000 }, (_, index) => ({ key: `tag-${index}`, value: "x" }));
   const token = await service.createToken({ tags });
   t.match(await register(service, await registration(createTestKey(), token)), { status: "active" });
@@ -53,7 +56,7 @@ t.test("a token may have more tags than a statement has parameters", async (t) =
 
 t.test("tokens have at least 128 random bits, and are kept as a hash alone", async (t) => {
   t.match(createEnrolmentToken(), /^ctops_[A-Za-z0-9_-]{43}$/);
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const [row] = await service.database.query("select to_jsonb(t) as row from agent_enrolment_tokens t");
   t.notOk(JSON.stringify(row).includes(token));

@@ -20,11 +20,13 @@ import { createTestDatabase, type TestDatabase } from "../support/database/datab
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
+import { shareTestService } from "../support/shared-service.js";
 
+const sharedService = shareTestService(t);
 const UNREACHABLE = "postgres://nobody@127.0.0.1:1/nothing";
 
 t.test("a refused registration is recorded with what the caller is not told", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const key = createTestKey();
   const attempt = async (fields: object = {}) => register(service, await registration(key, "ctops_x", fields));
   await t.rejects(attempt(), { code: Code.UNAUTHENTICATED, details: /^(?!.*unknown)/ });
@@ -49,7 +51,7 @@ t.test("a refused registration is recorded with what the caller is not told", as
 });
 
 t.test("nothing is filed under a host, or a key, of whoever did not prove a key", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const token = await service.createToken();
   const identity = await enrol(service, token, { agentInfo: { hostname: "web-01", version: "" } });
   const { query } = service.database;
@@ -84,7 +86,7 @@ t.test("nothing is filed under a host, or a key, of whoever did not prove a key"
 t.test(
   "who was refused before it was known is found by the key it showed, and by the certificate's number",
   async (t) => {
-    const service = await startTestService(t);
+    const service = await sharedService();
     const identity = await enrol(service, await service.createToken());
     const { query } = service.database;
     const foreignCa = createForeignCaKey();
@@ -152,7 +154,7 @@ t.test("a flood from one address costs the log little, and the record of others 
 });
 
 t.test("an agent that its certificate names is named, whatever else is wrong with it", async (t) => {
-  const service = await startTestService(t);
+  const service = await sharedService();
   const identity = await enrol(service, await service.createToken());
   const [agent] = await service.database.query("select organisation_id from agents");
   const expired = await forgeCertificate(await agentCaKey(service), {
