@@ -55,8 +55,10 @@ function isClosed(url: string): Promise<boolean> {
   });
 }
 
+/** Its data is there for the next test as well. */
+const directory = await makeDirectory(t);
+
 t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", async (t) => {
-  const directory = await makeDirectory(t);
   const { npm, output, dev } = await startNpm(directory);
   t.match(output(), /token +ctops_/);
   t.match(output(), /broker +amqp:\/\/127\.0\.0\.1:1\/\n/, "without its password");
@@ -110,9 +112,12 @@ t.test("npm start, from spawn to a simulated agent online to a clean Ctrl-C", as
   t.ok(await isClosed(dev.environment.DATABASE_URL), "PostgreSQL is stopped too");
 });
 
-t.test("a kill of npm ends all that it started", async (t) => {
-  const directory = await makeDirectory(t);
-  const { npm, dev } = await startNpm(directory);
+t.test("a copy of .data is a backup, and a kill of npm ends all that it started", async (t) => {
+  const restored = await makeDirectory(t);
+  await run("cp", ["-a", join(directory, ".data"), restored]);
+  const { npm, dev } = await startNpm(restored);
+  const { stdout } = await run(process.execPath, [MAIN, "agent", "list", "--json"], { cwd: restored });
+  t.equal(JSON.parse(stdout).length, 3);
   npm.kill("SIGKILL");
   await once(npm.stdout as NodeJS.ReadableStream, "close");
   t.ok(await isClosed(dev.environment.DATABASE_URL), "PostgreSQL is stopped");

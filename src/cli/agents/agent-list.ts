@@ -25,7 +25,7 @@ export type AgentOverview = ListedAgent &
     session: AgentPresence["session"] | null;
     sameAddressAs: readonly AddressRemark[];
     /** It waits for approval, and an agent with the same key was deleted at this time. */
-    deletedBefore: Date | null;
+    deletedBefore?: Date;
   };
 
 /** Reads the agents that a filter chooses. */
@@ -37,13 +37,9 @@ export async function readAgents(db: Queryable, filter: AgentFilter): Promise<Ag
   const remarks = await listAddressRemarks(db);
   return rows.map((row) => {
     const { session = null, suspectedClone = null } = presences.get(row.id) ?? {};
-    return {
-      ...row,
-      session,
-      suspectedClone,
-      sameAddressAs: remarks.get(row.id) ?? [],
-      deletedBefore: returned.get(row.id) ?? null,
-    };
+    const deletedBefore = returned.get(row.id);
+    const sameAddressAs = remarks.get(row.id) ?? [];
+    return { ...row, session, suspectedClone, sameAddressAs, ...(deletedBefore && { deletedBefore }) };
   });
 }
 
@@ -80,7 +76,7 @@ function noteOf({ suspectedClone, sameAddressAs, deletedBefore }: AgentOverview)
   const clone = suspectedClone?.lockedAt ? "suspected clone, locked" : "suspected clone";
   return [
     ...(suspectedClone === null ? [] : [clone]),
-    ...(deletedBefore === null ? [] : ["was deleted before"]),
+    ...(deletedBefore === undefined ? [] : ["was deleted before"]),
     ...sameAddressAs.map(({ hostname }) => `same address as ${hostname}`),
   ].join(", ");
 }
