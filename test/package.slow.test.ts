@@ -1,4 +1,5 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,6 +8,8 @@ import { Code } from "@connectrpc/connect";
 import t, { type Test } from "tap";
 import { createIngestClient } from "../dist/agent/client.js";
 import { createTestCsr, createTestKey, enrol, heartbeat } from "./support/agents/field-agent.js";
+import { insertQuery, insertRun, readTasks, type TestHost } from "./support/database/work-rows.js";
+import { eventually } from "./support/eventually.js";
 import { makeDirectory, startTestService } from "./support/service.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -70,11 +73,13 @@ async function compile(directory: string, files: readonly string[]): Promise<voi
 
 t.test("in a project that has the package", async (t) => {
   const directory = await makeConsumer(t);
-  const [, example] = /```ts\n(.*?)```/s.exec(await readFile(join(ROOT, "docs/client.md"), "utf8")) ?? [];
-  await writeFile(join(directory, "example.ts"), example ?? "");
+  const examples = (await readFile(join(ROOT, "docs/client.md"), "utf8")).matchAll(/```ts\n(.*?)```/gs);
+  const [example = "", agentExample = ""] = [...examples].map(([, code]) => code);
+  await writeFile(join(directory, "example.ts"), example);
+  await writeFile(join(directory, "agent.ts"), agentExample);
   await writeFile(join(directory, "client.ts"), CLIENT_PROGRAM);
   await writeFile(join(directory, "service.ts"), SERVICE_PROGRAM);
-  await compile(directory, ["example.ts", "client.ts", "service.ts"]);
+  await compile(directory, ["example.ts", "agent.ts", "client.ts", "service.ts"]);
 
   await t.test("the example of docs/client.md runs", async (t) => {
     const service = await startTestService(t);
@@ -90,6 +95,31 @@ t.test("in a project that has the package", async (t) => {
       timeout: 30_000,
     });
     t.match(stdout, /^active [a-z0-9]{24}\nacknowledged: true\n$/);
+  });
+
+  await t.test("the agent of docs/client.md does what it is asked for", async (t) => {
+    const service = await startTestService(t);
+    await writeFile(join(directory, "ca.pem"), service.ca);
+    const where = { INGEST_ADDRESS: service.address, INGEST_CA: "ca.pem", INGEST_TOKEN: await service.createToken() };
+    const agent = spawn(process.execPath, ["agent.js"], { cwd: directory, env: { ...process.env, ...where } });
+    t.teardown(() => agent.kill("SIGKILL"));
+    const [line] = await once(agent.stdout, "data");
+    t.match(String(line), /^enrolled [a-z0-9]{24}\n/);
+    const { database } = service;
+    const [row] = await database.query("select id, organisation_id, agent_id from hosts");
+    const host = { hostId: row?.id, organisationId: row?.organisation_id, agentId: row?.agent_id } as TestHost;
+    const queryId = await insertQuery(database, host);
+    const { taskIds } = await insertRun(database, [host], { type: "service" });
+    await eventually(
+      async () => [
+        ...(await database.query("select status from agent_queries where id = $1", [queryId])),
+        ...(await readTasks(database, taskIds)),
+      ],
+      ([query, task]: { status?: unknown }[]) => query?.status === "complete" && task?.status === "success",
+    );
+    const ended = once(agent, "exit");
+    agent.kill("SIGTERM");
+    t.same(await ended, [0, null], "nothing keeps its process");
   });
 
   await t.test("what a client needs can be imported, with its types", async (t) => {

@@ -3,10 +3,13 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeartbeatResponse } from "#gen/agent/v1/heartbeat_pb.js";
 import { backoffDelayMs } from "../lib/async/backoff.js";
 import type { AgentKey } from "./agent-key.js";
+import { AgentWork } from "./agent-work.js";
 import type { ClientCredentials, ServiceAddress } from "./connection.js";
 import { type HeartbeatStream, openHeartbeatStream, type Vitals } from "./heartbeat-stream.js";
+import { submitInventory } from "./inventory.js";
 import { type AgentDescription, type AgentIdentity, AgentRevokedError, enrol } from "./register.js";
 import { isRenewalDue, renewCertificate } from "./renew.js";
+import type { WorkHandlers } from "./work-handlers.js";
 
 const RECONNECT = { baseMs: 1_000, maxMs: 60_000 };
 /** A stream that lived this long was a good one: the next failure starts the backoff anew. */
@@ -40,6 +43,8 @@ export interface AgentOptions extends ServiceAddress {
   /** Reads what the next heartbeat reports. */
   readVitals: () => Vitals;
   heartbeatIntervalMs: number;
+  /** What it does of what the service asks for; without, results are left to the observer of pushes. */
+  work?: WorkHandlers;
   /** What it was given before it was stopped; without, it registers. */
   identity?: AgentIdentity;
   observer?: AgentObserver;
@@ -55,15 +60,19 @@ export class Agent {
   /** When the current stream was first acknowledged. */
   #openedAt: number | undefined;
   #running: Promise<void> | undefined;
+  readonly #work: AgentWork | undefined;
+  /** Sends the next heartbeat now. */
+  #endRest: () => void = () => {};
 
   constructor(private readonly options: AgentOptions) {
     this.#identity = options.identity;
     this.#credentials = options.identity;
+    this.#work = options.work && this.#prepareWork(options.work);
   }
 
   /** Starts the agent. */
   start(): void {
-    this.#running ??= this.#run();
+    this.#running ??= this.#run().finally(() => this.#work?.stop());
   }
 
   /** Ends the stream, and resolves when nothing of the agent is left. */
@@ -104,6 +113,17 @@ export class Agent {
     }
   }
 
+  #prepareWork(handlers: WorkHandlers): AgentWork {
+    return new AgentWork({
+      handlers,
+      upload: (scanId, inventory, signal) => {
+        if (this.#identity === undefined) throw new Error("the agent has no identity at the moment");
+        return submitInventory({ ...this.options, identity: this.#identity, scanId, inventory, signal });
+      },
+      onResult: () => this.#endRest(),
+    });
+  }
+
   async #enrol(): Promise<AgentIdentity> {
     const identity = await enrol({
       ...this.options,
@@ -135,31 +155,39 @@ export class Agent {
   async #holdStream(identity: AgentIdentity): Promise<void> {
     const { heartbeatIntervalMs, observer, readVitals } = this.options;
     const stream = openHeartbeatStream(this.options, identity, {
-      onPush: (response) => observer?.onPush?.(response),
+      onPush: (response) => {
+        this.#work?.take(response);
+        observer?.onPush?.(response);
+      },
     });
     this.#stream = stream;
-    const waiting = new AbortController();
+    let isOver = false;
     let endedWith: unknown;
     void stream.closed.then((error) => {
       endedWith = error;
-      waiting.abort();
+      isOver = true;
+      this.#endRest();
     });
     let isOpen = false;
     try {
-      while (!waiting.signal.aborted) {
+      while (!isOver) {
         const sentAt = performance.now();
         observer?.onHeartbeatSent?.();
-        await stream.send(readVitals());
+        await stream.send({ ...readVitals(), ...this.#work?.collect() });
         if (!isOpen) observer?.onStreamOpened?.();
         isOpen = true;
         this.#openedAt ??= performance.now();
         observer?.onAcknowledged?.(performance.now() - sentAt);
         const restMs = Math.max(0, heartbeatIntervalMs - (performance.now() - sentAt));
-        await delay(restMs, undefined, { signal: waiting.signal }).catch(() => {});
+        const rest = new AbortController();
+        this.#endRest = () => rest.abort();
+        if (isOver || this.#work?.isAwaited) rest.abort();
+        await delay(restMs, undefined, { signal: rest.signal }).catch(() => {});
       }
       if (endedWith !== undefined) throw endedWith;
     } finally {
       stream.destroy();
+      this.#work?.forgetStream();
       if (isOpen) observer?.onStreamClosed?.();
     }
   }

@@ -12,6 +12,7 @@ export {
   openHeartbeatStream,
   type Vitals,
 } from "./heartbeat-stream.js";
+export { type InstalledPackage, type Inventory, type SubmitInventoryOptions, submitInventory } from "./inventory.js";
 export {
   type AgentDescription,
   type AgentIdentity,
@@ -22,3 +23,13 @@ export {
   register,
 } from "./register.js";
 export { isRenewalDue, type RenewOptions, renewCertificate } from "./renew.js";
+export type {
+  Check,
+  CheckOutcome,
+  Query,
+  QueryAnswer,
+  Task,
+  TaskOutcome,
+  TaskRun,
+  WorkHandlers,
+} from "./work-handlers.js";

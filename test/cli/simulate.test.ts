@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type CliResult, runCommand } from "../support/commands/cli.js";
+import { insertCheck, insertQuery, insertRun, readTasks, type TestHost } from "../support/database/work-rows.js";
+import { eventually } from "../support/eventually.js";
 import { startTestService } from "../support/service.js";
 
 const service = await startTestService(t);
@@ -10,11 +12,13 @@ interface Run extends CliResult {
 }
 
 /** Runs it until the live line matches. */
-async function simulate(token: string, until: RegExp, ...more: string[]): Promise<Run> {
+async function simulate(token: string, until: RegExp | (() => boolean), ...more: string[]): Promise<Run> {
   const ca = join(service.directory, "tls", "server.crt");
   const where = ["--address", service.address, "--ca", ca, "--token", token];
   const args = ["simulate", ...where, "--interval", "50ms", "--json", ...more];
-  const result = await runCommand(service.env, args, undefined, (line) => until.test(line));
+  const result = await runCommand(service.env, args, undefined, (line) =>
+    until instanceof RegExp ? until.test(line) : until(),
+  );
   return { ...result, report: JSON.parse(result.output.split("\n")[0] ?? "") };
 }
 
@@ -82,6 +86,39 @@ t.test("--cleanup deletes what the run made, pending machines too, and nothing e
   const pending = await service.createToken({ autoApprove: false });
   await simulate(pending, / pending 1 /, "--agents", "1", "--cleanup");
   t.match(await listHosts(), [{ hostname: /^kept-/ }]);
+  await clean(t);
+});
+
+t.test("--work answers checks, queries and inventories", async (t) => {
+  const { database } = service;
+  let isDone = false;
+  const running = simulate(await service.createToken(), () => isDone, "--agents", "1", "--work");
+  const [row] = await eventually(
+    () => database.query("select id, organisation_id, agent_id from hosts where status = 'online'"),
+    (rows) => rows.length === 1,
+  );
+  const host = { hostId: row?.id, organisationId: row?.organisation_id, agentId: row?.agent_id } as TestHost;
+  const checkId = await insertCheck(database, host, { check_type: "ssh_key_scan" });
+  const queryId = await insertQuery(database, host, "list_services");
+  const { taskIds } = await insertRun(database, [host], { type: "software_inventory" });
+  const refused = await insertRun(database, [host], { type: "patch" });
+  await eventually(
+    async () => {
+      const checked = await database.query("select status, output from check_results where check_id = $1", [checkId]);
+      const [query] = await database.query("select status from agent_queries where id = $1", [queryId]);
+      const tasks = await readTasks(database, [...taskIds, ...refused.taskIds]);
+      return [checked[0]?.status, query?.status, ...tasks.map(({ status }) => status)].join(" ");
+    },
+    (states) => states === "pass complete success failed",
+  );
+  isDone = true;
+  const { exitCode, report } = await running;
+  t.equal(exitCode, 0);
+  t.match(report, { checksRun: 1, queriesAnswered: 1, inventoriesTaken: 1, errors: 0 });
+  const [packages] = await database.query("select count(*)::int as n from software_packages where host_id = $1", [
+    row?.id,
+  ]);
+  t.equal(packages?.n, 300);
   await clean(t);
 });
 

@@ -26,6 +26,7 @@ interface SimulateOptions {
   ramp?: number;
   interval: number;
   duration?: number;
+  work?: true;
   cleanup?: true;
   json?: true;
 }
@@ -47,6 +48,7 @@ export function simulateCommand(context: CommandContext): Command {
     .option("--ramp <duration>", "over which the agents start (default: 5 ms for each)", readDurationMs)
     .option("--interval <duration>", "between the heartbeats of one agent", readDurationMs, 30_000)
     .option("--duration <duration>", "how long; without it until Ctrl-C", readDurationMs)
+    .option("--work", "answer checks, queries and software inventories, with made up results")
     .option("--cleanup", "delete at the end, in the database, what this run made")
     .option("--json", "print the summary as JSON only")
     .action((options: SimulateOptions) => simulate(context, options));
@@ -68,6 +70,7 @@ async function simulate(context: CommandContext, options: SimulateOptions): Prom
     token: require("token", options.token ?? dev?.token),
     heartbeatIntervalMs: options.interval,
     prefix: options.prefix,
+    work: options.work === true,
     rampMs: options.ramp ?? options.agents * START_INTERVAL_MS,
   });
   const stopProgress = showProgress(context, simulation);
@@ -150,9 +153,14 @@ function describe(report: SimulationReport): string {
   const latency = latencyP50Ms === null ? "" : `, latency p50 ${latencyP50Ms} ms p99 ${latencyP99Ms} ms`;
   return (
     `enrolled ${enrolled}/${agents}${waiting}, streams open ${streamsOpen}, heartbeats sent ${heartbeatsSent} ` +
-    `acknowledged ${heartbeatsAcknowledged}${latency}, errors ${report.errors}` +
+    `acknowledged ${heartbeatsAcknowledged}${latency}${describeWork(report)}, errors ${report.errors}` +
     (report.lastError === null ? "" : ` (last: ${report.lastError})`)
   );
+}
+
+function describeWork({ checksRun, queriesAnswered, inventoriesTaken }: SimulationReport): string {
+  if (checksRun + queriesAnswered + inventoriesTaken === 0) return "";
+  return `, checks run ${checksRun}, queries answered ${queriesAnswered}, inventories taken ${inventoriesTaken}`;
 }
 
 /** All of it in 80 columns. */

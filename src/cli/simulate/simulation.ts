@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, type AgentIdentity, createAgentKey, type Vitals } from "../../agent/index.js";
+import { simulateWork, type WorkCounts } from "./simulated-work.js";
 
 const GIB = 1024n ** 3n;
 /** The percentiles are of this many newest heartbeats. */
@@ -17,10 +18,12 @@ export interface SimulationOptions {
   prefix: string;
   /** The agents start one after the other over this time, in milliseconds. */
   rampMs: number;
+  /** They answer checks, queries and inventory tasks. */
+  work: boolean;
 }
 
 /** What a simulation has counted. */
-export interface SimulationReport {
+export interface SimulationReport extends WorkCounts {
   agents: number;
   enrolled: number;
   waitingForApproval: number;
@@ -41,6 +44,7 @@ export class Simulation {
   readonly #agents: Agent[];
   readonly #latenciesMs: number[] = [];
   readonly #counts = { streamsOpen: 0, heartbeatsSent: 0, heartbeatsAcknowledged: 0, errors: 0 };
+  readonly #workCounts: WorkCounts = { checksRun: 0, queriesAnswered: 0, inventoriesTaken: 0 };
   readonly #pending = new Set<string>();
   readonly #enrolled = new Set<string>();
   readonly #acknowledged = new Set<Agent>();
@@ -80,6 +84,7 @@ export class Simulation {
     return {
       agents: this.#agents.length,
       ...this.#counts,
+      ...this.#workCounts,
       enrolled: this.#enrolled.size,
       waitingForApproval: this.#pending.size,
       gotThrough: this.#acknowledged.size,
@@ -91,8 +96,10 @@ export class Simulation {
 
   #createAgent({ hostname, ipAddress }: Machine): Agent {
     const startedAt = Date.now();
+    const { work, ...options } = this.options;
     const agent: Agent = new Agent({
-      ...this.options,
+      ...options,
+      ...(work && { work: simulateWork(this.#workCounts) }),
       key: createAgentKey(),
       description: { hostname, version: "simulated", os: "linux", arch: "amd64", ipAddresses: [ipAddress] },
       readVitals: () => readVitals(ipAddress, startedAt),
