@@ -8,6 +8,9 @@ export interface SessionLivenessTiming {
   pingTimeoutMs: number;
 }
 
+/** A timer that is as late as this shows that the process was held up. */
+const HELD_UP_MS = 100;
+
 const DEFAULT_TIMING: SessionLivenessTiming = { idleMs: 60_000, pingTimeoutMs: 10_000 };
 
 /**
@@ -15,6 +18,9 @@ const DEFAULT_TIMING: SessionLivenessTiming = { idleMs: 60_000, pingTimeoutMs: 1
  * stops reading: not even the end of the connection is seen, and each such frame would cost a descriptor for good. A
  * machine that lost its power, or its network, says nothing either. Only what comes counts: what is written to a peer
  * that is dead is taken by the kernel, for a quarter of an hour.
+ *
+ * When this process was held up, or stopped, while it waited, timers run before what came meanwhile is read: all that are
+ * asked would be cut, whether or not they answered. They get as much time again, once.
  */
 export function cutWhenDead(session: ServerHttp2Session, timing: Partial<SessionLivenessTiming> = {}): void {
   const { idleMs, pingTimeoutMs } = { ...DEFAULT_TIMING, ...timing };
@@ -27,7 +33,11 @@ export function cutWhenDead(session: ServerHttp2Session, timing: Partial<Session
     const isIdle = socket.bytesRead === bytesBefore;
     bytesBefore = socket.bytesRead;
     if (!isIdle) return;
-    cut = setTimeout(() => session.destroy(), pingTimeoutMs);
+    const dueAt = performance.now() + pingTimeoutMs;
+    cut = setTimeout(() => {
+      if (performance.now() - dueAt < HELD_UP_MS) session.destroy();
+      else cut = setTimeout(() => session.destroy(), pingTimeoutMs);
+    }, pingTimeoutMs);
     session.ping(() => {
       clearTimeout(cut);
       cut = undefined;

@@ -24,7 +24,7 @@ let log: LogLine[];
 t.before(async () => {
   const { logger, lines } = createTestLog();
   log = lines;
-  service = await startTestService(t, { logger, timing: { sessionLiveness: { idleMs: 500, pingTimeoutMs: 500 } } });
+  service = await startTestService(t, { logger, timing: { sessionLiveness: { idleMs: 500, pingTimeoutMs: 2_000 } } });
   const agent = await enrol(service, await service.createToken());
   agentId = agent.agentId;
   stream = await openLiveStream(service, agent);

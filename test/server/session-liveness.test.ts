@@ -43,3 +43,25 @@ t.test(
     t.notOk(listening.destroyed);
   },
 );
+
+t.test("a process that was held up does not cut those that answered meanwhile", async (t) => {
+  const server = createServer();
+  const sessions: ServerHttp2Session[] = [];
+  server.on("session", (session) => {
+    cutWhenDead(session, { idleMs: 50, pingTimeoutMs: 100 });
+    sessions.push(session);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.close());
+  const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => client.destroy());
+  client.on("error", () => {});
+  const ended = once(client, "close").then(() => "cut");
+  // With this it has answered; nobody has read it yet.
+  await once(client, "ping");
+  const heldUpUntil = performance.now() + 400;
+  while (performance.now() < heldUpUntil);
+  t.not(await Promise.race([ended, once(client, "ping")]), "cut", "it is asked again");
+  t.equal(sessions[0]?.destroyed, false);
+});
