@@ -1,6 +1,6 @@
 import { backoffDelayMs } from "../../../lib/async/backoff.js";
 import type { Logger } from "../../../observe/logger.js";
-import { type WorkerEnd, WorkerProcess } from "./worker-process.js";
+import { WorkerProcess } from "./worker-process.js";
 
 const BACKOFF = { baseMs: 500, maxMs: 10_000 };
 /** So many deaths within {@link DEATHS_WITHIN_MS} are no accident. */
@@ -116,8 +116,12 @@ export class Supervisor {
     this.#logger.info(worker.name, "a worker was started");
     void worker.ended.then((end) => {
       this.#running.delete(worker);
+      // One that did not come so far fails its restart, and nothing else: the old one goes on.
+      const wasSuccessor = place.successor === worker;
       this.#leave(place, worker);
-      if (!this.#isStopping && !worker.isTold) this.#onDeath(place, worker, end);
+      if (this.#isStopping || worker.isTold) return;
+      this.#logger.error({ ...worker.name, ...end }, "a worker ended that was not told to");
+      if (!wasSuccessor) this.#onDeath(place);
     });
     return worker;
   }
@@ -130,8 +134,8 @@ export class Supervisor {
     }
   }
 
-  #onDeath(place: Place, worker: WorkerProcess, end: WorkerEnd): void {
-    this.#logger.error({ ...worker.name, ...end }, "a worker ended that was not told to");
+  /** A worker died that had its place. */
+  #onDeath(place: Place): void {
     const now = performance.now();
     this.#deaths = [...this.#deaths.filter((time) => now - time < DEATHS_WITHIN_MS), now];
     if (!this.#hasServed) this.#fail(new Error("the first worker ended before it served agents; its lines say why"));
