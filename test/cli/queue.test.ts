@@ -24,6 +24,10 @@ t.test("queue status and queue retry", async (t) => {
     lastErrorAt: new Date(),
   });
   await database.query(
+    `insert into ingest.publishers select (jsonb_populate_record(p, jsonb_build_object(
+       'instance_id', 'two', 'connected', true, 'renewed_at', now() - interval '1 minute'))).* from ingest.publishers p`,
+  );
+  await database.query(
     `insert into ingest.unroutable_messages (topic, messages, message_count, created_at)
      select 'events.raw', '[{},{}]', 2, now() from generate_series(1, 501)`,
   );
@@ -32,6 +36,7 @@ t.test("queue status and queue retry", async (t) => {
   const status = await cli("status");
   t.equal(status.exitCode, 0);
   t.match(status.output, /one +amqp:\/\/broker:5672\/ +no +1\.3 +\d+ s ago +ECONNREFUSED/);
+  t.match(status.output, /two +amqp:\/\/broker:5672\/ +gone +\d+ s ago/, "one that was killed is not connected");
   t.match(status.output, /unroutable +events\.raw +1002/);
   t.match(status.output, /dropped +metrics\.raw +5/);
   t.match(JSON.parse((await cli("status", "--json")).output), {

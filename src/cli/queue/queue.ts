@@ -50,8 +50,8 @@ function formatStatus(status: Awaited<ReturnType<typeof readStatus>>, layout: La
     instances.map((row) => [
       row.instanceId,
       row.broker,
-      row.connected ? (row.blocked ?? "yes") : "no",
-      row.confirmedPerSecond.toFixed(1),
+      row.isGone ? "gone" : row.connected ? (row.blocked ?? "yes") : "no",
+      row.isGone ? "" : row.confirmedPerSecond.toFixed(1),
       `${Math.round(row.ageS)} s ago`,
       row.lastError ?? "",
     ]),

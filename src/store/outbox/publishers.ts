@@ -2,10 +2,15 @@ import { asc, eq, lt, sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import { publishers } from "../schema/ingest/index.js";
 
+/** Whoever said nothing for so long, in seconds, missed several reports. */
+const GONE_AFTER_S = 20;
+
 /** A row of `ingest.publishers`. */
 export type PublisherRow = typeof publishers.$inferSelect & {
   /** Seconds since it was renewed. */
   ageS: number;
+  /** It did not renew its row for too long: what it said last is not how it is. */
+  isGone: boolean;
 };
 
 /** What an instance says of itself. */
@@ -23,7 +28,7 @@ export async function listPublishers(db: Queryable): Promise<PublisherRow[]> {
     .select({ publisher: publishers, ageS: sql<number>`extract(epoch from now() - ${publishers.renewedAt})::float8` })
     .from(publishers)
     .orderBy(asc(publishers.instanceId));
-  return rows.map(({ publisher, ageS }) => ({ ...publisher, ageS }));
+  return rows.map(({ publisher, ageS }) => ({ ...publisher, ageS, isGone: ageS >= GONE_AFTER_S }));
 }
 
 /** Whether some instance publishes, or would if it ran: what is to be published belongs into the outbox. */
