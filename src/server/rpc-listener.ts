@@ -12,6 +12,7 @@ import { type ListenOptions, listen } from "./listen.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
+import { cutWhenFlooding } from "./stream-flood.js";
 import { type CertificatePair, tryHandshake } from "./trial-handshake.js";
 
 /** Installed agents probe at this interval too. */
@@ -21,6 +22,8 @@ const CLOSE_GRACE_MS = 2_000;
 
 /** Of one connection at a time; an agent has three at most. */
 const MAX_STREAMS = 100;
+/** Of one connection in ten seconds; a client may give up all of its streams, and those that it opens instead. */
+const MAX_RESETS = 2 * MAX_STREAMS;
 
 /** A listener that runs. */
 export interface Listener {
@@ -58,7 +61,7 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   requests?: Partial<RequestTiming> | undefined;
   limits: AdmissionLimits;
   peers: Peers;
-  /** Told of each connection that is not let in. */
+  /** Told of each connection that is not let in, or not kept. */
   onTurnedAway?: AdmissionOptions["onTurnedAway"];
   admission?: Partial<AdmissionTiming> | undefined;
 }
@@ -127,6 +130,8 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
     cutWhenDead(session, timing);
+    const remoteAddress = peers.addressOf(session.socket);
+    cutWhenFlooding(session, MAX_RESETS, () => onTurnedAway({ remoteAddress, reason: "too many resets" }));
     // Its handshake was under way when the others were told.
     if (closed !== undefined) session.close();
   });

@@ -39,8 +39,12 @@ export interface AdmissionOptions {
   onTurnedAway: (event: { remoteAddress: string; reason: TurnedAwayReason }) => void;
 }
 
-/** Why a connection is closed before anything was said. */
-export type TurnedAwayReason = "too many connections" | "too many of this address" | "waited too long";
+/** Why a connection is closed. */
+export type TurnedAwayReason =
+  | "too many connections"
+  | "too many of this address"
+  | "waited too long"
+  | "too many resets";
 
 const TIMING: AdmissionTiming = { headerMs: 10_000, waitMs: 8_000, slotMs: 500 };
 const PLAIN_HTTP = "this port takes TLS: use https://\n";
