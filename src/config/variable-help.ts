@@ -27,7 +27,7 @@ const MEANINGS: Readonly<Record<Variable, string | { meaning: string; default?: 
   INGEST_HTTP_ADDRESS: { meaning: "IP address of this machine that the plain port is on", default: "all" },
   INGEST_MAX_CONNECTIONS: "connections of agents that are open at one time, of each worker",
   INGEST_MAX_CONNECTIONS_PER_ADDRESS: "of one address; 0 for no limit",
-  INGEST_MAX_HANDSHAKES: "TLS handshakes at one time, of each worker; the others wait in order",
+  INGEST_MAX_HANDSHAKES: "TLS handshakes at one time, of each worker; the others wait, addresses by turns",
   INGEST_PROXY_PROTOCOL: "true: connections from INGEST_TRUSTED_PROXIES begin with a PROXY header",
   INGEST_TRUSTED_PROXIES: { meaning: "addresses of your balancers, as ranges separated by commas", default: "none" },
   INGEST_CORS_ORIGINS: {

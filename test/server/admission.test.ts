@@ -11,6 +11,7 @@ import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
+const SILENT = 40;
 const V2_SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
 
 async function startListener(t: Test, limits: Partial<AdmissionLimits> = {}, admission?: Partial<AdmissionTiming>) {
@@ -96,12 +97,15 @@ t.test("a balancer says who it speaks for", async (t) => {
   const { open, failures } = await startListener(t, { isProxy: (address) => address === "127.0.0.1" });
   const four = Buffer.from([192, 0, 2, 9, 10, 0, 0, 1, 0x12, 0x34, 0x24, 0xe3]);
   const six = Buffer.concat([Buffer.from("20010db8000000000000000000000007", "hex"), Buffer.alloc(20)]);
+  const mapped = Buffer.concat([Buffer.from("00000000000000000000ffffc0000209", "hex"), Buffer.alloc(20)]);
   const headers: [string, string | Buffer, string][] = [
     ["version 1, IPv4", "PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n", "192.0.2.7"],
     ["version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::1 4660 9443\r\n", "2001:db8::7"],
     ["version 1, a health check", "PROXY UNKNOWN\r\n", "127.0.0.1"],
     ["version 2, IPv4", version2(1, 0x11, four), "192.0.2.9"],
-    ["version 2, IPv6", version2(1, 0x21, six), "2001:0db8:0000:0000:0000:0000:0000:0007"],
+    ["version 1, IPv4 as IPv6", "PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 4660 9443\r\n", "192.0.2.7"],
+    ["version 2, IPv6", version2(1, 0x21, six), "2001:db8::7"],
+    ["version 2, IPv4 as IPv6", version2(1, 0x21, mapped), "192.0.2.9"],
     ["version 2, with more than addresses", version2(1, 0x11, four, 300), "192.0.2.9"],
     ["version 2, a health check", version2(0, 0, Buffer.alloc(0)), "127.0.0.1"],
   ];
@@ -169,6 +173,27 @@ t.test("no more of one address, whoever brings them", async (t) => {
   secured.on("error", () => {});
   await closed(third);
   t.same(turnedAway, ["too many of this address: 192.0.2.1"]);
+});
+
+t.test("an IPv6 network counts as one address", async (t) => {
+  const { open, turnedAway } = await startListener(t, { maxPerAddress: 1, isProxy: () => true });
+  const from = (host: string) => open(`PROXY TCP6 ${host} 2001:db8::1 4660 9443\r\n`);
+  await shakeHands(t, from("2001:db8:0:1::1"));
+  await shakeHands(t, from("2001:db8:0:2::1"));
+  await closed(from("2001:db8:0:1::2"));
+  t.same(turnedAway, ["too many of this address: 2001:db8:0:1::2"]);
+});
+
+t.test("silent connections of one address keep nobody else waiting", async (t) => {
+  const { open, listener } = await startListener(t, { maxHandshakes: 1, isProxy: () => true }, { slotMs: 100 });
+  const from = (host: number) => open(`PROXY TCP4 192.0.2.${host} 10.0.0.1 4660 9443\r\n`);
+  for (let count = 0; count < SILENT; count++) from(1);
+  await eventually(
+    async () => listener.waitingConnections,
+    (count) => count === SILENT - 1,
+  );
+  await shakeHands(t, from(2));
+  t.ok(listener.waitingConnections > SILENT / 2, `${listener.waitingConnections} of ${SILENT} wait still`);
 });
 
 t.test("handshakes wait for their turn", async (t) => {

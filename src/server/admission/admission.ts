@@ -1,4 +1,6 @@
 import type { Socket } from "node:net";
+import { FairQueue } from "../../lib/async/fair-queue.js";
+import { addressSource } from "../../lib/formats/address-source.js";
 import type { HandshakeFailure } from "../handshake-failure.js";
 import { readFirstBytes } from "./first-bytes.js";
 import type { Peers } from "./peers.js";
@@ -8,9 +10,9 @@ import { readProxyHeader } from "./proxy-header.js";
 export interface AdmissionLimits {
   /** Open at one time. */
   maxConnections: number;
-  /** Of one address; 0 for no limit. */
+  /** Of one address (IPv6: /64); 0 for no limit. */
   maxPerAddress: number;
-  /** In their TLS handshake at one time; the others wait, in order. */
+  /** In their TLS handshake at one time; the others wait. */
   maxHandshakes: number;
   /** Whether a connection from this address has to begin with a PROXY header. */
   isProxy: (address: string) => boolean;
@@ -64,9 +66,10 @@ interface Waiting {
 }
 
 /**
- * The door of the agents' port. Connections are counted, say who they are, and go into their TLS handshake a few at a time,
- * in the order they came: a handshake costs more than anything else that a connection does, and a fleet that comes back in
- * one instant would keep the event loop from those that are served already. Who has waited so long that it has given up is
+ * The door of the agents' port. Connections are counted, say who they are, and go into their TLS handshake a few at a time:
+ * a handshake costs more than anything else that a connection does, and a fleet that comes back in one instant would keep
+ * the event loop from those that are served already. Addresses take turns, since a connection whose client is silent holds
+ * its place among the handshakes for a moment: a hundred of them a second would shut out everybody else. Who has waited so long that it has given up is
  * not served any more, so that a storm ends instead of feeding itself.
  */
 export class Admission {
@@ -75,7 +78,7 @@ export class Admission {
   readonly #perAddress = new Map<string, number>();
   /** By the other end of the connection. */
   readonly #shaking = new Map<string, { socket: Socket; give: () => void }>();
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting = new FairQueue<Waiting>();
   #open = 0;
 
   constructor(options: AdmissionOptions) {
@@ -116,9 +119,9 @@ export class Admission {
 
   /** Counts a connection among those of its address; turns it away when these are too many. */
   #countAddress(socket: Socket): boolean {
-    const { limits, peers } = this.#options;
+    const { limits } = this.#options;
     if (limits.maxPerAddress === 0) return true;
-    const address = peers.addressOf(socket);
+    const address = this.#sourceOf(socket);
     const count = this.#perAddress.get(address) ?? 0;
     if (count >= limits.maxPerAddress) {
       this.#turnAway(socket, "too many of this address");
@@ -156,7 +159,7 @@ export class Admission {
   }
 
   #queue(waiting: Waiting): void {
-    this.#waiting.push(waiting);
+    this.#waiting.push(this.#sourceOf(waiting.socket), waiting);
     this.#startNext();
   }
 
@@ -188,6 +191,11 @@ export class Admission {
     const timer = setTimeout(give, this.#timing.slotMs).unref();
     socket.once("close", give);
     this.#shaking.set(key, { socket, give });
+  }
+
+  /** A machine has all addresses of an IPv6 network (/64) to itself. */
+  #sourceOf(socket: Socket): string {
+    return addressSource(this.#options.peers.addressOf(socket)).source;
   }
 
   #turnAway(socket: Socket, reason: TurnedAwayReason): void {

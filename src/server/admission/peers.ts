@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { canonicalAddress } from "../../lib/formats/cidr.js";
 
 /**
  * The addresses of the other ends of connections: where a balancer says who it speaks for, that one's. TLS wraps a
@@ -7,10 +8,13 @@ import type { Socket } from "node:net";
 export class Peers {
   readonly #behind = new Map<string, string>();
 
-  /** Says who is behind a connection, until that closes. */
+  /**
+   * Says who is behind a connection, until that closes. An address has one form, or limits would take it for several:
+   * balancers write all groups of an IPv6 address, and IPv4 as IPv6 where one end of a connection has that.
+   */
   set(socket: Socket, address: string): void {
     const key = keyOf(socket);
-    this.#behind.set(key, address);
+    this.#behind.set(key, canonicalAddress(address));
     socket.once("close", () => this.#behind.delete(key));
   }
 

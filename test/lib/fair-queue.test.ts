@@ -1,0 +1,14 @@
+import t from "tap";
+import { FairQueue } from "../../dist/lib/async/fair-queue.js";
+
+t.test("sources take turns, and what comes from one stays in order", async (t) => {
+  const queue = new FairQueue<string>();
+  for (const item of ["a1", "a2", "a3", "b1", "c1"]) queue.push(item.slice(0, 1), item);
+  t.equal(queue.length, 5);
+  t.equal(queue.shift(), "a1");
+  queue.push("b", "b2");
+  const rest = Array.from({ length: 5 }, () => queue.shift());
+  t.same(rest, ["b1", "c1", "a2", "b2", "a3"]);
+  t.equal(queue.length, 0);
+  t.equal(queue.shift(), undefined);
+});
