@@ -262,7 +262,11 @@ async function start(
   lifetime.register("expiry watch", stopExpiryWatch);
   const { db } = database;
   followMetrics(metrics, { db, sessions, writer, rpcListener, health, queue: () => queue.figures, certificates });
-  acceptance = new Acceptance({ port: rpcListener.port, address: config.grpcAddress });
+  acceptance = new Acceptance({
+    port: rpcListener.port,
+    address: config.grpcAddress,
+    isProxy: config.connections.isProxy,
+  });
   await appear(rpcListener.port);
   const { stopTimeoutMs, drainPerSecond: perSecond } = config;
   const withinMs = stopTimeoutMs * DRAIN_SHARE;

@@ -1,9 +1,9 @@
-import { contains, parseAddress, parseCidr } from "../lib/formats/cidr.js";
 import { isLoopbackOrigin } from "../lib/formats/origin.js";
 import type { LogLevel } from "../observe/logger.js";
 import { type BrokerConfig, brokerProblems, toBroker } from "./broker.js";
 import { encryptionSecretIn, findWarnings, namedVariables } from "./environment.js";
 import { describeIssue, pairProblems } from "./problems.js";
+import { proxyRule } from "./proxy-rule.js";
 import { LOOPBACK_ORIGINS } from "./settings.js";
 import { variables } from "./variables.js";
 
@@ -111,7 +111,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         maxConnections: v.INGEST_MAX_CONNECTIONS,
         maxPerAddress: v.INGEST_MAX_CONNECTIONS_PER_ADDRESS,
         maxHandshakes: v.INGEST_MAX_HANDSHAKES,
-        isProxy: proxyRule(v.INGEST_PROXY_PROTOCOL ? (v.INGEST_TRUSTED_PROXIES ?? []) : []),
+        isProxy: proxyRule(v),
       },
       isOriginAllowed: originRule(v.INGEST_CORS_ORIGINS),
       hasReflection: v.INGEST_REFLECTION,
@@ -154,14 +154,6 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       drainPerSecond: v.INGEST_DRAIN_RATE,
       logLevel: v.INGEST_LOG_LEVEL,
     },
-  };
-}
-
-function proxyRule(ranges: readonly string[]): Config["connections"]["isProxy"] {
-  const parsed = ranges.flatMap((range) => parseCidr(range) ?? []);
-  return (text) => {
-    const address = parsed.length > 0 ? parseAddress(text) : undefined;
-    return address !== undefined && parsed.some((range) => contains(range, address));
   };
 }
 

@@ -1,5 +1,4 @@
-import type { ListenOptions } from "./listen.js";
-import { probeAgentPort } from "./port-probe.js";
+import { type AgentPort, probeAgentPort } from "./port-probe.js";
 
 const TIMEOUT_MS = 2_000;
 /** A look costs a TLS handshake and a request; whoever asks more often is told what the last one found. */
@@ -9,7 +8,7 @@ const FRESH_MS = 1_000;
 export class Acceptance {
   #look: Promise<string | undefined> | undefined;
 
-  constructor(private readonly on: ListenOptions) {}
+  constructor(private readonly on: AgentPort) {}
 
   /** Why it does not; undefined when it does. */
   findProblem(): Promise<string | undefined> {

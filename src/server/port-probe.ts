@@ -1,7 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import { request } from "node:https";
-import { createServer } from "node:net";
-import type { TLSSocket } from "node:tls";
+import { createServer, connect as openConnection } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { type ListenOptions, listen } from "./listen.js";
 
 const PROBE_PATH = "/agent.v1.IngestService/Register";
@@ -33,31 +33,40 @@ function hostOf({ address }: ListenOptions): string {
   return address === undefined || ANY_ADDRESS.has(address) ? "localhost" : address;
 }
 
+/** A port for agents of this machine. */
+export interface AgentPort extends ListenOptions {
+  /** Whether a connection from this address has to begin with a PROXY header. */
+  isProxy: (address: string) => boolean;
+}
+
+/** Speaks for nobody, as the health checks of balancers do. */
+const OWN_PROXY_HEADER = "PROXY UNKNOWN\r\n";
+
 /**
  * Asks what listens for agents on a port of this machine.
  *
  * @returns the certificate that it shows; undefined when it is no ingest service, or does not answer in time
  */
-export function probeAgentPort(on: ListenOptions, timeoutMs: number): Promise<X509Certificate | undefined> {
+export function probeAgentPort(on: AgentPort, timeoutMs: number): Promise<X509Certificate | undefined> {
   return new Promise((resolve) => {
     let certificate: X509Certificate | undefined;
-    // It is looked at, not trusted.
-    const call = request({
-      port: on.port,
-      host: hostOf(on),
-      path: PROBE_PATH,
-      rejectUnauthorized: false,
-      timeout: timeoutMs,
+    const where = { port: on.port, host: hostOf(on) };
+    const socket = openConnection(where);
+    // A balancer may run on this machine as well.
+    socket.once("connect", () => {
+      if (on.isProxy((socket.localAddress ?? "").replace(/^::ffff:/, ""))) socket.write(OWN_PROXY_HEADER);
     });
+    // It is looked at, not trusted.
+    const secured = connectTls({ socket, rejectUnauthorized: false });
+    secured.once("secureConnect", () => {
+      certificate = secured.getPeerX509Certificate();
+    });
+    const call = request({ ...where, path: PROBE_PATH, timeout: timeoutMs, createConnection: () => secured });
     const end = (isService: boolean) => {
       call.destroy();
+      socket.destroy();
       resolve(isService ? certificate : undefined);
     };
-    call.once("socket", (socket) =>
-      socket.once("secureConnect", () => {
-        certificate = (socket as TLSSocket).getPeerX509Certificate();
-      }),
-    );
     // It knows the method, which is no GET.
     call.once("response", ({ statusCode }) => end(statusCode === 405));
     call.once("timeout", () => end(false)).on("error", () => end(false));

@@ -6,6 +6,7 @@ import { createDevServerCertificate } from "../../dist/identity/server-certifica
 import type { AdmissionLimits, AdmissionTiming } from "../../dist/server/admission/admission.js";
 import { Peers } from "../../dist/server/admission/peers.js";
 import { peerOf } from "../../dist/server/peer.js";
+import { probeAgentPort } from "../../dist/server/port-probe.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
@@ -24,7 +25,11 @@ async function startListener(t: Test, limits: Partial<AdmissionLimits> = {}, adm
     cert,
     key,
     logger: createTestLog().logger,
-    handler: (request, response) => void response.end(peerOf(request, peers).address),
+    handler: (request, response) => {
+      // As the service answers whoever looks whether it is there.
+      if (request.url?.endsWith("/Register")) response.writeHead(405);
+      response.end(peerOf(request, peers).address);
+    },
     limits: { maxConnections: 100, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false, ...limits },
     peers,
     admission,
@@ -194,6 +199,15 @@ t.test("silent connections of one address keep nobody else waiting", async (t) =
   );
   await shakeHands(t, from(2));
   t.ok(listener.waitingConnections > SILENT / 2, `${listener.waitingConnections} of ${SILENT} wait still`);
+});
+
+t.test("the service's own look at its port comes in where balancers of this machine do", async (t) => {
+  const isProxy = (address: string) => address === "127.0.0.1";
+  const { listener, failures } = await startListener(t, { isProxy });
+  const on = { port: listener.port, address: "127.0.0.1" };
+  t.same(await probeAgentPort({ ...on, isProxy: () => false }, 2_000), undefined);
+  t.match(failures, [/sends no PROXY header/]);
+  t.ok(await probeAgentPort({ ...on, isProxy }, 2_000));
 });
 
 t.test("handshakes wait for their turn", async (t) => {

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { proxyRule } from "../../../config/proxy-rule.js";
 import { VERSION } from "../../../observe/version.js";
 import type { ListenOptions } from "../../../server/listen.js";
 import { probeAgentPort, probePlainPort, probePort } from "../../../server/port-probe.js";
@@ -45,8 +46,8 @@ async function checkPort(
 }
 
 /** What the service shows agents, whatever has become of the files that it read. */
-async function findAgentService(on: ListenOptions, { INGEST_TLS_CERT }: Subject["variables"]): Promise<Finding[]> {
-  const served = await probeAgentPort(on, ANSWER_TIMEOUT_MS);
+async function findAgentService(on: ListenOptions, variables: Subject["variables"]): Promise<Finding[]> {
+  const served = await probeAgentPort({ ...on, isProxy: proxyRule(variables) }, ANSWER_TIMEOUT_MS);
   if (served === undefined) return [];
   const until = new Date(served.validTo);
   if (until.getTime() < Date.now()) {
@@ -57,7 +58,7 @@ async function findAgentService(on: ListenOptions, { INGEST_TLS_CERT }: Subject[
       ),
     ];
   }
-  const inFile = await readCertificateFile(INGEST_TLS_CERT);
+  const inFile = await readCertificateFile(variables.INGEST_TLS_CERT);
   return inFile?.raw.equals(served.raw) === false
     ? [
         warning(
