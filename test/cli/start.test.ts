@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
+import { runCommand } from "../support/commands/cli.js";
 import { makeDirectory } from "../support/service.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -127,34 +128,23 @@ t.test("what cannot work ends with one clear line and exit code 1", async (t) =>
   const directory = await makeDirectory(t);
   const notADirectory = join(directory, "file");
   await writeFile(notADirectory, "");
-  await t.rejects(
-    run(process.execPath, [MAIN, "dev", "--data-dir", notADirectory], { cwd: directory, env: ENV }),
-    { code: 1, stderr: /^error: .*file.*\n$/ },
-    "a data directory that cannot be used",
-  );
-  for (const args of [
-    ["dev", "--data-dir", "/proc/ct-ops"],
-    ["dev-tls", "--out", "/proc/ct-ops"],
-  ]) {
-    await t.rejects(run(process.execPath, [MAIN, ...args], { cwd: directory, env: ENV }), {
-      code: 1,
-      stderr: /^error: .*\/proc\/ct-ops.*\n$/,
-    });
+  for (const [path, ...args] of [
+    [notADirectory, "dev", "--data-dir"],
+    ["/proc/ct-ops", "dev", "--data-dir"],
+    ["/proc/ct-ops", "dev-tls", "--out"],
+  ] as const) {
+    const { exitCode, output, errors } = await runCommand(ENV, [...args, path]);
+    t.same({ exitCode, output }, { exitCode: 1, output: "" }, `${args} ${path}`);
+    t.match(errors, new RegExp(`^error: .*${path}.*$`), "a directory that cannot be used");
   }
   await t.rejects(
     run(process.execPath, [MAIN, "agent", "list"], { cwd: directory, env: ENV }),
     { code: 1, stderr: /^error: no database: set DATABASE_URL, or start a service/ },
     "no database",
   );
-  const refused: { code: number; stderr: string } = await run(process.execPath, [MAIN, "serve"], {
-    cwd: directory,
-    env: { PATH: process.env.PATH, INGEST_GRPC_PORT: "x" },
-  }).then(
-    () => ({ code: 0, stderr: "" }),
-    (error) => error,
-  );
-  t.equal(refused.code, 1);
-  const lines = refused.stderr.trim().split("\n");
+  const refused = await runCommand({ INGEST_GRPC_PORT: "x" }, ["serve"]);
+  t.equal(refused.exitCode, 1);
+  const lines = refused.errors.split("\n");
   for (const name of [
     "DATABASE_URL",
     "INGEST_TLS_CERT",
@@ -167,5 +157,5 @@ t.test("what cannot work ends with one clear line and exit code 1", async (t) =>
       name,
     );
   }
-  await t.rejects(run(process.execPath, [MAIN, "agent", "--bogus"]), { code: 2 }, "usage");
+  t.match(await runCommand({}, ["agent", "--bogus"]), { exitCode: 2 }, "usage");
 });
