@@ -1,6 +1,6 @@
 /**
  * Every way in which the service says no. The code is stable: logs, counters and the RPC status are derived from it.
- * What an RPC caller is told of each is decided in `rpc/error-status.ts`.
+ * What an RPC caller is told of each is decided in `rpc/refusals/error-status.ts`.
  */
 export type IngestErrorCode =
   /** A field of a request is missing or malformed; the message begins with its name and a colon. */

@@ -6,7 +6,7 @@ import t from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { databaseUnavailable, IngestError } from "../../dist/errors.js";
-import { STATUS, toConnectError } from "../../dist/rpc/error-status.js";
+import { STATUS, toConnectError } from "../../dist/rpc/refusals/error-status.js";
 import { startTestService } from "../support/service.js";
 
 const DOCUMENT = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));

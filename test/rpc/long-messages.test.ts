@@ -3,7 +3,7 @@ import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { SoftwareInventoryChunkSchema } from "#gen/agent/v1/ingest_pb.js";
 import { IngestError } from "../../dist/errors.js";
-import { toConnectError } from "../../dist/rpc/error-status.js";
+import { toConnectError } from "../../dist/rpc/refusals/error-status.js";
 import { enrol } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 import { callRaw, connectRaw, type RawCall } from "../support/wire/raw-call.js";

@@ -7,7 +7,7 @@ import type { Logger } from "../../observe/logger.js";
 import type { Metrics } from "../../observe/metrics.js";
 import { toDatabaseError } from "../../store/database.js";
 import { callerKey, peerKey, registrantKey } from "../context.js";
-import { isRefusal, toConnectError } from "../error-status.js";
+import { isRefusal, toConnectError } from "./error-status.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { IngestError } from "../errors.js";
+import type { IngestError } from "../../errors.js";
 
 type Details = ConnectError["details"];
 

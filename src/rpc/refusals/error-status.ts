@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { IngestError, type IngestErrorCode } from "../errors.js";
+import { IngestError, type IngestErrorCode } from "../../errors.js";
 import { detailsOf } from "./error-details.js";
 
 /**
