@@ -42,6 +42,20 @@ t.test("the token of an install bundle, which the web app stores as it is", asyn
     const another = await registration(createTestKey(), token, { agentInfo: { hostname: "another" } });
     await t.rejects(register(service, another), { code: Code.UNAUTHENTICATED }, token);
   }
+  const together = await Promise.allSettled([
+    register(service, await registration(createTestKey(), "no\0token", { agentInfo: { hostname: "hostile" } })),
+    register(
+      service,
+      await registration(createTestKey(), await service.createToken({ organisationSlug: "acme" }), {
+        agentInfo: { hostname: "honest" },
+      }),
+    ),
+  ]);
+  t.match(
+    together,
+    [{ reason: { code: Code.UNAUTHENTICATED } }, { value: { agentId: String } }],
+    "a token that no column can hold is unknown, and in nobody's way",
+  );
   const normal = await service.createToken({ organisationSlug: "acme" });
   const [{ token_column: column } = {}] = await query(
     "select token as token_column from agent_enrolment_tokens where token_hash = $1",

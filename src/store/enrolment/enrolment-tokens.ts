@@ -43,8 +43,10 @@ export async function findEnrolmentTokens(
   db: Queryable,
   presented: readonly PresentedToken[],
 ): Promise<(FoundToken | undefined)[]> {
-  const anyOf = (of: (token: PresentedToken) => string) =>
-    sql`any(${sql.param([...new Set(presented.map(of))])}::text[])`;
+  const anyOf = (of: (token: PresentedToken) => string, among = presented) =>
+    sql`any(${sql.param([...new Set(among.map(of))])}::text[])`;
+  // PostgreSQL refuses a statement with NUL in a text, and others are looked for in the same one.
+  const storable = presented.filter(({ token }) => !token.includes("\0"));
   const { tokenHash: hashColumn, token: tokenColumn } = agentEnrolmentTokens;
   const rows = await db
     .select({
@@ -68,7 +70,7 @@ export async function findEnrolmentTokens(
           isNull(hashColumn),
           eq(
             tokenColumn,
-            anyOf(({ token }) => token),
+            anyOf(({ token }) => token, storable),
           ),
         ),
       ),
