@@ -42,15 +42,10 @@ t.test("the token of an install bundle, which the web app stores as it is", asyn
     const another = await registration(createTestKey(), token, { agentInfo: { hostname: "another" } });
     await t.rejects(register(service, another), { code: Code.UNAUTHENTICATED }, token);
   }
-  const together = await Promise.allSettled([
-    register(service, await registration(createTestKey(), "no\0token", { agentInfo: { hostname: "hostile" } })),
-    register(
-      service,
-      await registration(createTestKey(), await service.createToken({ organisationSlug: "acme" }), {
-        agentInfo: { hostname: "honest" },
-      }),
-    ),
-  ]);
+  const hostile = await registration(createTestKey(), "no\0token", { agentInfo: { hostname: "hostile" } });
+  const usable = await service.createToken({ organisationSlug: "acme" });
+  const honest = await registration(createTestKey(), usable, { agentInfo: { hostname: "honest" } });
+  const together = await Promise.allSettled([register(service, hostile), register(service, honest)]);
   t.match(
     together,
     [{ reason: { code: Code.UNAUTHENTICATED } }, { value: { agentId: String } }],
