@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { abortable } from "../../lib/async/abortable.js";
 import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
 import { type AmqpAddress, describeAmqpAddress } from "../../lib/formats/amqp-url.js";
 import type { BrokerEvents } from "../events.js";
@@ -117,10 +118,12 @@ export class RabbitMqPublisher implements Publisher {
     const { onReady = () => {} } = this.options;
     const { confirmTimeoutMs } = this.#timing;
     try {
-      const link = await openBrokerLink(
+      const opening = openBrokerLink(
         { ...this.options, address: this.#address, confirmTimeoutMs, onUnblocked: onReady },
         signal,
       );
+      // amqplib never settles some of what was under way on a connection that is cut.
+      const link = await abortable(opening, signal);
       if (this.#isDraining) await link.close(0);
       this.#link = link;
       onReady();
