@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import t, { type Test } from "tap";
 import { runCommand } from "../support/commands/cli.js";
+import { needProgram } from "../support/programs.js";
 import { makeDirectory } from "../support/service.js";
 
 const run = promisify(execFile);
@@ -39,13 +40,6 @@ async function writeScript(t: Test, shell: string): Promise<string> {
   return file;
 }
 
-async function isInstalled(shell: string): Promise<boolean> {
-  return run(shell, ["-c", "true"]).then(
-    () => true,
-    () => false,
-  );
-}
-
 /** How each shell is asked, by a script of its own: `$1` is the completion script, the rest the words. */
 const ASK: Record<string, string> = {
   bash: `source "$1"; shift; COMP_WORDS=(ct-ops-ingest "$@"); COMP_CWORD=$#
@@ -58,8 +52,7 @@ const ASK: Record<string, string> = {
 };
 
 for (const [shell, ask] of Object.entries(ASK)) {
-  // bash is everywhere.
-  const skip = shell === "bash" || (await isInstalled(shell)) ? false : `no ${shell} here`;
+  const { skip } = await needProgram(shell);
   t.test(`${shell} completes commands, options and values`, { skip }, async (t) => {
     const script = await writeScript(t, shell);
     for (const [words, expected] of CASES) {

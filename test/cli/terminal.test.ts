@@ -3,8 +3,10 @@ import { startProcess } from "../support/commands/process.js";
 import { runOnTerminal, type TerminalResult } from "../support/commands/pseudo-terminal.js";
 import { insertAgentRows } from "../support/database/agent-rows.js";
 import { createTestDatabase } from "../support/database/database.js";
+import { skipWithout } from "../support/programs.js";
 
 const ESCAPE = "\x1b";
+const NO_PYTHON = "there is no python3 to make one with";
 
 const database = await createTestDatabase(t);
 const env = { DATABASE_URL: database.url };
@@ -25,7 +27,7 @@ async function onTerminal(
 
 t.test("a terminal of 80 columns", async (t) => {
   const shown = await onTerminal(t, ["agent", "list"]);
-  if (shown === undefined) return void t.pass("no terminal", { skip: "there is no python3 to make one with" });
+  if (shown === undefined) return void t.pass("no terminal", { skip: skipWithout(NO_PYTHON) });
   const { output, exitCode } = shown;
   t.equal(exitCode, 0);
   t.match(output, `${ESCAPE}[32mactive${ESCAPE}[0m`);
@@ -38,7 +40,7 @@ t.test("a terminal of 80 columns", async (t) => {
 
 t.test("a narrow terminal, and NO_COLOR", async (t) => {
   const shown = await onTerminal(t, ["agent", "list"], { columns: 40, more: { NO_COLOR: "1" } });
-  if (shown === undefined) return void t.pass("no terminal", { skip: "there is no python3 to make one with" });
+  if (shown === undefined) return void t.pass("no terminal", { skip: skipWithout(NO_PYTHON) });
   for (const line of shown.output.split("\n")) t.ok([...line].length <= 40, line);
   t.notMatch(shown.output, ESCAPE);
   t.match(shown.output, /^ID +agent-1\nHOSTNAME +edge-[^\n]*\n +/);
@@ -54,7 +56,7 @@ t.test("a pipe", async (t) => {
 t.test("what destroys asks at a terminal", async (t) => {
   const agents = async () => (await database.query("select id from agents order by id")).map(({ id }) => id);
   const kept = await onTerminal(t, ["agent", "delete", "agent-1"], { answer: "n\n" });
-  if (kept === undefined) return void t.pass("no terminal", { skip: "there is no python3 to make one with" });
+  if (kept === undefined) return void t.pass("no terminal", { skip: skipWithout(NO_PYTHON) });
   t.equal(kept.exitCode, 1);
   t.match(kept.output, /would delete agent-1 \(edge-.*, active\)\nDelete this agent for good\? \[y\/N\] /);
   t.match(kept.output, "error: nothing was changed");

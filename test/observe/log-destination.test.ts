@@ -2,12 +2,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { startProcess } from "../support/commands/process.js";
 import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
+import { freePort } from "../support/free-port.js";
+import { skipWithout } from "../support/programs.js";
 import { makeDirectory, serviceEnvironment, writeServiceFiles } from "../support/service.js";
 
 const LOGGER = new URL("../../dist/observe/logger.js", import.meta.url).href;
@@ -21,16 +22,8 @@ function runScript(t: Test, script: string, { before = "", redirection = "" } = 
   return child;
 }
 
-async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
-}
-
 t.test("a service whose log cannot be written serves on, and stops when it is told to", async (t) => {
-  const [database, directory, port] = [await createTestDatabase(t), await makeDirectory(t), await freePort()];
+  const [database, directory, port] = [await createTestDatabase(t), await makeDirectory(t), String(await freePort())];
   await writeServiceFiles(directory);
   const env = { ...serviceEnvironment(directory, database.url), INGEST_HTTP_PORT: port };
   const service = startProcess(t, ["serve"], { env, stdout: openSync("/dev/full", "w") });
@@ -93,7 +86,7 @@ t.test("a terminal that is halted holds nothing up", async (t) => {
     new Promise<string[]>((resolve) => script.once("error", ({ message }) => resolve([message]))),
   ]);
   if (String(written).includes("ENOENT"))
-    return void t.pass("no python3", { skip: "there is none to make a terminal with" });
+    return void t.pass("no terminal", { skip: skipWithout("there is no python3 to make one with") });
   t.match(String(written), "still here");
 });
 

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import t from "tap";
 import { parse } from "yaml";
 import { createAgentKey, enrol, openHeartbeatStream } from "../../dist/agent/index.js";
+import { needProgram } from "../support/programs.js";
 import { startTestService } from "../support/service.js";
 import { callRaw, connectRaw } from "../support/wire/raw-call.js";
 
@@ -90,12 +91,8 @@ t.test("what the service measures", async (t) => {
   await stream.end();
 });
 
-const isPromtoolHere = await run("promtool", ["--version"]).then(
-  () => true,
-  () => false,
-);
-const skip = isPromtoolHere ? false : "promtool is missing: apt-get install prometheus";
-t.test("promtool takes the alerts", { skip }, async (t) => {
-  const { stdout } = await run("promtool", ["check", "rules", join(ROOT, "deploy/alerts.yaml")]);
+const promtool = await needProgram("promtool", "prometheus");
+t.test("promtool takes the alerts", { skip: promtool.skip }, async (t) => {
+  const { stdout } = await run(promtool.path, ["check", "rules", join(ROOT, "deploy/alerts.yaml")]);
   t.match(stdout, /SUCCESS: \d+ rules found/);
 });

@@ -1,8 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, chmod, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { delimiter, join } from "node:path";
+import { chmod, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { sql } from "drizzle-orm";
 import t, { type Test } from "tap";
@@ -11,12 +10,13 @@ import { openDatabase } from "../../dist/store/database.js";
 import { enrol, openLiveStream } from "../support/agents/field-agent.js";
 import { createTestDatabase, TEMPLATES } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
+import { freePort } from "../support/free-port.js";
+import { needProgram } from "../support/programs.js";
 import { makeDirectory, startTestService } from "../support/service.js";
 
-const pgbouncer = await findProgram("pgbouncer");
-const NOT_INSTALLED = "pgbouncer is not installed (Debian has a package of that name)";
+const pgbouncer = await needProgram("pgbouncer");
 
-t.test("PgBouncer in session mode", { skip: pgbouncer === undefined && NOT_INSTALLED }, async (t) => {
+t.test("PgBouncer in session mode", { skip: pgbouncer.skip }, async (t) => {
   const database = await createTestDatabase(t, TEMPLATES.withAgentCa);
   const url = await startPgbouncer(t, database.url);
 
@@ -69,7 +69,7 @@ pool_mode = session
 ${process.getuid?.() === 0 ? "user = nobody" : ""}
 `,
   );
-  const bouncer = spawn(pgbouncer ?? "", ["-q", file], { stdio: "ignore" });
+  const bouncer = spawn(pgbouncer.path, ["-q", file], { stdio: "ignore" });
   t.teardown(async () => {
     bouncer.kill("SIGKILL");
     if (bouncer.exitCode === null && bouncer.signalCode === null) await once(bouncer, "exit");
@@ -86,26 +86,4 @@ ${process.getuid?.() === 0 ? "user = nobody" : ""}
   );
   await probe.close();
   return url;
-}
-
-async function findProgram(name: string): Promise<string | undefined> {
-  // Debian puts daemons where only root looks.
-  for (const directory of [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"]) {
-    const path = join(directory, name);
-    const found = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (found) return path;
-  }
-  return undefined;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -1,9 +1,10 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdir, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { findProgram, firstExisting } from "../programs.js";
 
 const START_TIMEOUT_MS = 60_000;
 const START_ATTEMPTS = 3;
@@ -39,8 +40,7 @@ export interface PrivateRabbitMq {
 
 /** Finds a `rabbitmq-server` that can be started by anybody; undefined when there is none. */
 export async function findRabbitMq(): Promise<string | undefined> {
-  const onPath = (process.env.PATH ?? "").split(delimiter).map((directory) => join(directory, "rabbitmq-server"));
-  const found = await firstExisting(onPath);
+  const found = await findProgram("rabbitmq-server");
   return found && ((await firstExisting([BEHIND_DEBIANS_WRAPPER])) ?? found);
 }
 
@@ -185,17 +185,6 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
   const ended = once(child, "exit");
   child.kill(signal);
   await ended;
-}
-
-async function firstExisting(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) {
-    const exists = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (exists) return path;
-  }
-  return undefined;
 }
 
 /** Ports that nobody uses at the moment. */

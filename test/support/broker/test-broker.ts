@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Test } from "tap";
+import { skipWithout } from "../programs.js";
 import { makeDirectory } from "../service.js";
 import { findRabbitMq, type PrivateRabbitMq, type PrivateRabbitMqOptions, startPrivateRabbitMq } from "./rabbitmq.js";
 
@@ -24,10 +25,7 @@ export async function startTestBroker(
   options: Omit<PrivateRabbitMqOptions, "directory"> = {},
 ): Promise<MaybeBroker<PrivateRabbitMq>> {
   const server = await findRabbitMq();
-  if (server === undefined) {
-    if (process.env.INGEST_TEST_BROKER === "required") throw new Error(WHAT_IS_MISSING);
-    return { broker: undefined as never, skip: WHAT_IS_MISSING };
-  }
+  if (server === undefined) return { broker: undefined as never, skip: skipWithout(WHAT_IS_MISSING) };
   const broker = await startPrivateRabbitMq(server, { directory: await makeDirectory(t), ...options });
   t.teardown(() => broker.close());
   return { broker, skip: false };
