@@ -2,7 +2,7 @@ import { verify } from "node:crypto";
 import { promisify } from "node:util";
 import { IngestError } from "../errors.js";
 import { contentOf, DER_TAG, readElements } from "../lib/formats/der.js";
-import { type AgentPublicKey, agentPublicKeyFromSpki } from "./agent-key.js";
+import { type AgentPublicKey, agentPublicKeyFromSpki, agentPublicKeyToKeyObject } from "./agent-key.js";
 import { isWeakPoint } from "./ed25519-point.js";
 
 /** A request of one Ed25519 key is about 200 bytes. */
@@ -39,7 +39,7 @@ async function findProblem(csrDer: Uint8Array, key: AgentPublicKey): Promise<str
     csr.algorithm.equals(ED25519) &&
     // The first half of such a signature would give the private key away: everybody could compute it.
     !isWeakPoint(csr.signature.subarray(0, POINT_BYTES)) &&
-    (await verifyInBackground(null, csr.signed, { key: csr.spki, format: "der", type: "spki" }, csr.signature));
+    (await verifyInBackground(null, csr.signed, agentPublicKeyToKeyObject(key), csr.signature));
   return isSigned ? undefined : "is not signed by the key it carries";
 }
 
