@@ -46,7 +46,7 @@ try {
     const fixturesMade = makeFixtures(join(directory, "fixtures"), postgres.url);
     const [fixtures, broker] = await Promise.all([fixturesMade, brokerStart]);
     const env = { ...process.env, ...fixtures, ...(broker && { INGEST_TEST_AMQP_URL: broker.url }) };
-    const totals = await runFiles(files, { jobs: availableParallelism() + 1, env, signal: interruption.signal });
+    const totals = await runFiles(files, { jobs: 2 * availableParallelism(), env, signal: interruption.signal });
     const { passed, failed, skipped } = totals;
     console.log(`${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`);
     process.exitCode = failed === 0 ? 0 : 1;

@@ -12,7 +12,7 @@ const SOURCES = [
 
 t.test("files are chosen by their path, or a part of it", async (t) => {
   for (const [wanted, files] of [
-    [[], ["cli/start.test.ts", "docs.test.ts", "app.test.ts", "cli/app.test.ts", "lib/batcher.test.ts"]],
+    [[], ["docs.test.ts", "app.test.ts", "cli/app.test.ts", "cli/start.test.ts", "lib/batcher.test.ts"]],
     [[".slow."], ["cli/start.slow.test.ts"]],
     [["test-dist/app.test.js"], ["app.test.ts"]],
     [["test/app.test.ts"], ["app.test.ts"]],
@@ -20,7 +20,7 @@ t.test("files are chosen by their path, or a part of it", async (t) => {
     [["app.test"], ["app.test.ts", "cli/app.test.ts"]],
     [
       ["lib/", "cli/"],
-      ["cli/start.test.ts", "cli/app.test.ts", "cli/start.slow.test.ts", "lib/batcher.test.ts"],
+      ["cli/app.test.ts", "cli/start.slow.test.ts", "cli/start.test.ts", "lib/batcher.test.ts"],
     ],
   ] as const) {
     t.same(chooseFiles(SOURCES, wanted), files, `${wanted}`);
