@@ -241,7 +241,7 @@ async function start(
         requests: timing.requests,
         limits: config.connections,
         peers,
-        onTurnedAway: createDoorReporter({ logger, metrics }),
+        onTurnedAway: createDoorReporter({ port: "agents", logger, metrics }),
         admission: timing.admission,
       }),
     (opened) => opened.close(),

@@ -1,9 +1,12 @@
 import type { Config } from "../config/config.js";
+import { shareRunning } from "../lib/async/share-running.js";
 import type { Lifetime } from "../lib/lifetime.js";
+import { DoorMetrics } from "../observe/door-metrics.js";
 import type { Logger } from "../observe/logger.js";
 import { renderMetrics } from "../observe/metrics.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
+import { createDoorReporter } from "../server/admission/door-reporter.js";
 import { startPlainListener } from "../server/plain-listener.js";
 import type { AppTiming } from "./app-timing.js";
 import type { InstanceView } from "./instance.js";
@@ -27,15 +30,18 @@ export async function openPlainListener({
   view: InstanceView;
   timing?: AppTiming;
 }): Promise<number> {
+  const metrics = new DoorMetrics();
   const open = () =>
     startPlainListener({
       port: config.httpPort,
       address: config.httpAddress,
       cors: { isAllowed: config.isOriginAllowed, ...CORS_HEADERS, methods: ["GET", "HEAD"] },
       ...view,
-      renderMetrics: async () => renderMetrics(await view.metrics()),
+      // Rendering takes milliseconds, and asks all workers: of many who ask at once each gets the same.
+      renderMetrics: shareRunning(async () => renderMetrics([...(await view.metrics()), await metrics.snapshot()])),
       version: VERSION,
       logger,
+      onTurnedAway: createDoorReporter({ port: "plain", logger, metrics }),
       requests: timing.requests,
     });
   const listener = await lifetime.open("plain listener", open, (opened) => opened.close());

@@ -1,4 +1,5 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { createTurnedAwayCounter } from "./door-metrics.js";
 import { VERSION } from "./version.js";
 
 /** What is looked up whenever somebody asks; each gauge has the value its source has at that moment. */
@@ -64,7 +65,7 @@ export class Metrics {
   readonly #shared = { registers: [this.#registry] };
 
   readonly handshakes = this.#counter("tls_handshakes_total", "TLS handshakes, by how they ended.", ["result"]);
-  readonly turnedAway = this.#counter("connections_turned_away_total", "Connections that were not let in.", ["reason"]);
+  readonly turnedAway = createTurnedAwayCounter(this.#registry);
   readonly registrations = this.#counter("registrations_total", "Registrations, by what came of them.", ["result"]);
   readonly certificatesRenewed = this.#counter(
     "client_certificates_renewed_total",
@@ -150,7 +151,7 @@ export class Metrics {
     };
     queue("queue_connected", "1 while connected to the broker.", ({ isConnected }) => Number(isConnected), "min");
     queue("queue_in_flight", "Messages published and not confirmed.", ({ inFlight }) => inFlight);
-    queue("queue_confirmed", "Messages that the broker confirmed since the start.", ({ confirmed }) => confirmed);
+    this.#follow("queue_confirmed_total", "Messages that the broker confirmed.", () => sources.queue()?.confirmed ?? 0);
     queue("outbox_messages", `Messages that wait. ${SHARED}`, ({ waitingMessages }) => waitingMessages, "max");
     queue("outbox_oldest_age_seconds", `How long the oldest waits. ${SHARED}`, ({ oldestAgeS }) => oldestAgeS, "max");
     queue("outbox_set_aside_messages", `Messages no queue took. ${SHARED}`, (one) => one.setAsideMessages, "max");
@@ -163,6 +164,19 @@ export class Metrics {
 
   #counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
     return new Counter({ name: named(name), help, labelNames, ...this.#shared });
+  }
+
+  /** A counter that somebody else keeps. */
+  #follow(name: string, help: string, read: () => number): void {
+    const counter = new Counter({
+      name: named(name),
+      help,
+      collect: () => {
+        counter.reset();
+        counter.inc(read());
+      },
+      ...this.#shared,
+    });
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {

@@ -49,7 +49,7 @@ export interface ServiceOptions {
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
   /** What is served besides. */
-  grpcServices: Omit<GrpcServicesOptions, "service" | "messageMs">;
+  grpcServices: Omit<GrpcServicesOptions, "service" | "interceptors" | "messageMs">;
   /** How long a message may take to arrive that is all of its request, in milliseconds. */
   messageMs?: number | undefined;
 }
@@ -97,18 +97,16 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
       toRenewCertificateResponse(await renewal.renew(requireCaller(values), request)),
   } satisfies ServiceImpl<typeof IngestService>;
 
+  const errors = createErrorInterceptor({ logger, meter: refusalMeter, refusals, metrics });
   return createNodeHandler({
     service: IngestService,
     implementation,
     // The first one sees the errors of those after it.
-    interceptors: [
-      createErrorInterceptor({ logger, meter: refusalMeter, refusals, metrics }),
-      createAccessInterceptor(callers, new AgentCalls(callPace)),
-    ],
+    interceptors: [errors, createAccessInterceptor(callers, new AgentCalls(callPace))],
     contextValues: (request) => contextValuesOf(peerOf(request)),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,
-    others: createGrpcServices({ service: IngestService, messageMs, ...grpcServices }),
+    others: createGrpcServices({ service: IngestService, interceptors: [errors], messageMs, ...grpcServices }),
     messageMs,
   });
 }

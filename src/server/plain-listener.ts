@@ -1,8 +1,11 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { Logger } from "../observe/logger.js";
+import type { AdmissionOptions } from "./admission/admission.js";
+import { Peers } from "./admission/peers.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { type ListenOptions, listen } from "./listen.js";
+import { boundPipelines } from "./pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import type { Listener } from "./rpc-listener.js";
@@ -25,6 +28,8 @@ export interface PlainListenerOptions extends ListenOptions {
   /** What `/healthz` says in its `Server` header (RFC 9110, 10.2.4). */
   version: string;
   logger: Logger;
+  /** Told of each connection that is not kept. */
+  onTurnedAway?: AdmissionOptions["onTurnedAway"];
   requests?: Partial<RequestTiming> | undefined;
 }
 
@@ -45,6 +50,7 @@ export async function startPlainListener({
   renderMetrics,
   version,
   logger,
+  onTurnedAway = () => {},
   requests,
 }: PlainListenerOptions): Promise<Listener> {
   const sendVerdict = (response: ServerResponse, problem: string | undefined) => {
@@ -77,7 +83,12 @@ export async function startPlainListener({
       );
     }
   };
-  const server = createServer(guardRequests(allowOrigins(cors, handler), logger));
+  const peers = new Peers();
+  const server = createServer(
+    boundPipelines(guardRequests(allowOrigins(cors, handler), logger), (socket) =>
+      onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
+    ),
+  );
   boundRequests(server, requestTiming(requests));
   const connections = new Connections(server);
   const boundPort = await listen(server, { port, address });

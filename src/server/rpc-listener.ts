@@ -9,6 +9,7 @@ import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
 import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp } from "./handshake-failure.js";
 import { type ListenOptions, listen } from "./listen.js";
+import { boundPipelines } from "./pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
@@ -98,10 +99,13 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       handshakeTimeout: requests.handshakeMs,
       settings: { maxConcurrentStreams: MAX_STREAMS },
     },
-    guardRequests((request, response) => {
-      endWithAnswer(request, response, requests.restMs);
-      return answer(request, response);
-    }, logger),
+    boundPipelines(
+      guardRequests((request, response) => {
+        endWithAnswer(request, response, requests.restMs);
+        return answer(request, response);
+      }, logger),
+      (socket) => onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
+    ),
   );
   boundRequests(server, requests);
   // What Node does with a new connection; a few at a time are given to it.

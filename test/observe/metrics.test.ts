@@ -1,13 +1,21 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { get } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
 import { parse } from "yaml";
 import { createAgentKey, enrol, openHeartbeatStream } from "../../dist/agent/index.js";
+import { createLifetime } from "../../dist/app/create-lifetime.js";
+import type { InstanceView } from "../../dist/app/instance.js";
+import { openPlainListener } from "../../dist/app/open-plain-listener.js";
+import { parseConfig } from "../../dist/config/config.js";
+import { eventually } from "../support/eventually.js";
+import { createTestLog } from "../support/log.js";
 import { needProgram } from "../support/programs.js";
-import { startTestService } from "../support/service.js";
+import { serviceEnvironment, startTestService } from "../support/service.js";
 import { callRaw, connectRaw } from "../support/wire/raw-call.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -62,6 +70,7 @@ t.test("what the service measures", async (t) => {
     t.ok((value("connections") ?? 0) >= 1, "connections");
     t.ok((value('tls_handshakes_total{result="completed"}') ?? 0) >= 3, "handshakes");
     t.ok((value('certificate_expiry_timestamp_seconds{certificate="agent CA"}') ?? 0) > Date.now() / 1000);
+    t.match(text, /^# TYPE ct_ops_ingest_queue_confirmed_total counter\nct_ops_ingest_queue_confirmed_total 0$/m);
     t.match(text, /^nodejs_eventloop_lag_p99_seconds \S+$/m);
   });
 
@@ -89,6 +98,42 @@ t.test("what the service measures", async (t) => {
     }
   });
   await stream.end();
+});
+
+t.test("whoever asks at once is told the same", async (t) => {
+  const parsed = parseConfig({ ...serviceEnvironment("/nowhere", "postgres://localhost/none") });
+  if ("problems" in parsed) throw new Error(parsed.problems.join());
+  const { logger } = createTestLog();
+  const lifetime = createLifetime(logger, 1_000);
+  t.teardown(() => lifetime.stop());
+  let measured = 0;
+  let goOn = () => {};
+  const view: InstanceView = {
+    findHealthProblem: () => undefined,
+    findReadinessProblem: async () => undefined,
+    jwks: () => undefined,
+    metrics: () => {
+      measured += 1;
+      return new Promise((resolve) => {
+        goOn = () => resolve([]);
+      });
+    },
+  };
+  const port = await openPlainListener({ config: parsed.config, lifetime, logger, view });
+  let asked = 0;
+  const ask = () => {
+    const call = get({ port, path: "/metrics" }).on("socket", () => asked++);
+    return once(call, "response").then(([response]) => response.resume().statusCode);
+  };
+  const answers = Array.from({ length: 20 }, ask);
+  // Those that were sent meanwhile are read before this one is answered.
+  await eventually(
+    async () => (await fetch(`http://localhost:${port}/healthz`)).status === 200 && asked,
+    (count) => count === 20,
+  );
+  t.equal(measured, 1);
+  goOn();
+  t.same(await Promise.all(answers), Array(20).fill(200));
 });
 
 const promtool = await needProgram("promtool", "prometheus");

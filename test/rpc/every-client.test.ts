@@ -192,6 +192,43 @@ t.test("tools and browsers", async (t) => {
     unknown.cancel();
   });
 
+  t.test("one address may watch ten times", async (t) => {
+    const session = await connectTo(t, service);
+    const watch = () => {
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/grpc.health.v1.Health/Watch",
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
+      stream.end(envelope(Buffer.alloc(0)));
+      stream.on("error", () => {}).resume();
+      return stream;
+    };
+    const open = Array.from({ length: 10 }, watch);
+    await Promise.all(open.map((stream) => once(stream, "response")));
+    const [trailers] = await once(watch(), "trailers");
+    t.match(trailers, {
+      "grpc-status": String(status.RESOURCE_EXHAUSTED),
+      "grpc-message": /^10%20such%20streams%20of%20your%20address/,
+    });
+    for (const stream of open) stream.close();
+    await eventually(
+      async () => {
+        const stream = watch();
+        const isOpen = await Promise.race([
+          once(stream, "data").then(() => true),
+          once(stream, "trailers").then(() => false),
+        ]);
+        stream.close();
+        return isOpen;
+      },
+      (isOpen) => isOpen,
+    );
+    const metrics = await (await fetch(`http://localhost:${service.httpPort}/metrics`)).text();
+    t.match(metrics, /refusals_total\{reason="too_many_calls"\} [1-9]/);
+  });
+
   t.test("a page of an origin that is named, or of this machine", async (t) => {
     const session = await connectTo(t, service);
     for (const origin of [PAGE, "http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:1"]) {

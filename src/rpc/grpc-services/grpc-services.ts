@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
@@ -15,6 +15,7 @@ import { StreamSlots } from "./stream-slots.js";
 export interface GrpcServicesOptions extends Pick<HealthOptions, "findReadinessProblem" | "ending" | "lookMs"> {
   /** What agents call. */
   service: DescService;
+  interceptors: Interceptor[];
   /** Whether anybody may ask which methods there are. */
   hasReflection: boolean;
   /** How long a message may take to arrive that is all of its request, in milliseconds. */
@@ -26,7 +27,7 @@ const LIMITS: MessageLimits = { maxBytes: 4 * 1024, maxElements: 64, acceptsGzip
 /** What all that is being asked takes at one time. */
 const BUDGET_BYTES = 1024 * 1024;
 /** Probes are few, and nobody asks for the methods for longer than a moment. */
-const MAX_STREAMS = 100;
+const STREAMS = { max: 100, maxPerSource: 10 };
 
 /**
  * What clients of gRPC expect of any server, by the path of its method: health, for probes and balancers, and reflection,
@@ -34,14 +35,15 @@ const MAX_STREAMS = 100;
  */
 export function createGrpcServices({
   service,
+  interceptors,
   hasReflection,
   messageMs,
   ...options
 }: GrpcServicesOptions): ReadonlyMap<string, UniversalHandlerFn> {
-  const slots = new StreamSlots(MAX_STREAMS);
+  const slots = new StreamSlots(STREAMS);
   const budgets = { unary: new ByteBudget(BUDGET_BYTES), stream: new ByteBudget(BUDGET_BYTES) };
   const serve = <S extends DescService>(one: S, implementation: ServiceImpl<S>) =>
-    createScreenedHandlers({ service: one, implementation, limitsOf: () => LIMITS, budgets, messageMs });
+    createScreenedHandlers({ service: one, implementation, limitsOf: () => LIMITS, budgets, interceptors, messageMs });
   const health = serve(Health, createHealth({ ...options, serviceNames: [service.typeName], slots }));
   if (!hasReflection) return health;
   const services = [service, Health, ServerReflection, ServerReflectionAlpha];

@@ -34,8 +34,8 @@ export function createHealth(options: HealthOptions): ServiceImpl<typeof Health>
       const named = service.slice(0, MAX_NAMED_LENGTH);
       throw new ConnectError(`there is no service ${named}; known are ${serviceNames.join(", ")}`, Code.NotFound);
     },
-    watch: async function* ({ service }, { signal }) {
-      const leave = slots.enter();
+    watch: async function* ({ service }, { signal, values }) {
+      const leave = slots.enter(values);
       try {
         const over = AbortSignal.any([signal, ending]);
         for (let told: Status | undefined; !over.aborted; ) {

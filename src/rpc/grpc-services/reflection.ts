@@ -35,8 +35,8 @@ export function createReflection(
   const file = [...new Set(services.flatMap(({ file }) => withImports(file)))].map(({ proto }) => proto);
   const registry = createFileRegistry(create(FileDescriptorSetSchema, { file }));
   return {
-    serverReflectionInfo: async function* (requests) {
-      const leave = slots.enter();
+    serverReflectionInfo: async function* (requests, { values }) {
+      const leave = slots.enter(values);
       try {
         for await (const request of requests) {
           yield {

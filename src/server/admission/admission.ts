@@ -46,7 +46,8 @@ export type TurnedAwayReason =
   | "too many connections"
   | "too many of this address"
   | "waited too long"
-  | "too many resets";
+  | "too many resets"
+  | "too many pipelined requests";
 
 const TIMING: AdmissionTiming = { headerMs: 10_000, waitMs: 8_000, slotMs: 500 };
 const PLAIN_HTTP = "this port takes TLS: use https://\n";
