@@ -22,6 +22,15 @@ export class BrokerEvents {
     this.logger.info(event, "the broker takes messages again");
   }
 
+  /** A queue was deleted, or its binding; both stand again. */
+  topologyRestored(event: { broker: string }): void {
+    this.logger.warn(event, "no queue was bound for a message, the queues were declared again");
+  }
+
+  topologyNotRestored({ error, ...rest }: { broker: string; error: unknown }): void {
+    this.logger.error({ ...rest, err: error }, "no queue is bound for a message, and the queues could not be declared");
+  }
+
   /** A queue exists with other properties than configured. */
   queueDiffers(event: { queue: string; reason: string }): void {
     this.logger.warn(event, "a queue exists with other properties than configured, and is used as it is");

@@ -165,8 +165,30 @@ t.test("an exchange that is deleted closes the channel: it is made again", { ski
   t.match(publisher.state.lastError, { message: /404.*no exchange/ });
 });
 
+t.test("queues that are deleted under it, and bindings, are made again", { skip }, async (t) => {
+  const { publisher, exchange, lines, ready } = startPublisher(t, { url: broker.url });
+  await ready();
+  const consumer = await openTestConsumer(t, broker.url, exchange);
+  for (const remove of [
+    () => consumer.channel.deleteQueue(`${exchange}.metrics.raw`),
+    () => consumer.channel.unbindQueue(`${exchange}.metrics.raw`, exchange, "metrics.raw"),
+  ]) {
+    lines.length = 0;
+    await remove();
+    const outcomes = new Set<string>();
+    await eventually(
+      async () => (await publisher.publish("metrics.raw", messages(10))).map((outcome) => outcomes.add(outcome)),
+      () => outcomes.has("confirmed"),
+    );
+    t.same([...outcomes], ["refused", "confirmed"], "nothing is set aside");
+    t.match(lines, [{ msg: "no queue was bound for a message, the queues were declared again" }]);
+  }
+});
+
 t.test("messages that no queue is bound for are told from others between them", { skip }, async (t) => {
-  const { publisher, exchange, ready } = startPublisher(t, { url: broker.url });
+  const { exchange, ready: declared } = startPublisher(t, { url: broker.url });
+  await declared();
+  const { publisher, ready } = startPublisher(t, { url: broker.url, topology: { exchange, declare: false } });
   await ready();
   const consumer = await openTestConsumer(t, broker.url, exchange);
   await consumer.channel.deleteQueue(`${exchange}.events.raw`);

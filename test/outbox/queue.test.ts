@@ -239,6 +239,12 @@ t.test("what no queue is bound for is set aside, and published again on request"
     (all) => all.some(({ msg }) => /no queue is bound/.test(msg)),
   );
 
+  t.equal(await retryUnroutableMessages(scene.store.db), 1, "once, although no queue is bound yet");
+  await eventually(
+    () => readUnroutable(scene.store.db),
+    (aside) => aside.length === 1,
+  );
+
   publisher.decide = () => "confirmed";
   t.equal(await retryUnroutableMessages(scene.store.db), 1);
   t.equal(await retryUnroutableMessages(scene.store.db), 0);

@@ -10,6 +10,8 @@ import { prepareTopology, type TopologyOptions } from "./topology.js";
 
 const APP_ID = "ct-ops-ingest";
 const GOODBYE_TIMEOUT_MS = 1_000;
+/** Queues that somebody deletes again and again are made this often. */
+const RESTORE_INTERVAL_MS = 1_000;
 
 /** What {@link openBrokerLink} needs. */
 export interface BrokerLinkOptions {
@@ -60,6 +62,9 @@ export class BrokerLink {
   readonly #stallTimer: NodeJS.Timeout;
   #blocked: string | undefined;
   #confirmed = 0;
+  /** When the topology was prepared last; never, while that is under way. */
+  #preparedAt = performance.now();
+  #isRestorable = true;
   #isBroken = false;
   #breakWith: (error: Error) => void = () => {};
   /** Resolves with what it broke of. */
@@ -171,7 +176,7 @@ export class BrokerLink {
       this.channel.publish(this.options.topology.exchange, topic, Buffer.from(body), properties, (error) => {
         const wasReturned = this.#returned.delete(id);
         if (error) settle(error.message === "message nacked" ? "refused" : "lost");
-        else if (wasReturned) settle("unroutable");
+        else if (wasReturned) settle(this.#outcomeOfReturned());
         else {
           this.#confirmed += 1;
           settle("confirmed");
@@ -181,6 +186,31 @@ export class BrokerLink {
       // The channel closed a moment ago.
       settle("lost");
     }
+  }
+
+  /**
+   * A message came back, since no queue is bound for it. Queues of our own that are gone are declared again, and then the
+   * broker takes the message, later; otherwise somebody else has to bind a queue.
+   */
+  #outcomeOfReturned(): PublishOutcome {
+    if (!this.options.topology.declare) return "unroutable";
+    if (performance.now() - this.#preparedAt >= RESTORE_INTERVAL_MS) void this.#restoreTopology();
+    return this.#isRestorable ? "refused" : "unroutable";
+  }
+
+  async #restoreTopology(): Promise<void> {
+    const { address, topology, events } = this.options;
+    const broker = describeAmqpAddress(address);
+    this.#preparedAt = Number.POSITIVE_INFINITY;
+    try {
+      await prepareTopology(this.connection, topology);
+      this.#isRestorable = true;
+      events.topologyRestored({ broker });
+    } catch (error) {
+      this.#isRestorable = false;
+      events.topologyNotRestored({ broker, error });
+    }
+    this.#preparedAt = performance.now();
   }
 
   #findStall(): void {

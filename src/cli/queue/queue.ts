@@ -74,13 +74,7 @@ function retryCommand(context: CommandContext): Command {
     .description("publish the messages again that no queue was bound for")
     .option("--json", "print JSON only");
   return command.action(async ({ json }: { json?: true }) => {
-    const total = await changeDatabase(context, async ({ db }) => {
-      let sum = 0;
-      for (let moved = await retryUnroutableMessages(db); moved > 0; moved = await retryUnroutableMessages(db)) {
-        sum += moved;
-      }
-      return sum;
-    });
+    const total = await changeDatabase(context, ({ db }) => retryUnroutableMessages(db));
     context.print(json ? JSON.stringify({ published: total }) : `${total} messages are published again`);
   });
 }

@@ -18,14 +18,23 @@ export async function setMessagesAside(
 }
 
 /**
- * Puts messages that were set aside back into the outbox, the oldest first.
+ * Puts the messages that are set aside now back into the outbox, the oldest first. Those that come back meanwhile stay.
  *
- * @returns how many messages; 0 when none is left
+ * @returns how many messages
  */
 export async function retryUnroutableMessages(db: Queryable): Promise<number> {
+  const newest = await db.execute<{ id: string | null }>(sql`select max(id) as id from ingest.unroutable_messages`);
+  const upTo = newest.rows[0]?.id ?? null;
+  let total = 0;
+  for (let moved = await moveChunk(db, upTo); moved > 0; moved = await moveChunk(db, upTo)) total += moved;
+  return total;
+}
+
+async function moveChunk(db: Queryable, upTo: string | null): Promise<number> {
   const { rows } = await db.execute<{ message_count: number }>(sql`
     with oldest as materialized (
-      select id from ingest.unroutable_messages order by id limit ${CHUNK_ROWS} for update skip locked
+      select id from ingest.unroutable_messages where id <= ${upTo}
+      order by id limit ${CHUNK_ROWS} for update skip locked
     ), moved as (
       delete from ingest.unroutable_messages u using oldest where u.id = oldest.id
       returning u.id, u.topic, u.messages, u.message_count, u.created_at
