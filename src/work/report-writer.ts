@@ -7,7 +7,7 @@ import type { Transaction } from "../store/transaction.js";
 import { insertCheckResults } from "../store/work/checks.js";
 import { completeQueries, type QueryAnswer } from "../store/work/queries.js";
 import { appendTaskOutput } from "../store/work/task-output.js";
-import { type FinishedTasks, finishTasks } from "../store/work/task-results.js";
+import { type FinishedTasks, finishTasks, lockRunsOf } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 import type { WorkEvents } from "./events.js";
 import { publishAnswers, publishCheckResults, publishEnds, publishRefusal } from "./outgoing-work.js";
@@ -105,15 +105,14 @@ async function writeBatch(
     tx,
     gather((report) => report.queryAnswers),
   );
+  const outcomesOfTasks = gather((report) => report.taskOutcomes);
+  const runIds = await lockRunsOf(tx, outcomesOfTasks);
   const outputs = await appendTaskOutput(
     tx,
     gather((report) => report.taskProgress),
     kept.some(({ tried }) => tried),
   );
-  const finished = await finishTasks(
-    tx,
-    gather((report) => report.taskOutcomes),
-  );
+  const finished = await finishTasks(tx, outcomesOfTasks, runIds);
   const isRepeated = new Set(kept.filter(({ tried }) => tried));
   for (const item of kept) item.tried = true;
   const ended = new Set(finished.tasks.map(({ id }) => id));

@@ -1,7 +1,5 @@
-import type { SQL } from "drizzle-orm";
 import t, { type Test } from "tap";
-import { createClosedOutbox } from "../../dist/outbox/outbox.js";
-import type { Database } from "../../dist/store/database.js";
+import { createClosedOutbox, type Outbox } from "../../dist/outbox/outbox.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { createTestDatabase } from "../support/database/database.js";
 import {
@@ -9,6 +7,7 @@ import {
   insertHosts,
   insertQuery,
   insertRun,
+  readRunStatus,
   readTasks,
   type TestHost,
 } from "../support/database/work-rows.js";
@@ -22,16 +21,18 @@ const database = await createTestDatabase(t);
 
 interface DispatcherOptions {
   scanIntervalMs?: number;
-  /** Tasks are put back when this resolves. */
-  hold?: () => Promise<void>;
+  /** In whose transactions tasks are started, and put back. */
+  outbox?: Outbox;
 }
 
 /** One instance's dispatcher. Nothing is scanned by itself unless told. */
-function startDispatcher(t: Test, { scanIntervalMs = NEVER_MS, hold }: DispatcherOptions = {}): Dispatcher {
-  const store = openStore(t, database);
+function startDispatcher(
+  t: Test,
+  { scanIntervalMs = NEVER_MS, outbox = createClosedOutbox() }: DispatcherOptions = {},
+): Dispatcher {
   const dispatcher = new Dispatcher({
-    outbox: createClosedOutbox(),
-    database: hold === undefined ? store : holdPutBack(store, hold),
+    outbox,
+    database: openStore(t, database),
     events: quietEvents(),
     maxAgeMs: 24 * HOUR_MS,
     scanIntervalMs,
@@ -40,22 +41,19 @@ function startDispatcher(t: Test, { scanIntervalMs = NEVER_MS, hold }: Dispatche
   return dispatcher;
 }
 
-/** A store whose single statements wait: of those that reach the dispatcher's store this way, only putting back writes. */
-function holdPutBack(store: Database, hold: () => Promise<void>): Database {
-  const db = new Proxy(store.db, {
-    get(target, property) {
-      if (property !== "execute") return Reflect.get(target, property);
-      return async (query: SQL) => {
-        if (isWrite(query)) await hold();
-        return target.execute(query);
-      };
+/** An outbox around whose transactions something happens; they are counted from one. */
+function outboxWith(around: { before?: (nth: number) => Promise<void>; after?: (nth: number) => void }): Outbox {
+  const outbox = createClosedOutbox();
+  let count = 0;
+  return {
+    transaction: async (...args) => {
+      const nth = ++count;
+      await around.before?.(nth);
+      const result = await outbox.transaction(...args);
+      around.after?.(nth);
+      return result;
     },
-  });
-  return new Proxy(store, { get: (target, property) => (property === "db" ? db : Reflect.get(target, property)) });
-}
-
-function isWrite(query: SQL): boolean {
-  return query.queryChunks.some((chunk) => JSON.stringify(chunk)?.includes("update task_run_hosts"));
+  };
 }
 
 async function oneHost(): Promise<TestHost> {
@@ -231,7 +229,11 @@ t.test("a task that could not be sent waits again, and is sent on the next strea
 t.test("nothing is started while a task that could not be sent is being put back", async (t) => {
   const host = await oneHost();
   const held: (() => void)[] = [];
-  const dispatcher = startDispatcher(t, { hold: () => new Promise<void>((resolve) => held.push(resolve)) });
+  // The first transaction starts the task, the second one puts it back.
+  const before = async (nth: number) => {
+    if (nth === 2) await new Promise<void>((resolve) => held.push(resolve));
+  };
+  const dispatcher = startDispatcher(t, { outbox: outboxWith({ before }) });
   const deaf = new RecordingAgent();
   deaf.reads = false;
   const { runId, taskIds } = await insertRun(database, [host]);
@@ -251,6 +253,78 @@ t.test("nothing is started while a task that could not be sent is being put back
   await agent.receives("task");
   await dispatcher.stop();
   t.match((await readTasks(database, taskIds))[0], { status: "running" });
+});
+
+t.test("a task whose start was committed, although nobody heard of it, is sent once", async (t) => {
+  const host = await oneHost();
+  const after = (nth: number) => {
+    if (nth === 1) throw Object.assign(new Error("the connection broke"), { code: "08006" });
+  };
+  const dispatcher = startDispatcher(t, { outbox: outboxWith({ after }) });
+  const { taskIds } = await insertRun(database, [host], { maxParallel: 1 });
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [task] = await agent.receives("task");
+  t.equal(task?.task.taskId, taskIds[0]);
+  t.match((await readTasks(database, taskIds))[0], { status: "running", started_at: Date });
+  t.equal(agent.of("task").length, 1);
+});
+
+t.test("a task that was started elsewhere meanwhile is not put back", async (t) => {
+  const host = await oneHost();
+  const { taskIds } = await insertRun(database, [host]);
+  // Its host has gone to another instance, which has started it anew by the time this one can put anything back.
+  const before = async (nth: number) => {
+    if (nth !== 2) return;
+    await database.query("update task_run_hosts set started_at = now() where id = $1", [taskIds[0]]);
+  };
+  const outbox = outboxWith({ before });
+  const dispatcher = startDispatcher(t, { outbox });
+  const deaf = new RecordingAgent();
+  deaf.reads = false;
+  const seat = dispatcher.join(host, deaf.send);
+  await eventually(
+    async () => deaf.refused,
+    (refused) => refused > 0,
+  );
+  dispatcher.leave(seat);
+  await dispatcher.stop();
+  t.match((await readTasks(database, taskIds))[0], { status: "running", started_at: Date });
+});
+
+t.test("a task that was stopped before it could be sent has ended, and so has its run", async (t) => {
+  const host = await oneHost();
+  const { runId, taskIds } = await insertRun(database, [host]);
+  const before = async (nth: number) => {
+    if (nth !== 2) return;
+    await database.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskIds[0]]);
+    await database.query("update task_runs set status = 'cancelling' where id = $1", [runId]);
+  };
+  const dispatcher = startDispatcher(t, { outbox: outboxWith({ before }) });
+  const deaf = new RecordingAgent();
+  deaf.reads = false;
+  dispatcher.join(host, deaf.send);
+  const closed = await eventually(
+    () => readRunStatus(database, runId),
+    (status) => status !== "cancelling" && status !== "running" && status !== "pending",
+  );
+  t.equal(closed, "cancelled");
+  t.match((await readTasks(database, taskIds))[0], { status: "cancelled", completed_at: Date });
+});
+
+t.test("more queries than one message holds are all sent", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const ids: string[] = [];
+  for (let n = 0; n < 120; n++) ids.push(await insertQuery(database, host));
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const messages = await agent.receives("queries", 3);
+  t.same(
+    messages.map(({ queries }) => queries.length),
+    [50, 50, 20],
+  );
+  t.same(new Set(messages.flatMap(({ queries }) => queries.map(({ queryId }) => queryId))), new Set(ids));
 });
 
 t.test("what could not be sent waits again also when the instance stops", async (t) => {

@@ -15,6 +15,7 @@ import {
   readTasks,
   type TestHost,
 } from "../support/database/work-rows.js";
+import { eventually } from "../support/eventually.js";
 
 const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const KIB = 1024;
@@ -253,4 +254,38 @@ t.test("a host that is being deleted holds nobody else up", async (t) => {
   await deleter.query("rollback");
   await waiting;
   t.match((await readTasks(database, [ownTask]))[0], { status: "success" });
+});
+
+t.test(
+  "output and the end of a task in one message wait for whoever holds its run, and lock nothing before",
+  async (t) => {
+    const { runId, taskIds } = await insertRun(database, [own], { status: "running" });
+    const [taskId = ""] = taskIds;
+    const other = await connectTo(t, database.url);
+    // Of two that wait for each other this one would be told.
+    await other.query("set deadlock_timeout = '10ms'");
+    await other.query("begin");
+    await other.query("select from task_runs where id = $1 for no key update", [runId]);
+    const taskProgress = [{ taskId, outputChunk: "out" }];
+    const reported = report(own, { taskProgress, taskResults: [{ taskId, exitCode: 0, resultJson: "", error: "" }] });
+    await eventually(
+      () =>
+        database.query("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"),
+      ({ length }) => length > 0,
+    );
+    await other.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskId]);
+    await other.query("commit");
+    await reported;
+    t.match((await readTasks(database, taskIds))[0], { status: "cancelled", raw_output: "out" });
+  },
+);
+
+t.test("a task of another host locks nothing", async (t) => {
+  const { runId, taskIds } = await insertRun(database, [other], { status: "running" });
+  const holder = await connectTo(t, database.url);
+  await holder.query("begin");
+  await holder.query("select from task_runs where id = $1 for update", [runId]);
+  await report(own, { taskResults: [{ taskId: taskIds[0] ?? "", exitCode: 0, resultJson: "", error: "" }] });
+  await holder.query("rollback");
+  t.match((await readTasks(database, taskIds))[0], { status: "running" });
 });

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
-import { closeTaskRuns, listRunsOf, lockTaskRuns } from "./task-runs.js";
+import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 import type { WorkHost } from "./work-host.js";
 
 /** A query or a task that has not ended. */
@@ -75,7 +75,9 @@ export interface CancelledTask extends WorkHost {
  * @returns its host's name and what it is now; undefined when it is not pending or running
  */
 export async function cancelTask(tx: Transaction, taskId: string): Promise<CancelledTask | undefined> {
-  const runIds = await listRunsOf(tx, [taskId]);
+  const { rows: runs } = await tx.execute<{ task_run_id: string }>(sql`
+    select task_run_id from task_run_hosts where id = ${taskId}`);
+  const runIds = runs.map(({ task_run_id }) => task_run_id);
   await lockTaskRuns(tx, runIds);
   const { rows } = await tx.execute<{
     id: string;

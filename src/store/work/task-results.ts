@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../transaction.js";
-import { closeTaskRuns, listRunsOf, lockTaskRuns } from "./task-runs.js";
+import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 import type { WorkHost } from "./work-host.js";
 
 /** How a task ended, as it is written. */
@@ -46,16 +46,33 @@ export const toFinishedTask = (row: FinishedRow): FinishedTask => ({
 });
 
 /**
- * Ends open tasks of their own hosts, and closes the runs that have no open row left. A task that has ended keeps its
- * end: a late result never overwrites it. The hosts are locked.
+ * Locks the runs of tasks of their own hosts. A run is locked before its rows, everywhere: before anything is written to
+ * a row that is to end in the same transaction.
+ *
+ * @returns the ids of the runs
  */
-export async function finishTasks(tx: Transaction, outcomes: readonly TaskOutcome[]): Promise<FinishedTasks> {
-  if (outcomes.length === 0) return { tasks: [], runs: [] };
-  const runIds = await listRunsOf(
-    tx,
-    outcomes.map(({ taskId }) => taskId),
-  );
+export async function lockRunsOf(tx: Transaction, outcomes: readonly TaskOutcome[]): Promise<string[]> {
+  if (outcomes.length === 0) return [];
+  const { rows } = await tx.execute<{ task_run_id: string }>(sql`
+    select distinct r.task_run_id
+    from unnest(${sql.param(outcomes.map(({ taskId }) => taskId))}::text[],
+                ${sql.param(outcomes.map(({ hostId }) => hostId))}::text[]) as v(task_id, host_id)
+    join task_run_hosts r on r.id = v.task_id and r.host_id = v.host_id`);
+  const runIds = rows.map(({ task_run_id }) => task_run_id);
   await lockTaskRuns(tx, runIds);
+  return runIds;
+}
+
+/**
+ * Ends open tasks of their own hosts, and closes the runs that have no open row left. A task that has ended keeps its
+ * end: a late result never overwrites it. The hosts are locked, and the runs ({@link lockRunsOf}).
+ */
+export async function finishTasks(
+  tx: Transaction,
+  outcomes: readonly TaskOutcome[],
+  runIds: readonly string[],
+): Promise<FinishedTasks> {
+  if (outcomes.length === 0) return { tasks: [], runs: [] };
   const { rows } = await tx.execute<FinishedRow>(sql`
     update task_run_hosts r
     set status = case when r.status = 'cancelling' then 'cancelled'

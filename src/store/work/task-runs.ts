@@ -1,5 +1,4 @@
 import { sql } from "drizzle-orm";
-import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
 
 /**
@@ -10,13 +9,6 @@ import type { Transaction } from "../transaction.js";
 export async function lockTaskRuns(tx: Transaction, runIds: readonly string[]): Promise<void> {
   await tx.execute(sql`
     select from task_runs where id = any(${sql.param(runIds)}::text[]) order by id for no key update`);
-}
-
-/** The runs that rows belong to, each once. */
-export async function listRunsOf(db: Queryable, taskIds: readonly string[]): Promise<string[]> {
-  const { rows } = await db.execute<{ task_run_id: string }>(sql`
-    select distinct task_run_id from task_run_hosts where id = any(${sql.param(taskIds)}::text[])`);
-  return rows.map(({ task_run_id }) => task_run_id);
 }
 
 /**

@@ -16,6 +16,12 @@ export interface DueTask extends WorkHost {
   configText: string;
 }
 
+/** A task that was marked running. */
+export interface StartedTask extends DueTask {
+  /** As PostgreSQL writes it, to the microsecond: no two starts of a task have the same. */
+  startedAt: string;
+}
+
 type DueTaskRow = {
   id: string;
   host_id: string;
@@ -64,9 +70,9 @@ export async function startTasks(
   tx: Transaction,
   hosts: readonly WorkHost[],
   { runIds, maxAgeMs, maxPerHost }: { runIds: readonly string[]; maxAgeMs: number; maxPerHost: number },
-): Promise<DueTask[]> {
+): Promise<StartedTask[]> {
   await lockTaskRuns(tx, runIds);
-  const { rows } = await tx.execute<DueTaskRow>(sql`
+  const { rows } = await tx.execute<DueTaskRow & { started_at: string }>(sql`
     with runs as (
       select run.id, run.task_type, run.config::text as config,
              case when run.max_parallel <= 0 then null
@@ -91,27 +97,17 @@ export async function startTasks(
       set status = 'running', started_at = now(), updated_at = now()
       from chosen c
       where r.id = c.id and r.status = 'pending' and (c.room is null or c.nth_of_run <= c.room)
-      returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.created_at
+      returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.created_at, r.started_at
     ), started_runs as (
       update task_runs run
       set status = 'running', started_at = coalesce(run.started_at, now()), updated_at = now()
       where run.id in (select task_run_id from started) and run.status = 'pending'
     )
-    select s.id, s.host_id, s.organisation_id, s.task_run_id, runs.task_type, runs.config
+    select s.id, s.host_id, s.organisation_id, s.task_run_id, runs.task_type, runs.config,
+           s.started_at::text as started_at
     from started s join runs on runs.id = s.task_run_id
     order by s.created_at, s.id`);
-  return rows.map(toDueTask);
-}
-
-/** Makes rows pending again that were marked running and could not be sent. */
-export async function putTasksBack(db: Queryable, taskIds: readonly string[]): Promise<void> {
-  await db.execute(sql`
-    update task_run_hosts
-    set status = case when status = 'cancelling' then 'cancelled' else 'pending' end,
-        started_at = null,
-        completed_at = case when status = 'cancelling' then now() end,
-        updated_at = now()
-    where id = any(${sql.param(taskIds)}::text[]) and status in ('running', 'cancelling')`);
+  return rows.map((row) => ({ ...toDueTask(row), startedAt: row.started_at }));
 }
 
 /**

@@ -145,12 +145,14 @@ export class Dispatcher {
     const byHost = groupBy(pending, ({ hostId }) => hostId);
     for (const [hostId, queries] of byHost) {
       const seat = this.#seats.find(hostId);
-      const unsent = queries.filter(({ id }) => seat?.takeUnsent(id)).slice(0, MAX_QUERIES);
-      if (seat === undefined || unsent.length === 0) continue;
-      const push = unsent.map(({ id, type }) => ({ queryId: id, queryType: type }));
-      void seat.send({ kind: "queries", queries: push }).then((isSent) => {
-        if (!isSent) for (const { id } of unsent) seat.forget(id);
-      });
+      const unsent = queries.filter(({ id }) => seat?.takeUnsent(id));
+      for (let from = 0; seat !== undefined && from < unsent.length; from += MAX_QUERIES) {
+        const some = unsent.slice(from, from + MAX_QUERIES);
+        const push = some.map(({ id, type }) => ({ queryId: id, queryType: type }));
+        void seat.send({ kind: "queries", queries: push }).then((isSent) => {
+          if (!isSent) for (const { id } of some) seat.forget(id);
+        });
+      }
     }
   }
 }

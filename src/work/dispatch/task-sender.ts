@@ -1,15 +1,16 @@
 import { groupBy } from "../../lib/group-by.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
+import { putTasksBack } from "../../store/work/put-tasks-back.js";
 import {
   type DueTask,
   listCancelledTasks,
   listRunningInventories,
   listWaitingRuns,
-  putTasksBack,
+  type StartedTask,
   startTasks,
 } from "../../store/work/tasks.js";
 import type { WorkEvents } from "../events.js";
-import { publishStarts } from "../outgoing-work.js";
+import { publishEnds, publishStarts } from "../outgoing-work.js";
 import type { Seat } from "../seats.js";
 
 /** Tasks that a host is given at once; the next ones follow when these were sent. */
@@ -30,7 +31,7 @@ export class TaskSender {
    * Marked running and not sent. They are put back by whoever starts tasks, before anything is started: beside it, a task
    * that is started again meanwhile would be put back although its agent has it, and be sent twice.
    */
-  readonly #unsent = new Set<string>();
+  readonly #unsent = new Map<string, StartedTask>();
   readonly #sending = new Set<Promise<void>>();
 
   constructor(private readonly options: TaskSenderOptions) {}
@@ -70,11 +71,17 @@ export class TaskSender {
     const waiting = await listWaitingRuns(database.db, hosts, { runIds, maxAgeMs });
     if (waiting.length > 0) {
       const limits = { runIds: waiting, maxAgeMs, maxPerHost: MAX_TASKS_PER_HOST };
-      const started = await outbox.transaction(database, async (tx, outgoing) => {
-        const tasks = await startTasks(tx, hosts, limits);
-        publishStarts(outgoing, tasks);
-        return tasks;
-      });
+      let started: StartedTask[] = [];
+      try {
+        await outbox.transaction(database, async (tx, outgoing) => {
+          started = await startTasks(tx, hosts, limits);
+          publishStarts(outgoing, started);
+        });
+      } catch (error) {
+        // It may have committed all the same, and nothing was sent.
+        for (const task of started) this.#unsent.set(task.id, task);
+        throw error;
+      }
       this.#start(started, bySeat);
     }
     const cancelled = await listCancelledTasks(database.db, hosts, { runIds });
@@ -90,12 +97,12 @@ export class TaskSender {
   }
 
   /** Sends what was marked running; what cannot be sent waits again. */
-  #start(tasks: readonly DueTask[], bySeat: ReadonlyMap<string, Seat>): void {
+  #start(tasks: readonly StartedTask[], bySeat: ReadonlyMap<string, Seat>): void {
     const { events, onDue } = this.options;
-    const sendOne = async (task: DueTask): Promise<void> => {
+    const sendOne = async (task: StartedTask): Promise<void> => {
       const isSent = await sendTask(task, bySeat.get(task.hostId));
       if (isSent) events.taskStarted(describeTask(task));
-      else this.#unsent.add(task.id);
+      else this.#unsent.set(task.id, task);
     };
     // An agent that does not read must not hold up the others.
     const sending = Promise.all(tasks.map(sendOne)).then(() => {
@@ -108,11 +115,17 @@ export class TaskSender {
   }
 
   async #putBack(): Promise<void> {
-    const taskIds = [...this.#unsent];
-    if (taskIds.length === 0) return;
-    await putTasksBack(this.options.database.db, taskIds);
-    for (const id of taskIds) this.#unsent.delete(id);
-    this.options.events.tasksPutBack({ taskIds });
+    const tasks = [...this.#unsent.values()];
+    if (tasks.length === 0) return;
+    const { database, outbox, events } = this.options;
+    const { waitingIds, finished } = await outbox.transaction(database, async (tx, outgoing) => {
+      const back = await putTasksBack(tx, tasks);
+      publishEnds(outgoing, back.finished.tasks);
+      return back;
+    });
+    for (const { id } of tasks) this.#unsent.delete(id);
+    if (waitingIds.length > 0) events.tasksPutBack({ taskIds: waitingIds });
+    events.tasksFinished(finished);
   }
 
   async #resendInventories(joined: readonly Seat[]): Promise<void> {

@@ -15,7 +15,7 @@ import {
   type ScanCounts,
   storeScan,
 } from "../../store/work/inventory.js";
-import { type FinishedTasks, finishTasks } from "../../store/work/task-results.js";
+import { type FinishedTasks, finishTasks, lockRunsOf } from "../../store/work/task-results.js";
 import type { WorkHost } from "../../store/work/work-host.js";
 import type { WorkEvents } from "../events.js";
 import { publishEnds, publishScan } from "../outgoing-work.js";
@@ -183,7 +183,8 @@ async function writeOutcome(tx: Transaction, outgoing: Outgoing, outcome: Outcom
   const end = { taskId, hostId, organisationId };
   if ("error" in outcome) {
     await insertFailedScan(tx, scan, outcome.error);
-    const finished = await finishTasks(tx, [{ ...end, exitCode: -1, resultJson: null, error: outcome.error }]);
+    const ends = [{ ...end, exitCode: -1, resultJson: null, error: outcome.error }];
+    const finished = await finishTasks(tx, ends, await lockRunsOf(tx, ends));
     publishEnds(outgoing, finished.tasks);
     publishScan(outgoing, { ...end, packages: null, error: outcome.error });
     return { counts: undefined, finished };
@@ -197,7 +198,8 @@ async function writeOutcome(tx: Transaction, outgoing: Outgoing, outcome: Outcom
     started_at: scan.startedAt.toISOString(),
     completed_at: new Date().toISOString(),
   });
-  const finished = await finishTasks(tx, [{ ...end, exitCode: 0, resultJson, error: "" }]);
+  const ends = [{ ...end, exitCode: 0, resultJson, error: "" }];
+  const finished = await finishTasks(tx, ends, await lockRunsOf(tx, ends));
   publishEnds(outgoing, finished.tasks);
   publishScan(outgoing, { ...end, packages: counts.packages, error: null });
   return { counts, finished };
