@@ -61,7 +61,8 @@ export async function countDisplacements(
               when c.last_at > excluded.last_at - make_interval(secs => ${withinS}) then c.displacements + 1 else 1 end,
             last_at = excluded.last_at, peers = excluded.peers
       returning c.agent_id, c.displacements, c.peers, c.locked_at,
-        c.suspected_at is null or c.suspected_at < now() - make_interval(secs => ${TOLD_AGAIN_AFTER_S}) as is_new
+        c.suspected_at is null or c.suspected_at < now() - make_interval(secs => ${TOLD_AGAIN_AFTER_S})
+          or (${locks} and c.locked_at is null) as is_new
     )
     select agent_id, displacements, peers, is_new, locked_at is not null as locked
     from counted where displacements >= ${limit} and is_new`);

@@ -140,3 +140,22 @@ t.test("with the policy lock neither is let in until an operator unlocks the age
   back.end();
   await back.ended;
 });
+
+t.test("an agent that was suspected before the policy became lock is locked when it goes on", async (t) => {
+  const warns = await startTestService(t, { env: BROKER_AWAY });
+  const { query } = warns.database;
+  const agent = await enrol(warns, await warns.createToken());
+  const last = await takeTurns([warns], agent, 6);
+  await eventually(
+    () => query("select locked_at from ingest.contested_agents where suspected_at is not null"),
+    (rows) => rows.length > 0,
+  );
+  const locks = await startTestService(t, { of: warns, env: { ...BROKER_AWAY, INGEST_CLONE_POLICY: "lock" } });
+  const held = await openLiveStream(locks, agent);
+  await last.ended;
+  const next = openStream(locks, agent);
+  next.send(heartbeat(agent.jwt));
+  await held.ended;
+  t.match(await next.ended, { code: Code.FAILED_PRECONDITION, details: /neither is let in/ });
+  t.match(await query("select locked_at from ingest.contested_agents"), [{ locked_at: Date }]);
+});
