@@ -2,6 +2,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { Logger } from "../observe/logger.js";
 import type { AdmissionOptions } from "./admission/admission.js";
 import { Peers } from "./admission/peers.js";
+import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { type ListenOptions, listen } from "./listen.js";
@@ -89,7 +90,9 @@ export async function startPlainListener({
       onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
     ),
   );
-  boundRequests(server, requestTiming(requests));
+  const timing = requestTiming(requests);
+  boundRequests(server, timing);
+  answerMalformed(server, timing.restMs);
   const connections = new Connections(server);
   const boundPort = await listen(server, { port, address });
   guardServer(server, logger, METHODS);

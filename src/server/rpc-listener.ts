@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import { Admission, type AdmissionLimits, type AdmissionOptions, type AdmissionTiming } from "./admission/admission.js";
 import type { Peers } from "./admission/peers.js";
+import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
@@ -108,6 +109,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     ),
   );
   boundRequests(server, requests);
+  answerMalformed(server, requests.restMs);
   // What Node does with a new connection; a few at a time are given to it.
   const [startTls] = server.listeners("connection") as [(socket: Socket) => void];
   server.off("connection", startTls);

@@ -139,6 +139,13 @@ t.test("a balancer says who it speaks for", async (t) => {
   }
 });
 
+t.test("what is no request is answered behind a balancer as well", async (t) => {
+  const { open } = await startListener(t, { isProxy: () => true });
+  const secured = await shakeHands(t, open("PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n"));
+  secured.write(`GET / HTTP/1.1\r\nHost: localhost\r\nA: ${"a".repeat(40_000)}\r\n\r\n`);
+  t.match(await answerOf(secured), /^HTTP\/1\.1 431 /);
+});
+
 t.test("only a balancer that is trusted does", async (t) => {
   const { open, failures } = await startListener(t);
   await answerOf(open("PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n")).catch(() => {});
