@@ -1,8 +1,9 @@
+import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 import { Metrics } from "../observe/metrics.js";
 
 /** An agent was answered with a client certificate. */
-interface CertificateEvent {
+interface CertificateEvent extends CallLabels {
   agentId: string;
   organisationId: string;
   hostname: string;
@@ -26,16 +27,18 @@ export class EnrolmentEvents {
   ) {}
 
   /** A key that was not known became an agent. */
-  enrolled(event: {
-    agentId: string;
-    organisationId: string;
-    hostname: string;
-    status: "pending" | "active";
-    tokenId: string;
-    remoteAddress: string;
-    /** Why it waits, where its token would have approved it. */
-    remark?: string;
-  }): void {
+  enrolled(
+    event: CallLabels & {
+      agentId: string;
+      organisationId: string;
+      hostname: string;
+      status: "pending" | "active";
+      tokenId: string;
+      remoteAddress: string;
+      /** Why it waits, where its token would have approved it. */
+      remark?: string;
+    },
+  ): void {
     this.metrics.registrations.inc({ result: `enrolled ${event.status}` });
     this.logger.info(event, event.status === "active" ? "agent enrolled" : "agent enrolled, waiting for approval");
   }
@@ -49,23 +52,25 @@ export class EnrolmentEvents {
   }
 
   /** A host that was there, and its agent, went over to a key that was not known. */
-  adopted(event: {
-    agentId: string;
-    organisationId: string;
-    hostId: string;
-    hostname: string;
-    /** What the machine has in common with the host. */
-    matched: string;
-    status: "pending" | "active";
-    tokenId: string;
-    remoteAddress: string;
-  }): void {
+  adopted(
+    event: CallLabels & {
+      agentId: string;
+      organisationId: string;
+      hostId: string;
+      hostname: string;
+      /** What the machine has in common with the host. */
+      matched: string;
+      status: "pending" | "active";
+      tokenId: string;
+      remoteAddress: string;
+    },
+  ): void {
     this.metrics.registrations.inc({ result: `adopted ${event.status}` });
     this.logger.warn(event, event.status === "active" ? "host adopted" : "host adopted, waiting for approval");
   }
 
   /** The adoption by a new key was undone by the key that was there before. */
-  adoptionUndone(event: { agentId: string; organisationId: string; remoteAddress: string }): void {
+  adoptionUndone(event: CallLabels & { agentId: string; organisationId: string; remoteAddress: string }): void {
     this.logger.warn(event, "the adoption of a host was undone by the agent's own key");
   }
 

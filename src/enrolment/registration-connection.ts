@@ -1,10 +1,12 @@
 import type { PresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
+import type { CallLabels } from "../observe/call-labels.js";
 import type { Registration } from "./registration-request.js";
 
 /** The connection that a registration came over. */
 export interface RegistrationConnection {
   remoteAddress: string;
   certificate: PresentedCertificate | undefined;
+  call: CallLabels;
   /** Aborted when nobody waits for the answer any more. */
   signal: AbortSignal;
 }

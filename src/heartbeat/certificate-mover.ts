@@ -61,7 +61,8 @@ export class CertificateMover {
     for (let session = this.#due.pop(); session !== undefined; session = this.#due.pop()) {
       // What was due when it was scanned may have moved by itself.
       if (!sessions.open.has(session) || this.#urgency(session) === undefined) continue;
-      events.sessionMoved({ ...session.key, issuerFingerprintSha256: session.certificate.issuerFingerprintSha256 });
+      const { issuerFingerprintSha256 } = session.certificate;
+      events.sessionMoved({ ...session.key, issuerFingerprintSha256, ...session.call });
       session.end(
         new IngestError(
           "certificate_outdated",

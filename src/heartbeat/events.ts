@@ -1,4 +1,5 @@
 import { SummedUp } from "../lib/async/summed-up.js";
+import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 import { Metrics } from "../observe/metrics.js";
 import type { AgentStatus } from "../store/agents/agents.js";
@@ -58,13 +59,13 @@ export class HeartbeatEvents {
   }
 
   /** An agent opened a stream. */
-  sessionOpened(event: AgentRef & { hostname: string; epoch: number; remoteAddress: string }): void {
+  sessionOpened(event: AgentRef & CallLabels & { hostname: string; epoch: number; remoteAddress: string }): void {
     this.#metrics.sessionsOpened.inc();
     this.logger.info(event, "heartbeat stream opened");
   }
 
   /** A stream ended. */
-  sessionClosed(event: AgentRef & { epoch: number; durationMs: number; heartbeats: number }): void {
+  sessionClosed(event: AgentRef & CallLabels & { epoch: number; durationMs: number; heartbeats: number }): void {
     this.logger.info(event, "heartbeat stream ended");
   }
 
@@ -98,7 +99,7 @@ export class HeartbeatEvents {
   }
 
   /** A stream was ended so that its agent takes a certificate of the agent CA that signs now. */
-  sessionMoved(event: AgentRef & { epoch: number; issuerFingerprintSha256: string }): void {
+  sessionMoved(event: AgentRef & CallLabels & { epoch: number; issuerFingerprintSha256: string }): void {
     this.logger.info(event, "heartbeat stream ended to move its agent to the current agent CA");
   }
 
@@ -137,7 +138,7 @@ export class HeartbeatEvents {
   }
 
   /** How often streams displaced each other could not be counted. */
-  displacementNotCounted(event: AgentRef & { error: unknown }): void {
+  displacementNotCounted(event: AgentRef & CallLabels & { error: unknown }): void {
     const { error, ...rest } = event;
     this.logger.warn({ ...rest, err: error }, "a displaced stream could not be counted");
   }

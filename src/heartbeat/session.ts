@@ -4,6 +4,7 @@ import type { CertificateReference } from "../identity/client-certificates/certi
 import { findObjection } from "../identity/standing.js";
 import { Interruption } from "../lib/async/interruption.js";
 import type { Pace } from "../lib/async/pace.js";
+import type { CallLabels } from "../observe/call-labels.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
 import type { SessionCredentials } from "../store/sessions/session-validity.js";
 import { clampVitals, type RawHeartbeatReport } from "./heartbeat-report.js";
@@ -82,6 +83,11 @@ export class Session implements WatchedSession {
   get key(): SessionKey {
     const { agentId, hostId, organisationId } = this.caller;
     return { agentId, hostId, organisationId, epoch: this.#epoch };
+  }
+
+  /** What the log lines of its stream have in common. */
+  get call(): CallLabels {
+    return this.caller.call;
   }
 
   /** How long ago its stream began, in milliseconds. */
@@ -195,7 +201,7 @@ export class Session implements WatchedSession {
         opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
           this.#epoch = epoch;
           this.#recorder.interval.startWith(intervalMs);
-          events.sessionOpened({ ...this.key, hostname, remoteAddress });
+          events.sessionOpened({ ...this.key, hostname, remoteAddress, ...this.call });
           this.holder.opened(this);
         }),
       ),
@@ -213,7 +219,8 @@ export class Session implements WatchedSession {
     await this.#storing.catch(() => {});
     try {
       if (this.#epoch === 0) return;
-      events.sessionClosed({ ...this.key, durationMs: Math.round(this.ageMs), heartbeats: this.#recorder.count });
+      const life = { durationMs: Math.round(this.ageMs), heartbeats: this.#recorder.count };
+      events.sessionClosed({ ...this.key, ...life, ...this.call });
       if (isDisplacement(outcome)) this.#reportDisplacement();
       const end = streamEndOf(outcome, patience);
       if (end !== undefined) await departures.depart(this.key, end, () => !this.holder.isCurrent(this));
@@ -225,10 +232,10 @@ export class Session implements WatchedSession {
   /** It was live until then: what the service sees end by itself is not displaced. */
   #reportDisplacement(): void {
     const { cloneWatch, events } = this.dependencies;
-    const { remoteAddress, key } = this;
+    const { remoteAddress, key, call } = this;
     events.sessionDisplaced();
     const peer = { remoteAddress, hostname: this.caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
-    cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, error }));
+    cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, ...call, error }));
   }
 
   #store<T>(work: Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import { agentNotFound, IngestError } from "../errors.js";
 import { groupLookups } from "../lib/async/group-lookups.js";
+import type { CallLabels } from "../observe/call-labels.js";
 import { type CallerRecord, findCallerRecords } from "../store/agents/agents.js";
 import type { Queryable } from "../store/database.js";
 import { rememberClientCertificate } from "../store/identity/client-certificates.js";
@@ -28,6 +29,7 @@ export interface Caller {
   publicKey: string;
   /** The certificate it presented. */
   certificate: CertificateReference;
+  call: CallLabels;
 }
 
 /** What {@link Callers} need. */
@@ -51,7 +53,7 @@ export class Callers {
    * @throws IngestError `client_certificate_invalid`, `identity_mismatch`, `agent_not_found`, `agent_not_allowed`,
    * `agent_locked`
    */
-  async identify(certificateDer: Uint8Array | undefined): Promise<Caller> {
+  async identify(certificateDer: Uint8Array | undefined, call: CallLabels): Promise<Caller> {
     if (certificateDer === undefined) {
       throw new IngestError(
         "client_certificate_invalid",
@@ -74,7 +76,7 @@ export class Callers {
     // The earlier service remembered only the newest of an agent's certificates.
     if (!record.certificateRemembered) await rememberClientCertificate(db, agentId, certificate);
     const { hostId, hostname, publicKey } = record;
-    return { agentId, organisationId, hostId, hostname, publicKey, certificate };
+    return { agentId, organisationId, hostId, hostname, publicKey, certificate, call };
   }
 }
 

@@ -2,7 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Callers } from "../identity/caller.js";
 import type { AgentCalls } from "./agent-calls.js";
-import { callerKey, peerKey } from "./context.js";
+import { callerKey, labelsKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
 
@@ -26,7 +26,7 @@ export function createAccessInterceptor(callers: Callers, calls: AgentCalls): In
     if (ACCESS[name] === "anyone") return next(request);
     const { certificateDer, reset } = contextValues.get(peerKey);
     calls.requireTurn(method.name, certificateDer);
-    const caller = await callers.identify(certificateDer);
+    const caller = await callers.identify(certificateDer, contextValues.get(labelsKey));
     contextValues.set(callerKey, caller);
     const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", end: reset });
     signal.addEventListener("abort", leave, { once: true });

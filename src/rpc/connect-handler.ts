@@ -2,6 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { CallLabels } from "../observe/call-labels.js";
 import type { NodeHandler, NodeRequest, NodeResponse } from "./node-request.js";
 import { createScreenedHandlers, type ScreenedHandlersOptions } from "./screening/screened-handlers.js";
 import { answerUnknownPath, CALL_METHODS, explain } from "./unserved.js";
@@ -9,7 +10,7 @@ import { answerUnknownPath, CALL_METHODS, explain } from "./unserved.js";
 /** What is served, and how. */
 export interface ConnectHandlerOptions<S extends DescService> extends ScreenedHandlersOptions<S> {
   /** What a call starts with; nothing unless given. */
-  contextValues?: (request: NodeRequest) => ContextValues;
+  contextValues?: (request: NodeRequest, call: CallLabels) => ContextValues;
   /** Handlers of methods of other services, by their path. */
   others?: ReadonlyMap<string, UniversalHandlerFn>;
 }
@@ -25,7 +26,7 @@ const AUTHORITY = "ct-ops-ingest";
 export function createConnectHandler<S extends DescService>(options: ConnectHandlerOptions<S>): NodeHandler {
   const { contextValues = createContextValues } = options;
   const handlers = new Map([...createScreenedHandlers(options), ...(options.others ?? [])]);
-  return async (request, response) => {
+  return async (request, response, call) => {
     if (request.method === "OPTIONS") {
       // As checks of balancers ask.
       response.writeHead(204, { Allow: CALL_METHODS });
@@ -41,7 +42,7 @@ export function createConnectHandler<S extends DescService>(options: ConnectHand
       return;
     }
     hideAuthority(request);
-    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
+    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues(request, call));
     await send(explain(await handle(universal)), method, response);
   };
 }

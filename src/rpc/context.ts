@@ -1,5 +1,6 @@
 import { type ContextValues, createContextKey, createContextValues } from "@connectrpc/connect";
 import type { Caller } from "../identity/caller.js";
+import type { CallLabels } from "../observe/call-labels.js";
 
 /** The other end of the connection a call came over. */
 export interface Peer {
@@ -19,6 +20,9 @@ export const peerKey = createContextKey<Peer>(
   { description: "peer" },
 );
 
+/** What the log lines of a call have in common. */
+export const labelsKey = createContextKey<CallLabels>({ requestId: "" }, { description: "call" });
+
 /** Whose registration it is: its key is proven, the hostname is what it says. For the record of refusals. */
 export interface Registrant {
   /** In its stored form. */
@@ -33,8 +37,8 @@ export const registrantKey = createContextKey<Registrant | undefined>(undefined,
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
 
 /** The context values a call starts with. */
-export function contextValuesOf(peer: Peer): ContextValues {
-  return createContextValues().set(peerKey, peer);
+export function contextValuesOf(peer: Peer, call: CallLabels): ContextValues {
+  return createContextValues().set(peerKey, peer).set(labelsKey, call);
 }
 
 /** The caller of a method that needs a client certificate. */

@@ -31,10 +31,10 @@ export function createNodeHandler<S extends DescService>(options: NodeHandlerOpt
   const answerStream = createGrpcStreamHandler(shared);
   const answer = createConnectHandler(shared);
   const turns = new Turns();
-  return async (request, response) => {
+  return async (request, response, call) => {
     await turns.take();
     if (isGone(response)) return;
-    await (answerStream(request, response) ?? answer(request, response));
+    await (answerStream(request, response, call) ?? answer(request, response, call));
   };
 }
 

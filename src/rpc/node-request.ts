@@ -1,4 +1,5 @@
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { CallLabels } from "../observe/call-labels.js";
 
 type NodeHandlerParameters = Parameters<ReturnType<typeof connectNodeAdapter>>;
 
@@ -9,4 +10,4 @@ export type NodeRequest = NodeHandlerParameters[0];
 export type NodeResponse = NodeHandlerParameters[1];
 
 /** Handles one request; rejects when it could not be answered. */
-export type NodeHandler = (request: NodeRequest, response: NodeResponse) => Promise<void>;
+export type NodeHandler = (request: NodeRequest, response: NodeResponse, call: CallLabels) => Promise<void>;

@@ -14,7 +14,7 @@ import type { AgentWork } from "../work/agent-work.js";
 import type { InventoryUploads } from "../work/inventory/inventory-uploads.js";
 import { createAccessInterceptor } from "./access.js";
 import { AgentCalls } from "./agent-calls.js";
-import { contextValuesOf, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
+import { contextValuesOf, labelsKey, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
 import { createGrpcServices, type GrpcServicesOptions } from "./grpc-services/grpc-services.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
 import { MESSAGE_LIMITS } from "./message-limits.js";
@@ -79,7 +79,8 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
       const registration = await registrar.prove(toRawRegistration(request));
       values.set(registrantKey, { publicKey: registration.publicKey.pem, hostname: registration.hostname });
       const { address, certificateDer } = values.get(peerKey);
-      const connection = { remoteAddress: address, certificate: readPresentedCertificate(certificateDer), signal };
+      const certificate = readPresentedCertificate(certificateDer);
+      const connection = { remoteAddress: address, certificate, signal, call: values.get(labelsKey) };
       return toRegisterResponse(await registrar.register(registration, connection));
     },
     heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt }),
@@ -103,7 +104,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     implementation,
     // The first one sees the errors of those after it.
     interceptors: [errors, createAccessInterceptor(callers, new AgentCalls(callPace))],
-    contextValues: (request) => contextValuesOf(peerOf(request)),
+    contextValues: (request, call) => contextValuesOf(peerOf(request), call),
     limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
     compressMinBytes: COMPRESS_MIN_BYTES,
     others: createGrpcServices({ service: IngestService, interceptors: [errors], messageMs, ...grpcServices }),

@@ -19,11 +19,11 @@ export function allowOrigins<R extends Response>(
   handler: RequestHandler<R>,
 ): RequestHandler<R> {
   if (policy === undefined) return handler;
-  return (request, response) => {
+  return (request, response, call) => {
     const { origin } = request.headers;
     // Also without one: what a cache keeps is not for everybody.
     response.setHeader("Vary", "Origin");
-    if (origin === undefined || !policy.isAllowed(origin)) return handler(request, response);
+    if (origin === undefined || !policy.isAllowed(origin)) return handler(request, response, call);
     response.setHeader("Access-Control-Allow-Origin", origin);
     if (request.method === "OPTIONS" && "access-control-request-method" in request.headers) {
       response.setHeader("Access-Control-Allow-Methods", policy.methods.join(", "));
@@ -32,6 +32,6 @@ export function allowOrigins<R extends Response>(
     } else {
       response.setHeader("Access-Control-Expose-Headers", policy.responseHeaders.join(", "));
     }
-    return handler(request, response);
+    return handler(request, response, call);
   };
 }

@@ -2,6 +2,7 @@ import { type IncomingMessage, ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { Server, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { type CallLabels, labelCall, REQUEST_ID_HEADER } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 
 /** A request of HTTP/2 or HTTP/1. */
@@ -11,25 +12,32 @@ export type Request = IncomingMessage | Http2ServerRequest;
 export type Response = ServerResponse | Http2ServerResponse;
 
 /** Handles one request; may throw and reject. */
-export type RequestHandler<R extends Response = Response> = (request: Request, response: R) => Promise<void> | void;
+export type RequestHandler<R extends Response = Response> = (
+  request: Request,
+  response: R,
+  call: CallLabels,
+) => Promise<void> | void;
 
 /**
  * Makes a request listener out of a handler that may throw or reject. Node ends the process for what a listener throws,
  * for a rejection, and for an `error` event nobody listens to: whatever a client sends that nobody thought of would end
- * the streams of all agents. Here it costs that one request a 500.
+ * the streams of all agents. Here it costs that one request a 500. Each request gets its labels here, and its answer the
+ * id among them.
  */
 export function guardRequests<R extends Response>(handler: RequestHandler<R>, logger: Logger) {
   return async (request: Request, response: R): Promise<void> => {
     request.on("error", ignore);
     response.on("error", ignore);
+    const call = labelCall(request.headers.traceparent);
     try {
+      response.setHeader(REQUEST_ID_HEADER, call.requestId);
       request.url = toOriginForm(request.url);
-      await handler(request, response);
+      await handler(request, response, call);
     } catch (error) {
       // Whoever went away is not news, and needs no answer.
       const level = isGone(response) ? "debug" : "error";
       const path = request.url?.split("?", 1)[0]?.slice(0, 200);
-      logger[level]({ err: error, httpMethod: request.method, path }, "a request failed");
+      logger[level]({ err: error, httpMethod: request.method, path, ...call }, "a request failed");
       fail(response);
     }
   };

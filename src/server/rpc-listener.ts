@@ -101,9 +101,9 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       settings: { maxConcurrentStreams: MAX_STREAMS },
     },
     boundPipelines(
-      guardRequests((request, response) => {
+      guardRequests((request, response, call) => {
         endWithAnswer(request, response, requests.restMs);
-        return answer(request, response);
+        return answer(request, response, call);
       }, logger),
       (socket) => onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
     ),

@@ -1,4 +1,4 @@
-import type { WorkHost } from "../store/work/work-host.js";
+import type { CallingHost } from "./calling-host.js";
 import type { Dispatcher } from "./dispatch/dispatcher.js";
 import type { Send } from "./push.js";
 import type { ReportWriter } from "./report-writer.js";
@@ -27,7 +27,7 @@ export class AgentWork {
   constructor(private readonly options: { dispatcher: Dispatcher; reports: ReportWriter; signals: Signals }) {}
 
   /** A session opened: from now on its agent is sent what is due for its host. */
-  open(host: WorkHost & { agentId: string }, send: Send): WorkSession {
+  open(host: CallingHost & { agentId: string }, send: Send): WorkSession {
     const { dispatcher, reports, signals } = this.options;
     const seat = dispatcher.join(host, send);
     return {

@@ -1,6 +1,10 @@
+import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 import type { FinishedTasks } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
+
+/** A host, and the labels of the call that it brings something back over. */
+type LabelledHost = WorkHost & Partial<CallLabels>;
 
 /** The business events of the work that agents do: each writes what is to be known of it, in one place. */
 export class WorkEvents {
@@ -23,24 +27,29 @@ export class WorkEvents {
   }
 
   /** A query was answered. */
-  queryCompleted(event: WorkHost & { queryId: string; status: string }): void {
+  queryCompleted(event: LabelledHost & { queryId: string; status: string }): void {
     this.logger.info(event, "query answered");
   }
 
   /** What an agent brought back is not its own, or nobody waits for it any more. */
-  workRefused(event: WorkHost & { kind: string; ids: readonly string[]; count: number }): void {
+  workRefused(event: LabelledHost & { kind: string; ids: readonly string[]; count: number }): void {
     this.logger.warn(event, "results dropped: they belong to another host, are deleted or disabled, or came too late");
   }
 
   /** The database can never store what an agent brought back; the heartbeat that brought it was accepted. */
-  reportLost(event: WorkHost & { error: unknown }): void {
+  reportLost(event: LabelledHost & { error: unknown }): void {
     const { error, ...host } = event;
     this.logger.error({ ...host, err: error }, "results of an agent cannot be stored and are lost");
   }
 
   /** A host's software was scanned, or the scan failed. */
   inventoryFinished(
-    event: WorkHost & { taskId: string; status: "success" | "failed"; packages?: number; error?: string | undefined },
+    event: LabelledHost & {
+      taskId: string;
+      status: "success" | "failed";
+      packages?: number;
+      error?: string | undefined;
+    },
   ): void {
     this.logger.info(event, "software inventory ended");
   }
@@ -56,8 +65,8 @@ export class WorkEvents {
   }
 
   /** Something for agents could not be read or written; it is looked for again. */
-  failed(event: { what: string; error: unknown }): void {
-    const { error, what } = event;
-    this.logger.warn({ what, err: error }, "work for agents could not be looked after, trying again");
+  failed(event: Partial<CallLabels> & { what: string; error: unknown }): void {
+    const { error, ...rest } = event;
+    this.logger.warn({ ...rest, err: error }, "work for agents could not be looked after, trying again");
   }
 }

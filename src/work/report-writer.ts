@@ -9,6 +9,7 @@ import { completeQueries, type QueryAnswer } from "../store/work/queries.js";
 import { appendTaskOutput } from "../store/work/task-output.js";
 import { type FinishedTasks, finishTasks, lockRunsOf } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
+import type { CallingHost } from "./calling-host.js";
 import type { WorkEvents } from "./events.js";
 import { publishAnswers, publishCheckResults, publishEnds, publishRefusal } from "./outgoing-work.js";
 import { type WorkReport, weightOf } from "./work-report.js";
@@ -48,23 +49,23 @@ export class ReportWriter {
    *
    * @throws IngestError `database_unavailable`
    */
-  async write(host: WorkHost, report: WorkReport): Promise<void> {
-    const { hostId, organisationId } = host;
+  async write(host: CallingHost, report: WorkReport): Promise<void> {
+    const { hostId, organisationId, call } = host;
     let stored: Stored;
     try {
       stored = await this.#batcher.add({ host, report, tried: false }, weightOf(report));
     } catch (error) {
       if (!(error instanceof IngestError) || error.code !== "not_storable") throw error;
-      this.#events.reportLost({ hostId, organisationId, error });
+      this.#events.reportLost({ hostId, organisationId, ...call, error });
       return;
     }
     const { finished, answered, dropped } = stored;
     this.#events.tasksFinished(finished);
     for (const { queryId, status } of answered) {
-      this.#events.queryCompleted({ hostId, organisationId, queryId, status });
+      this.#events.queryCompleted({ hostId, organisationId, ...call, queryId, status });
     }
     for (const [kind, ids] of Object.entries(dropped)) {
-      if (ids.length > 0) this.#events.workRefused(refusalOf(host, kind, ids));
+      if (ids.length > 0) this.#events.workRefused({ ...refusalOf(host, kind, ids), ...call });
     }
   }
 }

@@ -154,9 +154,9 @@ const handler = createNodeHandler({
   }),
 });
 const server = createServer(
-  guardRequests((request, response) => {
+  guardRequests((request, response, call) => {
     endWithAnswer(request, response, REST_MS);
-    return handler(request, response);
+    return handler(request, response, call);
   }, createLogger("silent")),
 );
 server.listen(0, "127.0.0.1");

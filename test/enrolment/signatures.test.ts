@@ -87,6 +87,7 @@ async function openCounted(t: Test, { adoptAutoApprove = false } = {}) {
       const { status, agentId } = await registrar.register(await registrar.prove(raw), {
         remoteAddress: "192.0.2.1",
         certificate: undefined,
+        call: { requestId: "one" },
         signal: new AbortController().signal,
         ...connection,
       });

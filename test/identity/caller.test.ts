@@ -13,7 +13,7 @@ t.test("a caller is known with the certificate it presented", async (t) => {
   const { raw } = new X509Certificate(certificatePem);
   const [agent] = await service.database.query("select * from agents");
   const callers = new Callers({ db: service.store.db, agentCa: { trusted, refresh: async () => {} } });
-  t.match(await callers.identify(raw), {
+  t.match(await callers.identify(raw, { requestId: "one" }), {
     agentId,
     organisationId: agent?.organisation_id,
     certificate: {

@@ -49,7 +49,7 @@ async function startServer(t: Test, onRequest: (request: Http2ServerRequest, cou
   let requests = 0;
   const server = createServer((request, response) => {
     request.on("error", () => {});
-    handle(request, response).catch(() => {});
+    handle(request, response, { requestId: "one" }).catch(() => {});
     onRequest(request, ++requests);
   });
   await once(server.listen(0), "listening");

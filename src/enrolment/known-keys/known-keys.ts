@@ -55,7 +55,7 @@ export class KnownKeys {
   ): Promise<RegistrationResult> {
     const { database, clientCertificates, signingKeys, events } = this.options;
     const { publicKey, identifyingAddresses } = registration;
-    const { remoteAddress } = connection;
+    const { remoteAddress, call } = connection;
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
     await deletePendingCertSignings(database.db, agent.id);
     const showedCertificate = showsOwnCertificate(connection, registration);
@@ -68,7 +68,8 @@ export class KnownKeys {
     const certificate = await clientCertificates.obtain({ ...identity, hostname }, publicKey, "certificate.issued");
     if (certificate === undefined) throw new LookAgain();
     const { serial, isNew } = certificate;
-    events.identityIssued({ ...identity, hostname, serial, newCertificate: isNew, remoteAddress, showedCertificate });
+    const source = { remoteAddress, showedCertificate, ...call };
+    events.identityIssued({ ...identity, hostname, serial, newCertificate: isNew, ...source });
     return answerActive(signingKeys, { ...identity, publicKey }, certificate);
   }
 
@@ -82,12 +83,12 @@ export class KnownKeys {
   async takeBack(
     { id: agentId, organisationId }: KnownAgent,
     { publicKey }: Registration,
-    { remoteAddress }: RegistrationConnection,
+    { remoteAddress, call }: RegistrationConnection,
   ): Promise<void> {
     const { events } = this.options;
     const identity = { agentId, organisationId };
     if (await undoAdoption(this.options, identity, publicKey.pem, remoteAddress)) {
-      events.adoptionUndone({ ...identity, remoteAddress });
+      events.adoptionUndone({ ...identity, remoteAddress, ...call });
     }
   }
 

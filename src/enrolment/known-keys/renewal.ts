@@ -24,7 +24,7 @@ export class CertificateRenewal {
 
   /** @throws IngestError `identity_mismatch`, `invalid_field`, `agent_not_found`, `agent_not_allowed` */
   async renew(caller: Caller, request: RenewalRequest): Promise<ObtainedCertificate> {
-    const { agentId, organisationId, hostname } = caller;
+    const { agentId, organisationId, hostname, call } = caller;
     if (request.agentId !== agentId) {
       throw new IngestError("identity_mismatch", "agent_id names another agent than the client certificate");
     }
@@ -38,7 +38,7 @@ export class CertificateRenewal {
     );
     if (certificate === undefined) throw await this.#refusal(agentId, publicKey);
     const { serial, isNew } = certificate;
-    events.certificateRenewed({ agentId, organisationId, hostname, serial, newCertificate: isNew });
+    events.certificateRenewed({ agentId, organisationId, hostname, serial, newCertificate: isNew, ...call });
     return certificate;
   }
 

@@ -114,9 +114,9 @@ export class Enroller {
 
     const status = certificate === undefined ? "pending" : "active";
     const { hostname, publicKey } = registration;
-    const { remoteAddress } = connection;
+    const { remoteAddress, call } = connection;
     const remark = describeWaiting(key, remarks);
-    const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress } as const;
+    const event = { ...identity, status, hostname, tokenId: token.id, remoteAddress, ...call } as const;
     if (adopted === undefined) events.enrolled({ ...event, ...(remark !== "" && { remark }) });
     else events.adopted({ ...event, hostId: adopted.hostId, matched: describeMatch(adopted) });
     return certificate === undefined

@@ -98,6 +98,8 @@ export class GrpcCall {
     if (this.#stream.headersSent || this.#writer.isOver) return;
     this.#stream.respond(
       {
+        // What was set before the call: the request id, and what pages of other origins may have.
+        ...this.response.getHeaders(),
         ":status": 200,
         ...Object.fromEntries(this.#header),
         "content-type": contentTypeProto,

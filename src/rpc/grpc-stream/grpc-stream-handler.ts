@@ -12,6 +12,7 @@ import {
   validateUniversalHandlerOptions,
 } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
+import type { CallLabels } from "../../observe/call-labels.js";
 import type { NodeRequest, NodeResponse } from "../node-request.js";
 import type { MessageLimits } from "../screening/message-screen.js";
 import { shapeOf } from "../screening/message-shape.js";
@@ -25,11 +26,15 @@ export interface GrpcStreamHandlerOptions<S extends DescService> extends Connect
   implementation: ServiceImpl<S>;
   limitsOf: (method: DescMethod) => MessageLimits;
   budgets: { stream: ByteBudget };
-  contextValues?: (request: NodeRequest) => ContextValues;
+  contextValues?: (request: NodeRequest, call: CallLabels) => ContextValues;
 }
 
 /** Answers a request of its own kind; undefined for any other. */
-export type GrpcStreamHandler = (request: NodeRequest, response: NodeResponse) => Promise<void> | undefined;
+export type GrpcStreamHandler = (
+  request: NodeRequest,
+  response: NodeResponse,
+  call: CallLabels,
+) => Promise<void> | undefined;
 
 const CONTENT_TYPE = /^application\/grpc(\+proto)?$/i;
 
@@ -45,12 +50,12 @@ export function createGrpcStreamHandler<S extends DescService>(
   for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) {
     if (spec.kind === "bidi_streaming") methods.set(createMethodUrl("/", spec.method), toStreamMethod(spec, options));
   }
-  return (request, response) => {
+  return (request, response, call) => {
     if (!isHttp2(request) || request.method !== "POST") return undefined;
     if (!CONTENT_TYPE.test(request.headers["content-type"] ?? "")) return undefined;
     const method = methods.get(request.url.split("?", 1)[0] ?? "");
     if (method === undefined) return undefined;
-    return new GrpcCall(method, request, response as Http2Response, contextValues(request)).answer();
+    return new GrpcCall(method, request, response as Http2Response, contextValues(request, call)).answer();
   };
 }
 

@@ -6,7 +6,7 @@ import { boundText } from "../../lib/formats/bounded-text.js";
 import type { Logger } from "../../observe/logger.js";
 import type { Metrics } from "../../observe/metrics.js";
 import { toDatabaseError } from "../../store/database.js";
-import { callerKey, peerKey, registrantKey } from "../context.js";
+import { callerKey, labelsKey, peerKey, registrantKey } from "../context.js";
 import { isRefusal, toConnectError } from "./error-status.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
@@ -34,18 +34,28 @@ export function createErrorInterceptor({ logger, meter, refusals, metrics }: Err
       const { address: remoteAddress } = request.contextValues.get(peerKey);
       const agentId = agentOf(request, error);
       const fields = { method: request.method.name, agentId, remoteAddress };
+      const call = request.contextValues.get(labelsKey);
       const told = toConnectError(error);
       if (told === undefined && request.signal.aborted) {
-        logger.debug({ ...fields, err: error }, "the caller went away");
+        logger.debug({ ...fields, ...call, err: error }, "the caller went away");
         return new ConnectError("the caller went away", Code.Canceled);
       }
       if (told === undefined) {
         metrics.callsFailed.inc({ reason: "internal" });
-        logger.error({ ...fields, err: error }, "call failed");
-        return new ConnectError("internal error; the service's log has the cause", Code.Internal);
+        logger.error({ ...fields, ...call, err: error }, "call failed");
+        return new ConnectError(
+          `internal error; the service's log has the cause (request ${call.requestId})`,
+          Code.Internal,
+        );
       }
       const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
-      const line = { ...fields, code: Code[told.code], reason, told: boundText(told.rawMessage, MAX_LOGGED_LENGTH) };
+      const line = {
+        ...fields,
+        ...call,
+        code: Code[told.code],
+        reason,
+        told: boundText(told.rawMessage, MAX_LOGGED_LENGTH),
+      };
       // Agents that go away, or are told to come back, are not news.
       if (error instanceof IngestError && EXPECTED.includes(error.code)) {
         logger.debug(line, "call refused");

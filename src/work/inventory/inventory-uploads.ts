@@ -17,6 +17,7 @@ import {
 } from "../../store/work/inventory.js";
 import { type FinishedTasks, finishTasks, lockRunsOf } from "../../store/work/task-results.js";
 import type { WorkHost } from "../../store/work/work-host.js";
+import type { CallingHost } from "../calling-host.js";
 import type { WorkEvents } from "../events.js";
 import { publishEnds, publishScan } from "../outgoing-work.js";
 import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
@@ -63,7 +64,7 @@ export class InventoryUploads {
    * @throws IngestError `invalid_field`, `task_not_found`, `too_much`, `database_unavailable`
    */
   receive(
-    host: WorkHost & { agentId: string },
+    host: CallingHost & { agentId: string },
     chunks: AsyncIterable<RawInventoryChunk>,
     signal: AbortSignal,
   ): Promise<number> {
@@ -121,19 +122,20 @@ export class InventoryUploads {
     return task;
   }
 
-  async #store(host: WorkHost, upload: InventoryUpload): Promise<void> {
+  async #store(host: CallingHost, upload: InventoryUpload): Promise<void> {
     const { database, events } = this.options;
     const { scanId: taskId, source, startedAt } = upload;
     const scan = { id: createId(), taskId, source, startedAt, ...hostOf(host) };
     const { counts, finished } = await this.#writer.add({ scan, packages: upload.packages });
     events.tasksFinished(finished);
-    events.inventoryFinished({ ...hostOf(host), taskId, status: "success", packages: counts?.packages ?? 0 });
+    const packages = counts?.packages ?? 0;
+    events.inventoryFinished({ ...hostOf(host), ...host.call, taskId, status: "success", packages });
     await noteSoftwareScan(database.db, host, new Date()).catch((error: unknown) =>
-      events.failed({ what: "the time of a software scan", error }),
+      events.failed({ what: "the time of a software scan", ...host.call, error }),
     );
   }
 
-  async #fail(host: WorkHost, upload: InventoryUpload, cause: unknown): Promise<void> {
+  async #fail(host: CallingHost, upload: InventoryUpload, cause: unknown): Promise<void> {
     const { events } = this.options;
     const { scanId: taskId, source, startedAt } = upload;
     const error = cause instanceof IngestError ? cause.message : "the upload broke off";
@@ -142,9 +144,9 @@ export class InventoryUploads {
       const { finished } = await this.#writer.add({ scan, error });
       events.tasksFinished(finished);
     } catch (failure) {
-      events.failed({ what: "a software inventory that failed", error: failure });
+      events.failed({ what: "a software inventory that failed", ...host.call, error: failure });
     }
-    events.inventoryFinished({ ...hostOf(host), taskId, status: "failed", error });
+    events.inventoryFinished({ ...hostOf(host), ...host.call, taskId, status: "failed", error });
   }
 }
 

@@ -84,6 +84,7 @@ export function callerOf(agent: AgentRows | undefined): Caller {
       notBefore: new Date(0),
       notAfter: new Date(Date.now() + 86_400_000),
     },
+    call: { requestId: `call ${number}` },
   };
 }
 

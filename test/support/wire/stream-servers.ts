@@ -77,7 +77,7 @@ export async function startStreamServers(t: Test, budgetBytes = 1_000_000): Prom
     ours: {
       ...(await startServer(
         t,
-        async (request, response) => answerStream(request, response) ?? answer(request, response),
+        async (request, response, call) => answerStream(request, response, call) ?? answer(request, response, call),
       )),
       heldBytes: () => budgets.stream.held,
     },
@@ -93,9 +93,9 @@ async function startServer(t: Test, handler: NodeHandler): Promise<Omit<StreamSe
   const sessions = new Set<ServerHttp2Session>();
   let newest: ServerHttp2Stream | undefined;
   const server = createServer(
-    guardRequests((request, response) => {
+    guardRequests((request, response, call) => {
       endWithAnswer(request, response, REST_MS);
-      return handler(request, response);
+      return handler(request, response, call);
     }, createLogger("silent")),
   );
   server.on("stream", (stream) => {
