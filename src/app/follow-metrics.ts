@@ -62,7 +62,7 @@ function toQueueMetrics(figures: QueueFigures | undefined): QueueMetrics | undef
     inFlight: figures.inFlight,
     confirmed: figures.confirmed,
     waitingMessages: sum(figures.backlog),
-    oldestAgeS: Math.max(0, ...figures.backlog.map(({ oldestAt }) => (Date.now() - oldestAt.getTime()) / 1000)),
+    oldestAgeS: Math.max(0, ...figures.backlog.map(({ oldestAgeMs }) => oldestAgeMs / 1000)),
     setAsideMessages: sum(figures.unroutable),
   };
 }

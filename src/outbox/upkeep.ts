@@ -110,7 +110,7 @@ export class OutboxUpkeep {
   async #warn(): Promise<void> {
     const { db, publisher, events } = this.options;
     const backlog = await readBacklog(db);
-    const oldestAgeMs = Math.max(0, ...backlog.map(({ oldestAt }) => Date.now() - oldestAt.getTime()));
+    const oldestAgeMs = Math.max(0, ...backlog.map((topic) => topic.oldestAgeMs));
     const { connected, blocked, lastError } = publisher.state;
     const isBehind = backlog.length > 0 && (oldestAgeMs > LATE_MS || !publisher.isReady);
     if (isBehind) {

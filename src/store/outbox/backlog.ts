@@ -8,6 +8,8 @@ export interface TopicBacklog {
   messages: number;
   /** When the oldest of it was committed. */
   oldestAt: Date;
+  /** How long ago that was, by the database's clock, which wrote it. */
+  oldestAgeMs: number;
 }
 
 /** What waits in the outbox, being published or not. */
@@ -21,8 +23,15 @@ export function readUnroutable(db: Queryable): Promise<TopicBacklog[]> {
 }
 
 async function readTopics(db: Queryable, table: "outbox" | "unroutable_messages"): Promise<TopicBacklog[]> {
-  const { rows } = await db.execute<{ topic: string; rows: string; messages: string; oldest_at: Date }>(sql`
-    select topic, count(*) as rows, sum(message_count) as messages, min(created_at) as oldest_at
+  const { rows } = await db.execute<{
+    topic: string;
+    rows: string;
+    messages: string;
+    oldest_at: Date;
+    oldest_age_ms: number;
+  }>(sql`
+    select topic, count(*) as rows, sum(message_count) as messages, min(created_at) as oldest_at,
+           greatest(0, extract(epoch from now() - min(created_at)) * 1000)::float8 as oldest_age_ms
     from ingest.${sql.identifier(table)}
     group by topic
     order by topic`);
@@ -31,6 +40,7 @@ async function readTopics(db: Queryable, table: "outbox" | "unroutable_messages"
     rows: Number(row.rows),
     messages: Number(row.messages),
     oldestAt: new Date(row.oldest_at),
+    oldestAgeMs: row.oldest_age_ms,
   }));
 }
 
