@@ -1,4 +1,5 @@
 import type { Queryable } from "../store/database.js";
+import { forgetOldKeys } from "../store/enrolment/former-keys.js";
 import { forgetExpiredCertificates, revokeCertificatesOfRevokedAgents } from "../store/identity/client-certificates.js";
 import { deleteNeedlessCertSignings } from "../store/identity/pending-cert-signings.js";
 import type { EnrolmentEvents } from "./events.js";
@@ -10,7 +11,8 @@ const REASON = "its agent was revoked or deleted";
  * Keeps the record of client certificates true to what others do. Somebody who revokes or soft-deletes an agent in the
  * platform's tables knows of its newest certificate at most: the others are revoked here, as soon as the change is
  * notified, so that they stay bad if the agent is ever let in again. What expired is forgotten, and so are CSRs that the
- * earlier service left and nobody needs. All is done for all agents every hour.
+ * earlier service left and nobody needs, and keys of agents that were deleted long ago. All is done for all agents every
+ * hour.
  */
 export class CertificateUpkeep {
   readonly #agentIds = new Set<string>();
@@ -60,6 +62,7 @@ export class CertificateUpkeep {
         if (forgets) {
           await forgetExpiredCertificates(db);
           await deleteNeedlessCertSignings(db);
+          await forgetOldKeys(db);
         }
       } catch (error) {
         events.upkeepFailed({ error });

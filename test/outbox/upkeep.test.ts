@@ -29,8 +29,9 @@ t.test("how long messages wait is told by the database's clock, whatever this ma
       (told) => told,
     );
     await upkeep.stop();
-    const isRight = (ageS: number) => ageS >= 90 && ageS < 900;
-    t.match(lines[0], { messages: 3, oldestAgeS: isRight });
-    t.match(upkeep.stored.backlog, [{ oldestAgeMs: (ageMs: number) => isRight(ageMs / 1000) }]);
+    const isRight = (ageS: unknown) => Number(ageS) >= 90 && Number(ageS) < 900;
+    t.match(lines[0], { messages: 3 });
+    t.ok(isRight(lines[0]?.oldestAgeS), "in the log");
+    t.ok(isRight(Number(upkeep.stored.backlog[0]?.oldestAgeMs) / 1000), "for the metrics");
   });
 });

@@ -1,0 +1,1 @@
+CREATE INDEX "former_keys_deleted_idx" ON "ingest"."former_keys" USING btree ("since") WHERE "ingest"."former_keys"."fate" = 'deleted';
