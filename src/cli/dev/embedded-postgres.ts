@@ -1,10 +1,20 @@
+import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chown, type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { makeDirectory } from "../../lib/make-directory.js";
-import { chooseRunner, findBinaries, firstLine, type Owner, ownerOf, type Run } from "./postgres-binaries.js";
+import {
+  type Binaries,
+  chooseRunner,
+  findBinaries,
+  firstLine,
+  type Owner,
+  ownerOf,
+  type Run,
+  withInitdb,
+} from "./postgres-binaries.js";
 
 /** A PostgreSQL server of this checkout, on a port of 127.0.0.1 that nothing else uses. */
 export interface EmbeddedPostgres {
@@ -35,6 +45,7 @@ export interface EmbeddedPostgresOptions {
 }
 
 const ADOPTION_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 60_000;
 const PORT_ATTEMPTS = 3;
 
 /**
@@ -53,13 +64,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   const { binaries, packageName } = await findBinaries();
   const owner = await ownerOf(dataDir);
-  const { run, major } = await chooseRunner(binaries, packageName, owner);
+  const { run, start, major } = await chooseRunner(binaries, packageName, owner);
   const pgCtl = (...args: string[]) => run(binaries.pg_ctl, [...args, "-D", dataDir]);
   const runningPort = async () => ((await pgCtl("status")).status === 0 ? await readyPort(dataDir) : undefined);
 
   if (!(await isCluster(dataDir, major))) {
     onLog(`creating a PostgreSQL ${major} data directory, ${dataDir}`);
-    await createCluster(dataDir, { run, initdb: binaries.initdb, passwordFile, owner, signal });
+    await createCluster(dataDir, { run, binaries, passwordFile, owner, signal });
   }
   const password = await readFile(passwordFile, "utf8").catch(failed(`cannot read the password of ${dataDir}`));
 
@@ -80,14 +91,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const adopted = await runningPort();
   if (adopted !== undefined) return started(adopted, true);
 
-  await openLog(logFile, owner).catch(failed("cannot write PostgreSQL's log"));
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted();
     const listening = port || (await freePort());
     const all = { listen_addresses: "127.0.0.1", unix_socket_directories: "", ...settings };
-    const flags = Object.entries(all).map(([name, value]) => `-c "${name}=${value}"`);
-    const { status } = await pgCtl("start", "-w", "-l", logFile, "-o", [`-p ${listening}`, ...flags].join(" "));
-    if (status === 0) return started(listening, false);
+    const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    // Not by pg_ctl, which has a shell do it, to which a `$` in the name of a folder means something.
+    const log = await openLog(logFile, owner).catch(failed("cannot write PostgreSQL's log"));
+    const server = start(binaries.postgres, ["-D", dataDir, "-p", `${listening}`, ...flags], log.fd);
+    await log.close();
+    if (await comesUp(server, dataDir)) return started(listening, false);
 
     // Another process may have started it at the same moment.
     const other = await runningPort();
@@ -118,13 +131,13 @@ async function createCluster(
   dataDir: string,
   options: {
     run: Run;
-    initdb: string;
+    binaries: Binaries;
     passwordFile: string;
     owner: Owner | undefined;
     signal: AbortSignal | undefined;
   },
 ): Promise<void> {
-  const { run, initdb, passwordFile, owner, signal } = options;
+  const { run, binaries, passwordFile, owner, signal } = options;
   const made = `${dataDir}.new-${randomBytes(4).toString("hex")}`;
   try {
     await makeDirectory(dirname(dataDir));
@@ -139,7 +152,9 @@ async function createCluster(
       await chown(passwordFile, owner.uid, owner.gid);
     }
     const auth = ["--auth=scram-sha-256", "--username=postgres", `--pwfile=${passwordFile}`];
-    const outcome = await run(initdb, ["-D", made, ...auth, "--encoding=UTF8", "--no-locale"], signal);
+    const outcome = await withInitdb(binaries, (initdb) =>
+      run(initdb, ["-D", made, ...auth, "--encoding=UTF8", "--no-locale"], signal),
+    );
     signal?.throwIfAborted();
     if (outcome.status !== 0) {
       throw new Error(firstLine(outcome.stderr) ?? outcome.error?.message ?? "initdb failed");
@@ -156,11 +171,32 @@ async function createCluster(
   }
 }
 
+/** Waits until a server that was started takes connections; false when it ended instead, or took too long. */
+async function comesUp(server: ChildProcess, dataDir: string): Promise<boolean> {
+  let hasEnded = false;
+  for (const event of ["exit", "error"]) {
+    server.once(event, () => {
+      hasEnded = true;
+    });
+  }
+  server.unref();
+  for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end && !hasEnded; await delay(50)) {
+    const [pid, ...lines] = await readPidFile(dataDir);
+    if (Number(pid) === server.pid && lines[6]?.trim() === "ready") return true;
+  }
+  if (!hasEnded) server.kill("SIGQUIT");
+  return false;
+}
+
+async function readPidFile(dataDir: string): Promise<string[]> {
+  return (await readFile(join(dataDir, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
+}
+
 /** The port of the server whose data directory this is, once it answers there. */
 async function readyPort(dataDir: string): Promise<number | undefined> {
   for (const end = Date.now() + ADOPTION_TIMEOUT_MS; Date.now() < end; await delay(100)) {
     // Line 4 is the port, line 8 the state; pg_ctl reads them there too.
-    const lines = (await readFile(join(dataDir, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
+    const lines = await readPidFile(dataDir);
     if (lines.length < 4) return undefined;
     const port = Number(lines[3]);
     // The process with the recorded id may be another one by now, after a crash of the machine.
@@ -192,10 +228,11 @@ function freePort(): Promise<number> {
 }
 
 /** Starts the log anew, so that the reason of a failed start is at its end, and for a user that is not root. */
-async function openLog(logFile: string, owner: Owner | undefined): Promise<void> {
-  const file = await open(logFile, "w", 0o600);
+async function openLog(logFile: string, owner: Owner | undefined): Promise<FileHandle> {
+  const file = await open(logFile, "a", 0o600);
+  await file.truncate();
   if (owner !== undefined) await file.chown(owner.uid, owner.gid);
-  await file.close();
+  return file;
 }
 
 async function logError(what: string, logFile: string): Promise<Error> {

@@ -1,6 +1,8 @@
-import { spawn } from "node:child_process";
-import { stat } from "node:fs/promises";
+import { type ChildProcess, spawn } from "node:child_process";
+import { chmod, copyFile, link, mkdir, mkdtemp, rm, stat, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** The programs of PostgreSQL that are used. */
@@ -18,6 +20,9 @@ export interface Owner {
 
 /** Runs one of PostgreSQL's programs to its end, or until the signal is aborted. */
 export type Run = (program: string, args: readonly string[], signal?: AbortSignal) => Promise<Outcome>;
+
+/** Starts one of PostgreSQL's programs, which goes on when this process ends, and writes to an open file. */
+export type Start = (program: string, args: readonly string[], outputFile: number) => ChildProcess;
 
 /** How a program ended. */
 export interface Outcome {
@@ -69,9 +74,10 @@ export async function chooseRunner({ postgres }: Binaries, packageName: string, 
   let withoutCapability = false;
   for (const prefix of owner === undefined ? [[]] : setprivCommands(owner)) {
     const run: Run = (program, args, signal) => execute([...prefix, program, ...args], signal);
+    const start: Start = (program, args, outputFile) => launch([...prefix, program, ...args], outputFile);
     outcome = await run(postgres, ["--version"]);
     const major = /\(PostgreSQL\) (\d+)/.exec(outcome.stdout)?.[1];
-    if (outcome.status === 0 && major !== undefined) return { run, major };
+    if (outcome.status === 0 && major !== undefined) return { run, start, major };
     if (outcome.error !== undefined) break;
     withoutCapability ||= outcome.stderr.startsWith("setpriv:");
   }
@@ -110,6 +116,35 @@ function setprivCommands({ uid, gid }: Owner): string[][] {
 /** The first line that says something. */
 export function firstLine(text: string | undefined): string | undefined {
   return text?.split("\n").find((line) => line.trim() !== "");
+}
+
+/**
+ * Does something with an initdb that stands where a shell leaves its path alone: it runs `postgres` beside it through
+ * `sh`, in double quotes, where a `$` in the name of a folder would begin a variable. For symbolic links it would find
+ * that folder all the same.
+ */
+export async function withInitdb<T>({ initdb, postgres }: Binaries, work: (initdb: string) => Promise<T>): Promise<T> {
+  if (!/[$`"\\]/.test(initdb)) return work(initdb);
+  const aside = await mkdtemp(join(tmpdir(), "ct-ops-ingest-initdb-"));
+  try {
+    await chmod(aside, 0o755);
+    await mkdir(join(aside, "bin"));
+    for (const program of [initdb, postgres]) {
+      const there = join(aside, "bin", basename(program));
+      await link(program, there).catch(() => copyFile(program, there));
+    }
+    for (const directory of ["lib", "share"]) {
+      await symlink(join(dirname(initdb), "..", directory), join(aside, directory));
+    }
+    return await work(join(aside, "bin", basename(initdb)));
+  } finally {
+    await rm(aside, { recursive: true, force: true });
+  }
+}
+
+function launch([command = "", ...args]: readonly string[], outputFile: number): ChildProcess {
+  // In a session of its own: a Ctrl-C must not end it.
+  return spawn(command, args, { detached: true, stdio: ["ignore", outputFile, outputFile], windowsHide: true });
 }
 
 function execute([command = "", ...args]: readonly string[], signal?: AbortSignal): Promise<Outcome> {
