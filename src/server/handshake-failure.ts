@@ -1,3 +1,5 @@
+import type { TLSSocket } from "node:tls";
+
 /** A TLS handshake that failed. */
 export interface HandshakeFailure {
   remoteAddress: string;
@@ -26,6 +28,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: "no TLS: HTTP/2 without it, or the PROXY header of a balancer",
   ERR_TLS_HANDSHAKE_TIMEOUT: "the handshake was not ended in time",
 };
+const NO_ALPN = "no ALPN: the client speaks HTTP/2, and has to offer h2 in its handshake";
+const HTTP2_PREFACE = "PRI * HTTP/2.0";
 /** Balancers that check by connecting hang up at once: that is nothing to tell. */
 const HUNG_UP = new Set(["ECONNRESET", "EPIPE"]);
 const MAX_LENGTH = 200;
@@ -40,4 +44,19 @@ export function describeHandshakeFailure(error: Error & { code?: string; reason?
   const { code = "", reason, message } = error;
   if (HUNG_UP.has(code)) return undefined;
   return REASONS[code] ?? reason ?? message.slice(0, MAX_LENGTH);
+}
+
+/**
+ * Looks what comes first on a connection whose client offered no protocol (ALPN), and is taken for one of HTTP/1.1: one that
+ * speaks HTTP/2 all the same gets an answer that it does not understand.
+ *
+ * @param tell why it cannot be understood
+ */
+export function watchForHttp2(socket: TLSSocket, tell: (reason: string) => void): void {
+  if (socket.alpnProtocol) return;
+  socket.once("data", (bytes: Buffer) => {
+    if (bytes.toString("latin1", 0, HTTP2_PREFACE.length) === HTTP2_PREFACE) tell(NO_ALPN);
+  });
+  // With a listener the bytes come through the stream, which begins paused; without, the parser takes them from below it.
+  socket.resume();
 }

@@ -1,6 +1,7 @@
 import { constants } from "node:crypto";
 import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import type { Logger } from "../observe/logger.js";
 import { Admission, type AdmissionLimits, type AdmissionOptions, type AdmissionTiming } from "./admission/admission.js";
 import type { Peers } from "./admission/peers.js";
@@ -8,7 +9,7 @@ import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
-import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp } from "./handshake-failure.js";
+import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp, watchForHttp2 } from "./handshake-failure.js";
 import { type ListenOptions, listen } from "./listen.js";
 import { boundPipelines } from "./pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
@@ -147,10 +148,11 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     admission.handshakeDone(socket);
     if (reason !== undefined) onHandshakeFailure?.({ remoteAddress: peers.addressOf(socket), reason });
   });
-  server.on("secureConnection", (socket: Socket) => {
+  server.on("secureConnection", (socket: TLSSocket) => {
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
     admission.handshakeDone(socket);
     onHandshake?.();
+    watchForHttp2(socket, (reason) => onHandshakeFailure?.({ remoteAddress: peers.addressOf(socket), reason }));
   });
   const boundPort = await listen(server, { port, address });
   guardServer(server, logger, METHODS);

@@ -145,7 +145,8 @@ t.test("dev takes the database that the environment names, and its own keys wher
   t.equal(exitCode, 0);
   t.match(errors, [new RegExp(`^changing database ${name} on .* \\(INGEST_DATABASE_URL\\)$`)]);
   t.same((await readdir(dataDir)).sort(), ["encryption-key", "tls"], "no PostgreSQL of its own");
-  const set = await developmentEnvironment(env, dataDir, database.url);
+  const set = await developmentEnvironment({ ...env, INGEST_WORKERS: "3" }, dataDir, database.url);
+  t.equal(set.INGEST_WORKERS, "1", "what it is, for doctor");
   t.equal(set.INGEST_JWT_KEY_FILE, join(dataDir, "jwt_key.pem"));
 });
 

@@ -21,3 +21,19 @@ t.test("what is no command is told, and what is like one is suggested", async (t
   t.match((await runCommand({}, ["agents"])).errors, /Did you mean agent\?/);
   t.same((await runCommand({}, ["--version"])).output.split("\n").length, 1);
 });
+
+t.test("help fits in 80 columns, and names a default once", async (t) => {
+  const pages = async (path: readonly string[]): Promise<void> => {
+    const { output } = await runCommand({}, [...path, "--help"]);
+    t.same(
+      output.split("\n").filter((line) => line.length > 80),
+      [],
+      path.join(" "),
+    );
+    t.notMatch(output.replace(/\s+/g, " "), /\(default: [^)]*\) \(default/, path.join(" "));
+    const [, commands = ""] = /^Commands:\n(.*)/ms.exec(output) ?? [];
+    for (const [, name = ""] of commands.matchAll(/^ {2}([a-z-]+)/gm))
+      if (name !== "help") await pages([...path, name]);
+  };
+  await pages([]);
+});

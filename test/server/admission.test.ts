@@ -98,6 +98,24 @@ t.test("whoever speaks HTTP without TLS is told", async (t) => {
   t.equal(await askWhoIAm(t, open()), "127.0.0.1", "and others are served");
 });
 
+t.test("whoever speaks HTTP/2 without having offered it is told of, and HTTP/1.1 is served", async (t) => {
+  const { listener, failures } = await startListener(t);
+  const ask = async (request: string) => {
+    const secured = connectTls({ port: listener.port, host: "localhost", ca: cert });
+    t.teardown(() => secured.destroy());
+    secured.write(request);
+    return answerOf(secured);
+  };
+  const get = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  t.match(await ask(get), /^HTTP\/1\.1 200 /);
+  const long = "A".repeat(200_000);
+  const post = `POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ${long.length}\r\n\r\n${long}`;
+  t.match(await ask(post), /^HTTP\/1\.1 200 /);
+  t.same(failures, []);
+  t.match(await ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), /^HTTP\/1\.1 400 /);
+  t.match(failures, [/^no ALPN: the client speaks HTTP\/2/]);
+});
+
 t.test("a balancer says who it speaks for", async (t) => {
   const { open, failures } = await startListener(t, { isProxy: (address) => address === "127.0.0.1" });
   const four = Buffer.from([192, 0, 2, 9, 10, 0, 0, 1, 0x12, 0x34, 0x24, 0xe3]);

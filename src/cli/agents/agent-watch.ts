@@ -15,7 +15,7 @@ const OVERLAP_MS = 5_000;
 const LINE_INTERVAL_MS = 10_000;
 
 interface WatchOptions {
-  interval: number;
+  interval?: number;
   json?: true;
 }
 
@@ -23,12 +23,13 @@ interface WatchOptions {
 export function agentWatchCommand(context: CommandContext): Command {
   return new Command("watch")
     .description("show who comes and goes, what is refused and why, and how many heartbeats there are, until Ctrl-C")
-    .option("--interval <duration>", "between two looks (default: 2s)", readDurationMs, DEFAULT_INTERVAL_MS)
+    .option("--interval <duration>", "between two looks (default: 2s)", readDurationMs)
     .option("--json", "print JSON only, one object a line")
     .action((options: WatchOptions) => readDatabase(context, (database) => watch(context, database, options)));
 }
 
-async function watch(context: CommandContext, database: Database, { interval, json }: WatchOptions): Promise<void> {
+async function watch(context: CommandContext, database: Database, options: WatchOptions): Promise<void> {
+  const { interval = DEFAULT_INTERVAL_MS, json } = options;
   const view = new ActivityView(context, json === true);
   let before: AgentActivity | undefined;
   let problem: string | undefined;

@@ -28,6 +28,7 @@ export async function developmentEnvironment(
     ...DEFAULTS,
     ...set,
     DATABASE_URL: databaseUrl,
+    INGEST_WORKERS: "1",
     INGEST_LOG_LEVEL: set.INGEST_LOG_LEVEL ?? "warn",
     INGEST_JWT_KEY_FILE: set.INGEST_JWT_KEY_FILE ?? join(dataDir, "jwt_key.pem"),
     ...(tls && { INGEST_TLS_CERT: tls.certFile, INGEST_TLS_KEY: tls.keyFile }),

@@ -20,9 +20,9 @@ const LOOK_INTERVAL_MS = 250;
 export function queueDrainCommand(context: CommandContext): Command {
   return new Command("drain")
     .description("wait until the broker has every message; with INGEST_AMQP_URL, publish them as well")
-    .option("--timeout <duration>", "fail when it takes longer (default: 2m)", readDurationMs, DEFAULT_TIMEOUT_MS)
+    .option("--timeout <duration>", "fail when it takes longer (default: 2m)", readDurationMs)
     .option("--json", "print JSON only")
-    .action(async ({ timeout, json }: { timeout: number; json?: true }) => {
+    .action(async ({ timeout = DEFAULT_TIMEOUT_MS, json }: { timeout?: number; json?: true }) => {
       const broker = brokerIn(await findEnvironment(context.env));
       await changeDatabase(context, async (database) => {
         if (broker === undefined && !(await isQueueInUse(database.db))) {
