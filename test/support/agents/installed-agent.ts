@@ -13,7 +13,10 @@ import {
   registration,
   renewCertificate,
   type TestKey,
+  type TestStream,
 } from "./field-agent.js";
+import { InstalledWork, isPush, type WorkLog } from "./installed-work.js";
+import { uploadInventory } from "./inventory-upload.js";
 
 /** One second of the released agent, in milliseconds of a test. */
 const SECOND_MS = 10;
@@ -59,6 +62,7 @@ class Exit extends Error {
 export class InstalledAgent {
   readonly disk: AgentDisk = { key: createTestKey() };
   readonly events: AgentEvent[] = [];
+  readonly workLog: WorkLog = { reports: [], begun: [] };
   readonly #emitter = new EventEmitter();
   #running: { stop: AbortController; ended: Promise<void> } | undefined;
 
@@ -112,12 +116,21 @@ export class InstalledAgent {
   }
 
   async #process(signal: AbortSignal): Promise<void> {
+    const work = new InstalledWork(this.workLog, (scanId) => this.#upload(scanId));
+    try {
+      await this.#holdStreams(work, signal);
+    } finally {
+      work.stop();
+    }
+  }
+
+  async #holdStreams(work: InstalledWork, signal: AbortSignal): Promise<void> {
     let backoffS = 1;
     while (!signal.aborted) {
       this.disk.state ??= await this.#register(signal);
       await this.#renewIfDue();
       const openedAt = performance.now();
-      const { code, details } = await this.#stream(this.disk.state, signal);
+      const { code, details } = await this.#stream(this.disk.state, work, signal);
       if (signal.aborted) return;
       this.#tell({ kind: "stream ended", code, details });
       if (FORGETS.includes(code)) {
@@ -175,21 +188,53 @@ export class InstalledAgent {
     throw new Exit(0, "certificate renewed");
   }
 
-  /** Holds one stream, over a connection of its own, for as long as it lasts. */
-  async #stream({ agentId, jwt }: { agentId: string; jwt: string }, signal: AbortSignal) {
+  /** Holds one stream, over a connection of its own, for as long as it lasts. It waits for no answer. */
+  async #stream({ agentId, jwt }: { agentId: string; jwt: string }, work: InstalledWork, signal: AbortSignal) {
     const stream = openStream(this.service, this.#presented());
     const onAbort = () => stream.destroy();
     signal.addEventListener("abort", onAbort, { once: true });
     const over = new AbortController();
     void stream.ended.then(() => over.abort());
-    for (let first = true; !over.signal.aborted; first = false) {
-      stream.send(heartbeat(first ? jwt : agentId));
-      const answer = await stream.next().catch(() => undefined);
-      if (answer?.ok === true) this.#tell({ kind: "acknowledged", agentId });
+    let firstId = jwt;
+    const send = (fields: object) => {
+      stream.send(heartbeat(firstId, fields));
+      firstId = agentId;
+    };
+    work.openStream(send);
+    const reading = this.#read(stream, agentId, work);
+    while (!over.signal.aborted) {
+      send(work.takeRegular());
       await seconds(HEARTBEAT_S, over.signal);
     }
+    work.closeStream();
+    await reading;
     signal.removeEventListener("abort", onAbort);
     return stream.ended;
+  }
+
+  async #read(stream: TestStream, agentId: string, work: InstalledWork): Promise<void> {
+    for (;;) {
+      const answer = await stream.next().catch(() => undefined);
+      if (answer === undefined) return;
+      if (isPush(answer)) {
+        work.take(answer);
+      } else if (answer.ok) {
+        work.acknowledge();
+        this.#tell({ kind: "acknowledged", agentId });
+      }
+    }
+  }
+
+  /** Lists its software over a second connection, in two chunks. */
+  async #upload(scanId: string): Promise<void> {
+    const chunk = { scanId, source: "dpkg", packages: [{ name: "bash", version: "5", architecture: "amd64" }] };
+    const last = {
+      ...chunk,
+      chunkIndex: 1,
+      isLast: true,
+      packages: [{ name: "curl", version: "8", architecture: "amd64" }],
+    };
+    await uploadInventory(this.service, this.#presented(), this.disk.state?.jwt ?? "", [chunk, last]);
   }
 
   /** The certificate on disk, stale or not. */
