@@ -12,7 +12,15 @@ import {
   type TestStream,
 } from "../support/agents/field-agent.js";
 import { uploadInventory } from "../support/agents/inventory-upload.js";
-import { insertCheck, insertQuery, insertRun, readTasks, type TestHost } from "../support/database/work-rows.js";
+import { recordStatements } from "../support/database/statements.js";
+import {
+  insertCheck,
+  insertHosts,
+  insertQuery,
+  insertRun,
+  readTasks,
+  type TestHost,
+} from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { startTestService } from "../support/service.js";
 
@@ -104,13 +112,29 @@ t.test("a task ends on a later stream, on another instance", async (t) => {
 t.test("10,000 rows in one transaction are read about in some few statements", async (t) => {
   const { identity, host } = await enrolHost();
   const stream = await openLiveStream(service, identity);
-  await database.query(
-    `insert into checks (id, organisation_id, host_id, name, check_type, config)
-     select 'bulk' || n, $1, $2, 'bulk', 'port', '{}' from generate_series(1, 50) n`,
-    [host.organisationId, host.hostId],
-  );
-  const answer = await nextPush(stream, "checks");
-  t.equal((answer.checks as unknown[]).length, 50);
+  const others = await insertHosts(database, 9_999);
+  const rows = JSON.stringify([host, ...others].map((each, n) => ({ ...each, id: `bulk${n}` })));
+  const from = `from jsonb_to_recordset($1::jsonb) as b(id text, "hostId" text, "organisationId" text)`;
+  const inserts = {
+    checks: `insert into checks (id, organisation_id, host_id, name, check_type, config)
+             select id, "organisationId", "hostId", 'bulk', 'port', '{}' ${from}`,
+    pendingQueries: `insert into agent_queries (id, organisation_id, host_id, query_type, expires_at)
+                     select id, "organisationId", "hostId", 'list_ports', now() + interval '2 minutes' ${from}`,
+    pendingTask: `with run as (
+                    insert into task_runs (id, organisation_id, target_type, target_id, task_type, config, max_parallel)
+                    values ('bulk', (select "organisationId" ${from} limit 1), 'group', 'g', 'custom_script', '{}', 0)
+                  )
+                  insert into task_run_hosts (id, organisation_id, task_run_id, host_id)
+                  select id, "organisationId", 'bulk', "hostId" ${from}`,
+  };
+  for (const [field, insert] of Object.entries(inserts)) {
+    const statements = await recordStatements(async () => {
+      await database.query(insert, [rows]);
+      await nextPush(stream, field);
+    });
+    const ours = statements.filter(({ text }) => text !== insert && /checks|agent_queries|task_run/.test(text));
+    t.ok(ours.length > 0 && ours.length <= 5, `${ours.length} statements for ${field}`);
+  }
   stream.destroy();
 });
 

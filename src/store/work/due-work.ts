@@ -15,7 +15,10 @@ export interface DueHost {
   kind: "checks" | "queries" | "tasks";
 }
 
-/** Finds in one statement for which hosts something is due, whatever was notified. */
+/**
+ * Finds in one statement for which hosts something is due, whatever was notified. Each host is looked up by itself, in an
+ * index: joined, PostgreSQL would read all of a table that keeps what was answered for years.
+ */
 export async function findDueHosts(db: Queryable, hosts: readonly ToldHost[]): Promise<DueHost[]> {
   const { rows } = await db.execute<{ host_id: string; kind: DueHost["kind"] }>(sql`
     with w as materialized (
@@ -24,22 +27,29 @@ export async function findDueHosts(db: Queryable, hosts: readonly ToldHost[]): P
         ${sql.param(hosts.map(({ organisationId }) => organisationId))}::text[],
         ${sql.param(hosts.map(({ checksDigest }) => checksDigest))}::text[]
       ) as w(host_id, organisation_id, checks_digest)
-    ), digests as (
-      select c.host_id, ${CHECKS_DIGEST} as digest
-      from w join checks c on c.organisation_id = w.organisation_id and c.host_id = w.host_id
-      where c.enabled and c.deleted_at is null
-      group by c.host_id
     )
     select w.host_id, 'checks' as kind
-    from w left join digests d on d.host_id = w.host_id
-    where coalesce(d.digest, '') <> w.checks_digest
+    from w cross join lateral (
+      select ${CHECKS_DIGEST} as digest
+      from checks c
+      where c.organisation_id = w.organisation_id and c.host_id = w.host_id and c.enabled and c.deleted_at is null
+    ) d
+    where d.digest <> w.checks_digest
     union all
-    select distinct w.host_id, 'queries'
-    from w join agent_queries q on q.host_id = w.host_id and q.organisation_id = w.organisation_id
-    where q.status = 'pending' and q.expires_at > now() and q.deleted_at is null
+    select w.host_id, 'queries'
+    from w cross join lateral (
+      select from agent_queries q
+      where q.host_id = w.host_id and q.organisation_id = w.organisation_id and q.status = 'pending'
+        and q.expires_at > now() and q.deleted_at is null
+      limit 1
+    ) q
     union all
-    select distinct w.host_id, 'tasks'
-    from w join task_run_hosts r on r.host_id = w.host_id and r.organisation_id = w.organisation_id
-    where r.status in ('pending', 'cancelling') and r.deleted_at is null`);
+    select w.host_id, 'tasks'
+    from w cross join lateral (
+      select from task_run_hosts r
+      where r.host_id = w.host_id and r.organisation_id = w.organisation_id and r.status in ('pending', 'cancelling')
+        and r.deleted_at is null
+      limit 1
+    ) r`);
   return rows.map(({ host_id, kind }) => ({ hostId: host_id, kind }));
 }

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
 import { INVENTORY_TASK } from "./tasks.js";
-import type { WorkHost } from "./work-host.js";
+import { hostsOf, type WorkHost } from "./work-host.js";
 
 /** A host whose organisation wants its software scanned, and no scan is open. */
 export interface ScanCandidate extends WorkHost {
@@ -10,8 +10,6 @@ export interface ScanCandidate extends WorkHost {
   lastScanAt: string | null;
   /** `softwareInventorySettings.intervalHours` as it stands there. */
   intervalHours: string | null;
-  /** When the newest scan failed, if none was good since. */
-  failedAt: Date | null;
 }
 
 /** The hosts that are online and may be due for a scan. */
@@ -21,20 +19,11 @@ export async function listScanCandidates(db: Queryable): Promise<ScanCandidate[]
     organisation_id: string;
     last_scan_at: string | null;
     interval_hours: string | null;
-    failed_at: Date | string | null;
   }>(sql`
     select h.id as host_id, h.organisation_id, h.metadata ->> 'lastSoftwareScanAt' as last_scan_at,
-           o.metadata -> 'softwareInventorySettings' ->> 'intervalHours' as interval_hours,
-           case when newest.status = 'failed' then newest.completed_at end as failed_at
+           o.metadata -> 'softwareInventorySettings' ->> 'intervalHours' as interval_hours
     from organisations o
     join hosts h on h.organisation_id = o.id
-    left join lateral (
-      select r.status, r.completed_at
-      from task_run_hosts r join task_runs run on run.id = r.task_run_id
-      where r.host_id = h.id and run.task_type = ${INVENTORY_TASK} and r.deleted_at is null
-        and r.status in ('success', 'failed', 'cancelled')
-      order by r.created_at desc limit 1
-    ) newest on true
     where o.deleted_at is null and o.metadata -> 'softwareInventorySettings' ->> 'enabled' = 'true'
       and h.deleted_at is null and h.status = 'online' and h.agent_id is not null
       and not exists (
@@ -46,8 +35,28 @@ export async function listScanCandidates(db: Queryable): Promise<ScanCandidate[]
     organisationId: row.organisation_id,
     lastScanAt: row.last_scan_at,
     intervalHours: row.interval_hours,
-    failedAt: row.failed_at === null ? null : new Date(row.failed_at),
   }));
+}
+
+/** Those of the hosts whose newest scan failed not longer than `withinMs` ago. */
+export async function listHostsOfFailedScans(
+  db: Queryable,
+  hosts: readonly WorkHost[],
+  withinMs: number,
+): Promise<Set<string>> {
+  const { rows } = await db.execute<{ host_id: string }>(sql`
+    select w.host_id
+    from ${hostsOf(hosts)}
+    cross join lateral (
+      select r.status, r.completed_at
+      from task_run_hosts r join task_runs run on run.id = r.task_run_id
+      where r.host_id = w.host_id and run.task_type = ${INVENTORY_TASK} and r.deleted_at is null
+        and r.status in ('success', 'failed', 'cancelled')
+      order by r.created_at desc
+      limit 1
+    ) newest
+    where newest.status = 'failed' and newest.completed_at > now() - make_interval(secs => ${withinMs / 1000})`);
+  return new Set(rows.map(({ host_id }) => host_id));
 }
 
 /** Makes a run of one row for each host, as the web app does for a rescan; nobody triggered it. */

@@ -10,13 +10,25 @@ export interface PendingQuery {
   type: string;
 }
 
-/** The queries of hosts that are pending and have not expired. */
+/** Most queries of one host that are read at once. */
+const MAX_PENDING = 500;
+
+/**
+ * The queries of hosts that are pending and have not expired, the oldest of each. Each host is looked up by itself, in an
+ * index: queries are never deleted, and joined all of them would be read.
+ */
 export async function listPendingQueries(db: Queryable, hosts: readonly WorkHost[]): Promise<PendingQuery[]> {
   const { rows } = await db.execute<{ id: string; host_id: string; query_type: string }>(sql`
-    select q.id, q.host_id, q.query_type
+    select q.id, w.host_id, q.query_type
     from ${hostsOf(hosts)}
-    join agent_queries q on q.host_id = w.host_id and q.organisation_id = w.organisation_id
-    where q.status = 'pending' and q.expires_at > now() and q.deleted_at is null
+    cross join lateral (
+      select q.id, q.query_type, q.requested_at
+      from agent_queries q
+      where q.host_id = w.host_id and q.organisation_id = w.organisation_id and q.status = 'pending'
+        and q.expires_at > now() and q.deleted_at is null
+      order by q.requested_at, q.id
+      limit ${MAX_PENDING}
+    ) q
     order by q.requested_at, q.id`);
   return rows.map((row) => ({ id: row.id, hostId: row.host_id, type: row.query_type }));
 }

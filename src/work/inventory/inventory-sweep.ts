@@ -2,7 +2,12 @@ import { Refresher } from "../../lib/async/refresher.js";
 import { createId } from "../../lib/ids.js";
 import { tryLockInTransaction } from "../../store/advisory-locks.js";
 import type { Database } from "../../store/database.js";
-import { insertScanRuns, listScanCandidates, type ScanCandidate } from "../../store/work/inventory-sweep.js";
+import {
+  insertScanRuns,
+  listHostsOfFailedScans,
+  listScanCandidates,
+  type ScanCandidate,
+} from "../../store/work/inventory-sweep.js";
 import type { WorkEvents } from "../events.js";
 
 const INTERVAL_MS = 60_000;
@@ -51,7 +56,11 @@ export class InventorySweep {
     const scans = await database.transaction(async (tx) => {
       if (!(await tryLockInTransaction(tx, "inventory-sweep"))) return 0;
       const now = Date.now();
-      const due = (await listScanCandidates(tx)).filter((candidate) => isScanDue(candidate, now)).slice(0, MAX_SCANS);
+      const candidates = (await listScanCandidates(tx)).filter((candidate) => isScanDue(candidate, now));
+      if (candidates.length === 0) return 0;
+      // Of those that are due, and not of all: each has a row for every scan it ever had.
+      const failed = await listHostsOfFailedScans(tx, candidates, AFTER_FAILURE_MS);
+      const due = candidates.filter(({ hostId }) => !failed.has(hostId)).slice(0, MAX_SCANS);
       if (due.length === 0) return 0;
       await insertScanRuns(
         tx,
@@ -64,8 +73,7 @@ export class InventorySweep {
 }
 
 /** A time that cannot be read counts as none: one host's damaged metadata must not stop the sweep for all. */
-export function isScanDue({ lastScanAt, intervalHours, failedAt }: ScanCandidate, now: number): boolean {
-  if (failedAt !== null && now - failedAt.getTime() < AFTER_FAILURE_MS) return false;
+export function isScanDue({ lastScanAt, intervalHours }: ScanCandidate, now: number): boolean {
   const last = lastScanAt === null ? Number.NaN : Date.parse(lastScanAt);
   const hours = Number(intervalHours ?? DEFAULT_INTERVAL_HOURS);
   const intervalMs = (hours > 0 && Number.isFinite(hours) ? hours : DEFAULT_INTERVAL_HOURS) * HOUR_MS;
