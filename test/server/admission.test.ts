@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -162,6 +163,16 @@ t.test("what is no request is answered behind a balancer as well", async (t) => 
   const secured = await shakeHands(t, open("PROXY TCP4 192.0.2.7 10.0.0.1 4660 9443\r\n"));
   secured.write(`GET / HTTP/1.1\r\nHost: localhost\r\nA: ${"a".repeat(40_000)}\r\n\r\n`);
   t.match(await answerOf(secured), /^HTTP\/1\.1 431 /);
+});
+
+t.test("a balancer that looks, and resets its connection before it was let in, is not told of", async (t) => {
+  const { listener, open, failures } = await startListener(t, { isProxy: (address) => address === "127.0.0.1" });
+  // In a process of its own that this one waits for: nothing is accepted meanwhile.
+  const look = `const socket = require("node:net").connect(${listener.port}, "127.0.0.1", () =>
+    socket.write("PROXY UNKNOWN\\r\\n", () => socket.resetAndDestroy()))`;
+  execFileSync(process.execPath, ["-e", look]);
+  t.equal(await askWhoIAm(t, open("PROXY UNKNOWN\r\n")), "127.0.0.1", "the next one is served");
+  t.same(failures, []);
 });
 
 t.test("only a balancer that is trusted does", async (t) => {

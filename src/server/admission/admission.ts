@@ -95,6 +95,11 @@ export class Admission {
   /** Takes a connection that was just made. */
   admit(socket: Socket): void {
     const { limits, peers } = this.#options;
+    // Reset before it was looked at, as checks of balancers are: who it was cannot be told any more.
+    if (socket.remoteAddress === undefined) {
+      socket.destroy();
+      return;
+    }
     if (this.#open >= limits.maxConnections) {
       this.#turnAway(socket, "too many connections");
       return;
