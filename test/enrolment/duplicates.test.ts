@@ -1,10 +1,12 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { revokeAgent } from "../../dist/enrolment/operators/approval.js";
+import { listAgents } from "../../dist/store/agents/agent-list.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { findMatchingHosts } from "../../dist/store/enrolment/matching-hosts.js";
 import { insertOrganisation } from "../../dist/store/enrolment/organisations.js";
 import { migrateStandalone } from "../../dist/store/migrations/migrate.js";
+import { listOpenItems } from "../../dist/store/work/open-items.js";
 import {
   createTestKey,
   enrol,
@@ -272,6 +274,9 @@ t.test("hostnames are the same whatever their case, the database's locale, or a 
     ["kühlhaus-01", "KÜHLHAUS-01"],
     ["KÜHLHAUS-02", "kühlhaus-02"],
     ["СЕРВЕР", "сервер"],
+    ["Ökobüro", "ÖKOBÜRO"],
+    ["MÜnchen-ÖsT", "münchen-öst"],
+    ["Сервер-02", "СЕРВЕР-02"],
     ["web-01.example.org.", "WEB-01.example.org"],
     ["Web-02", "wEB-02"],
   ] as const) {
@@ -280,6 +285,26 @@ t.test("hostnames are the same whatever their case, the database's locale, or a 
     const [found = []] = await findMatchingHosts(store.db, [machine], (addresses) => addresses);
     t.match(found, [{ hostId: stored, hostnameMatches: true }], registers);
   }
+  await database.query(`
+    insert into agents (id, organisation_id, hostname, public_key, status)
+    select id, 'o', hostname, id, 'offline' from hosts`);
+  for (const [glob, found] of [
+    ["öko*", ["Ökobüro"]],
+    ["*HLHAUS-0?", ["KÜHLHAUS-02", "kühlhaus-01"]],
+    ["KÜHL*", ["KÜHLHAUS-02", "kühlhaus-01"]],
+    ["web.01*", []],
+    ["(web|x)", []],
+  ] as const) {
+    t.same(
+      (await listAgents(store.db, { hostname: glob })).map(({ hostname }) => hostname),
+      found,
+      glob,
+    );
+  }
+  await database.query(`
+    insert into agent_queries (id, organisation_id, host_id, query_type, status, expires_at)
+    values ('q', 'o', 'Ökobüro', 'list_ports', 'pending', now() + interval '1 day')`);
+  t.match(await listOpenItems(store.db, { hostname: "ökoBÜRO", limit: 1 }), [{ hostname: "Ökobüro" }]);
   const another = { organisationId: "o", hostname: "kuhlhaus-01", addresses: [] };
   t.same(await findMatchingHosts(store.db, [another], (addresses) => addresses), [[]]);
 });

@@ -1,5 +1,6 @@
 import { IngestError } from "../../errors.js";
 import { recordStatusChanges } from "../../identity/status-changes.js";
+import { isSameHostname } from "../../lib/formats/hostname-spellings.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import {
   type AgentRow,
@@ -112,7 +113,7 @@ async function giveHost(
 async function findRemarked(tx: Transaction, agentId: string, hostName: string): Promise<AddressRemark> {
   const remarks = (await listAddressRemarks(tx, { agentId })).get(agentId) ?? [];
   const byId = remarks.filter(({ hostId }) => hostId === hostName);
-  const named = byId.length > 0 ? byId : remarks.filter(({ hostname }) => hostname === hostName);
+  const named = byId.length > 0 ? byId : remarks.filter(({ hostname }) => isSameHostname(hostname, hostName));
   const [found, ...others] = named;
   if (found !== undefined && others.length === 0) return found;
   if (found !== undefined) throw refused(`several hosts are named ${hostName}: name one by its id`);

@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, gt, ilike, isNull, lte, or, sql } from "drizzle-orm";
+import { and, asc, eq, getTableColumns, gt, isNull, lte, or, sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import { agentEnrolmentTokens, agents, organisations } from "../schema/platform/index.js";
 import type { AgentStatus } from "./agents.js";
@@ -36,7 +36,7 @@ export async function listAgents(db: Queryable, filter: AgentFilter = {}) {
       and(
         isNull(agents.deletedAt),
         filter.status && eq(status, filter.status),
-        glob === undefined ? undefined : ilike(hostname, toPattern(glob)),
+        glob === undefined ? undefined : sql`${hostname} ~ ${toPattern(glob)}`,
         organisation === undefined
           ? undefined
           : or(eq(organisations.id, organisation), eq(organisations.slug, organisation)),
@@ -48,10 +48,13 @@ export async function listAgents(db: Queryable, filter: AgentFilter = {}) {
     .orderBy(asc(hostname), asc(id));
 }
 
-/** A glob as a pattern of LIKE. */
+/** A glob as a regular expression. Both cases of a letter are named: `ilike` folds only what the database's locale knows. */
 function toPattern(glob: string): string {
-  return glob
-    .replace(/[\\%_]/g, "\\$&")
-    .replaceAll("*", "%")
-    .replaceAll("?", "_");
+  const parts = [...glob].map((letter) => {
+    if (letter === "*") return ".*";
+    if (letter === "?") return ".";
+    const [lower, upper] = [letter.toLowerCase(), letter.toUpperCase()];
+    return lower === upper ? letter.replace(/[^\p{L}\p{N}]/u, "\\$&") : `[${lower}${upper}]`;
+  });
+  return `^${parts.join("")}$`;
 }

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { hostnameSpellings } from "../../lib/formats/hostname-spellings.js";
 import type { Queryable } from "../database.js";
 import { UNDOABLE } from "./adoptions.js";
 import { HOST_STATE_COLUMNS, HOST_STATE_JOINS, type HostState, type HostStateRow, toHostState } from "./host-state.js";
@@ -41,7 +42,7 @@ export async function findMatchingHosts(
   const wanted = machines.map(({ organisationId, hostname, addresses, exceptOfAgent }, index) => ({
     index,
     organisation_id: organisationId,
-    hostnames: spellingsOf(hostname),
+    hostnames: hostname === undefined ? [] : hostnameSpellings(hostname),
     addresses,
     except_of_agent: exceptOfAgent,
   }));
@@ -105,14 +106,4 @@ export async function findMatchingHosts(
     found[row.index]?.set(row.id, { ...toHostState(row), hostnameMatches, matchingAddresses });
   }
   return found.map((byId) => [...byId.values()]);
-}
-
-/**
- * How the same name may be written. The database folds only what its locale knows (with "C", ASCII): so it is asked for the
- * name in lower case and in upper case, each of which it folds by its own rules as it does the names of hosts.
- */
-function spellingsOf(hostname: string | undefined): string[] {
-  if (hostname === undefined) return [];
-  const spellings = new Set([hostname, hostname.toLowerCase(), hostname.toUpperCase()]);
-  return [...spellings].flatMap((name) => [name, `${name}.`]);
 }

@@ -1,5 +1,6 @@
 import { and, desc, eq, inArray, isNull, ne, or, sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
+import { hasHostname } from "../hosts/hostname-condition.js";
 import { refusals } from "../schema/ingest/index.js";
 
 /** What is kept, at least until the next {@link pruneRefusals}: of each share, of agents and of all others. */
@@ -101,7 +102,7 @@ export async function listRefusalsOfAgent(
         or(
           inArray(refusals.certificateSerial, [...serials]),
           // Without an index: the table is small, and only a person asks.
-          sql`lower(${refusals.hostname}) = lower(${hostname})`,
+          hasHostname(refusals.hostname, hostname),
         ),
       ),
     )

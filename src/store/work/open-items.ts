@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
+import { hasHostname } from "../hosts/hostname-condition.js";
 import type { Transaction } from "../transaction.js";
 import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 import type { WorkHost } from "./work-host.js";
@@ -23,7 +24,7 @@ export async function listOpenItems(
   db: Queryable,
   { hostId, hostname, limit }: { hostId?: string; hostname?: string | undefined; limit: number },
 ): Promise<OpenItem[]> {
-  const named = hostname === undefined ? sql`true` : sql`lower(h.hostname) = lower(${hostname})`;
+  const named = hostname === undefined ? sql`true` : hasHostname(sql`h.hostname`, hostname);
   const ofHost = hostId === undefined ? named : sql`h.id = ${hostId}`;
   const { rows } = await db.execute<{
     kind: OpenItem["kind"];
