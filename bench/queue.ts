@@ -1,6 +1,7 @@
 /**
- * Measures what the queue costs and bears: acknowledged heartbeats with a broker beside without one, in turns; how fast a
- * backlog is confirmed; the service's memory while the broker is away and agents go on. bench/README.md has the figures.
+ * Measures what the queue costs and bears: acknowledged heartbeats without a broker, with one, and with one that takes
+ * nothing, in turns; how fast a backlog is confirmed; the service's memory while the broker is away and agents go on.
+ * bench/README.md has the figures.
  *
  * The service, PostgreSQL (fsync on), a RabbitMQ and the load share the machine.
  */
@@ -15,7 +16,7 @@ import { type Database, openDatabase } from "../dist/store/database.js";
 import { readBacklog } from "../dist/store/outbox/backlog.js";
 import { findRabbitMq, type PrivateRabbitMq, startPrivateRabbitMq } from "../test-dist/support/broker/rabbitmq.js";
 import { spread } from "./support/figures.js";
-import { startLoad, takeTurn } from "./support/load-process.js";
+import { startLoad, type Turn, takeTurn } from "./support/load-process.js";
 import { watchMemory } from "./support/memory.js";
 import { type ServiceProcess, startService } from "./support/service-process.js";
 import { enrolAll, onStage, type Stage } from "./support/stage.js";
@@ -69,15 +70,29 @@ async function measure(
   };
   const database = openDatabase({ url: databaseUrl, maxConnections: 1 });
   try {
-    const rates = { without: [] as number[], publishing: [] as number[] };
+    const turnsOf: Record<"without" | "publishing" | "blocked", Turn[]> = { without: [], publishing: [], blocked: [] };
     for (let turn = 0; turn < turns; turn++) {
-      rates.without.push((await takeTurn(without, loads.without, seconds * 1_000)).rate);
-      rates.publishing.push((await takeTurn(publishing, loads.publishing, seconds * 1_000)).rate);
+      turnsOf.without.push(await takeTurn(without, loads.without, seconds * 1_000));
+      turnsOf.publishing.push(await takeTurn(publishing, loads.publishing, seconds * 1_000));
+      await untilPublished(database);
+      await broker.control("set_vm_memory_high_watermark", "0");
+      turnsOf.blocked.push(await takeTurn(publishing, loads.publishing, seconds * 1_000));
+      await broker.control("set_vm_memory_high_watermark", "0.6");
       await untilPublished(database);
     }
-    const ratios = rates.publishing.map((rate, turn) => rate / (rates.without[turn] ?? 0));
-    console.log(`${turns} turns of ${seconds} s; without a broker ${spread(rates.without, 0)} heartbeats/s`);
-    console.log(`with a broker ${spread(rates.publishing, 0)} heartbeats/s; ratio ${spread(ratios, 2)}`);
+    console.log(`${turns} turns of ${seconds} s, load average ${loadavg()[0]?.toFixed(1)}`);
+    for (const [name, title] of [
+      ["without", "without a broker"],
+      ["publishing", "with a broker"],
+      ["blocked", "with a broker that takes nothing"],
+    ] as const) {
+      const those = turnsOf[name];
+      const ratios = those.map(({ rate }, turn) => rate / (turnsOf.without[turn]?.rate ?? 0));
+      console.log(
+        `${title}: ${spread(of(those, "rate"), 0)} heartbeats/s, ratio ${spread(ratios, 2)}; acknowledged ` +
+          `p50 ${spread(of(those, "p50Ms"), 1)} ms, p99 ${spread(of(those, "p99Ms"), 1)} ms`,
+      );
+    }
     loads.without.disconnect();
 
     await leaveBacklog(database);
@@ -108,6 +123,10 @@ async function measure(
     loads.publishing.disconnect();
     await database.close();
   }
+}
+
+function of(those: readonly Turn[], figure: keyof Turn): number[] {
+  return those.map((turn) => turn[figure]);
 }
 
 /** Resolves when nothing waits for the broker; with how long that took, in milliseconds. */

@@ -161,7 +161,18 @@ const cases: StreamCase[] = [
     message: "the operation timed out",
   },
   { name: "no time at all", headers: { "grpc-timeout": "0S" }, implementation: waiting, code: 4 },
-  { name: "a deadline beyond what a timer holds", headers: { "grpc-timeout": "99999999H" }, code: 0, answers: 1 },
+  {
+    name: "a deadline beyond what a timer holds",
+    headers: { "grpc-timeout": "99999999H" },
+    implementation: async function* (_, { signal }) {
+      // A timer that was set to it would fire at once, and so before this one.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      signal.throwIfAborted();
+      yield {};
+    },
+    code: 0,
+    answers: 1,
+  },
   {
     name: "a deadline that is none",
     headers: { "grpc-timeout": "soon" },

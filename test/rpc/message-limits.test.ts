@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
+import { clampTimeout } from "../../dist/rpc/screening/timeout-header.js";
 import { enrol } from "../support/agents/field-agent.js";
 import { startTestService } from "../support/service.js";
 import {
@@ -130,15 +131,26 @@ t.test("a message may arrive in single bytes, and is refused as soon as it is an
   t.match(await refused, { code: Code.RESOURCE_EXHAUSTED }, "without waiting for the rest");
 });
 
-t.test("a deadline that no timer can hold is none that has passed", async (t) => {
-  const session = await connectRaw(service);
-  t.teardown(() => session.destroy());
-  for (const [protocol, headers] of [
-    ["grpc", { "grpc-timeout": "99999999H" }],
-    ["grpc-web", { "grpc-timeout": "2147484S" }],
-    ["connect unary", { "connect-timeout-ms": "9999999999" }],
+t.test("a deadline that no timer can hold becomes the longest one that it can", async (t) => {
+  const clamped = (headers: Record<string, string>) => {
+    const header = new Headers(headers);
+    clampTimeout(header);
+    return Object.fromEntries(header);
+  };
+  for (const [name, sent, longest] of [
+    ["grpc-timeout", "99999999H", "2147483S"],
+    ["grpc-timeout", "2147484S", "2147483S"],
+    ["grpc-timeout", "35792M", "2147483S"],
+    ["connect-timeout-ms", "9999999999", "2147483647"],
+    ["connect-timeout-ms", "2147483648", "2147483647"],
   ] as const) {
-    const got = await callRaw(session, { method: "Register", protocol, headers }, Buffer.alloc(0));
-    t.match(got, answer(protocol, INVALID, /public_key: missing/), protocol);
+    t.same(clamped({ [name]: sent }), { [name]: longest }, sent);
+  }
+  for (const headers of [
+    { "grpc-timeout": "2147483S" },
+    { "grpc-timeout": "soon" },
+    { "connect-timeout-ms": "1e12" },
+  ]) {
+    t.same(clamped(headers), headers, "as it is");
   }
 });

@@ -155,6 +155,18 @@ t.test("a flood from one address costs the log little, and the record of others 
   ]);
 });
 
+t.test("a refusal that is expected is told with its cause, and without a stack", async (t) => {
+  const { logger, lines } = createTestLog();
+  const service = await startTestService(t, { logger });
+  const identity = await enrol(service, await service.createToken());
+  const stream = openStream(service, identity);
+  stream.send(heartbeat(`${identity.jwt}x`));
+  t.equal((await stream.ended).code, Code.UNAUTHENTICATED);
+  const refused = lines.filter(({ msg }) => msg === "call refused");
+  t.match(refused, [{ agentId: identity.agentId, cause: /signature/ }]);
+  t.notMatch(JSON.stringify(refused), /stack| at /);
+});
+
 t.test("an agent that its certificate names is named, whatever else is wrong with it", async (t) => {
   const service = await sharedService();
   const identity = await enrol(service, await service.createToken());
