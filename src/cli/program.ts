@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { Command, CommanderError } from "commander";
 import { abortable } from "../lib/async/abortable.js";
+import { trimPasted } from "../lib/formats/trim-pasted.js";
 import { VERSION } from "../observe/version.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
@@ -31,6 +32,10 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
   for (const makeCommand of await loadCommands(args[0])) program.addCommand(makeCommand(context));
   program.addCommand(completionCommand(context, program));
   leaveProcessAlone(program, context, isJson);
+  // All of them are ids and names, which are pasted, or come from files with other line ends.
+  program.hook("preAction", (_, command) => {
+    command.processedArgs = command.processedArgs.map(trimArgument);
+  });
   if (args.some((arg) => /^--?config(=|$)/.test(arg))) {
     report(
       "the YAML file of the earlier service is not read: leave out -config, and set the environment variables that " +
@@ -56,6 +61,11 @@ export async function runCli(args: readonly string[], caller: CommandContext): P
     for (const problem of problems) report(problem);
     return FAILED;
   }
+}
+
+function trimArgument(argument: unknown): unknown {
+  if (Array.isArray(argument)) return argument.map(trimArgument);
+  return typeof argument === "string" ? trimPasted(argument) : argument;
 }
 
 /** The commands, in the order in which `--help` lists them; what each of them needs is loaded when it is run. */

@@ -2,9 +2,9 @@ import { IngestError } from "../errors.js";
 import { type AgentPublicKey, parseAgentPublicKey } from "../identity/agent-key.js";
 import { requirePossession } from "../identity/csr.js";
 import { boundText, isClean } from "../lib/formats/bounded-text.js";
+import { trimPasted } from "../lib/formats/trim-pasted.js";
 import type { Tag } from "../store/hosts/tags.js";
 import type { IdentifyingAddresses } from "./duplicates/identifying-addresses.js";
-import { trimEnrolmentToken } from "./tokens/enrolment-token.js";
 
 /** A registration as it came over the wire, before anything was looked at. */
 export interface RawRegistration {
@@ -58,7 +58,7 @@ export async function proveRegistration(
   if (raw.publicKey.length > MAX_LENGTH.publicKey) throw tooLong("public_key", MAX_LENGTH.publicKey);
   const publicKey = parseAgentPublicKey(raw.publicKey);
   await requirePossession(raw.csrDer, publicKey);
-  const orgToken = trimEnrolmentToken(raw.orgToken);
+  const orgToken = trimPasted(raw.orgToken);
   return {
     publicKey,
     // One that is too long is none of ours: it is not to be looked for.

@@ -33,6 +33,7 @@ t.test("filters, each and together", async (t) => {
   t.same(await listed("--org", "other"), ["1"], "by id");
   t.same(await listed("--token", "web servers"), ["2", "3"]);
   t.same(await listed("--token", "token-1"), ["2", "3"]);
+  t.same(await listed("--token", "\ufeff token-1\r\n"), ["2", "3"], "as it is pasted");
   t.same(await listed("--heard-within", "10m"), ["6"]);
   t.same(await listed("--silent-for", "10m"), ["1", "2", "3", "4", "5"]);
   t.same(await listed("--status", "pending", "--hostname", "*3"), ["3"]);
@@ -49,6 +50,11 @@ t.test("approve chooses among those that wait, shows them, and asks", async (t) 
   const preview = await approve(undefined, "--all-pending", "--dry-run");
   t.equal(preview.exitCode, 0);
   t.match(preview.output, /^ID .*\nagent-4 .*\nagent-2 .*\nagent-3 /);
+  t.match(
+    await approve(undefined, "--dry-run", "\ufeffagent-2\r\n"),
+    { exitCode: 0, output: /agent-2/ },
+    "as it is pasted",
+  );
   t.match(await approve(undefined, "--token", "web servers"), { exitCode: 1, errors: /agent-2.*say --yes/s });
   t.match(await approve(false, "--all-pending"), { exitCode: 1, errors: /Approve these 3 agents\?\n.*nothing/ });
   t.same(await pending(), ["2", "3", "4"]);

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { describeRemarks } from "../../enrolment/duplicates/same-address.js";
 import { approveAgent } from "../../enrolment/operators/approval.js";
 import { approveAgentAs } from "../../enrolment/operators/take-over.js";
+import { trimPasted } from "../../lib/formats/trim-pasted.js";
 import { findAgent } from "../../store/agents/agents.js";
 import type { Database } from "../../store/database.js";
 import { listAddressRemarks } from "../../store/enrolment/address-remarks.js";
@@ -29,7 +30,7 @@ export function agentApproveCommand(context: CommandContext): Command {
     .description("approve pending agents: their next poll is answered with an identity")
     .argument("[id...]", "ids of agents")
     .option("--hostname <pattern>", "those with such a host name: * stands for any characters, ? for one")
-    .option("--token <token>", "those that enrolled with this token: its id or label")
+    .option("--token <token>", "those that enrolled with this token: its id or label", trimPasted)
     .option("--all-pending", "all that wait")
     .option("--as <host>", "let the agent take over this host, which it has an address in common with: id or hostname")
     .option("--json", "print JSON only");

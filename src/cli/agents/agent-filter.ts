@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { trimPasted } from "../../lib/formats/trim-pasted.js";
 import type { AgentFilter } from "../../store/agents/agent-list.js";
 import { AGENT_STATUSES, type AgentStatus } from "../../store/agents/agents.js";
 import { readDurationMs } from "../terminal/duration.js";
@@ -19,7 +20,7 @@ export function withFilterOptions(command: Command): Command {
     .option("--hostname <pattern>", "only those with such a host name: * stands for any characters, ? for one")
     .option("--org <slug>", "only those of this organisation")
     .addOption(new Option("--status <status>", "only those with this status").choices(AGENT_STATUSES))
-    .option("--token <token>", "only those that enrolled with this token: its id or label")
+    .option("--token <token>", "only those that enrolled with this token: its id or label", trimPasted)
     .option("--heard-within <duration>", "only those whose last heartbeat is no older, for example 5m", readDurationMs)
     .option("--silent-for <duration>", "only those whose last heartbeat is older, or that sent none", readDurationMs);
 }

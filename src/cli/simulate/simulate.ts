@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { deleteAgent } from "../../enrolment/operators/deletion.js";
-import { trimEnrolmentToken } from "../../enrolment/tokens/enrolment-token.js";
+import { trimPasted } from "../../lib/formats/trim-pasted.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { findTarget } from "../command-database.js";
 import type { CommandContext } from "../context.js";
@@ -38,7 +38,7 @@ export function simulateCommand(context: CommandContext): Command {
     .requiredOption("--agents <n>", "how many", parseCount)
     .option("--address <host:port>", "the service (default: the dev instance of this directory)")
     .option("--ca <file>", "CA file for its certificate (default: the dev instance's)")
-    .option("--token <token>", "enrolment token (default: the dev instance's)", (text) => trimEnrolmentToken(text))
+    .option("--token <token>", "enrolment token (default: the dev instance's)", trimPasted)
     .option(
       "--prefix <name>",
       "begins the host names; a random part that all of one run share follows",
