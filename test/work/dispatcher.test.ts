@@ -108,12 +108,18 @@ t.test("what changes while a session is open is sent once", async (t) => {
     file_path: "/kept",
     other: { filePath: "deep" },
   });
+  const certificate = { filePath: "/etc/tls/server.pem", format: "pem" };
+  const file = await insertCheck(database, host, { check_type: "cert_file", config: certificate });
+  dispatcher.hear({ kind: "checks", hostId: host.hostId });
+  const [, , withFile] = await agent.receives("checks", 3);
+  const told = withFile?.checks.find((check) => check.checkId === file)?.configJson ?? "";
+  t.same(JSON.parse(told), { file_path: "/etc/tls/server.pem", format: "pem" }, "the agent reads it under this name");
   dispatcher.hear({ kind: "everything" });
   await insertQuery(database, host);
   dispatcher.hear({ kind: "queries", hostId: host.hostId });
   const sentQueries = async () => agent.of("queries").flatMap(({ queries }) => queries);
   t.equal((await eventually(sentQueries, ({ length }) => length >= 2)).length, 2, "the same query is sent once");
-  t.equal(agent.of("checks").length, 2, "unchanged checks are not sent again");
+  t.equal(agent.of("checks").length, 3, "unchanged checks are not sent again");
 });
 
 t.test("the last check that goes is replaced by one that does nothing", async (t) => {

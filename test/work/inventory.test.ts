@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
@@ -159,6 +160,25 @@ t.test("an upload that stalls gives its place up", async (t) => {
   t.match((await readTasks(database, [task.id]))[0], { status: "failed" });
 });
 
+t.test("an upload that trickles gives its place up", async (t) => {
+  const brief = new InventoryUploads({
+    outbox: createClosedOutbox(),
+    database: openStore(t, database),
+    events: quietEvents(),
+    uploadTimeoutMs: 300,
+  });
+  const host = await oneHost();
+  const task = await scan(host);
+  const trickle = async function* (id: string) {
+    for (let chunkIndex = 0; ; chunkIndex++) {
+      yield chunk(id, { chunkIndex, isLast: false });
+      await delay(20);
+    }
+  };
+  await t.rejects(brief.receive(host, trickle(task.id), never), { code: "deadline", message: /took too long/ });
+  t.match((await readTasks(database, [task.id]))[0], { status: "failed", raw_output: /took too long/ });
+});
+
 t.test("what an upload may name", async (t) => {
   const [host, other] = (await insertHosts(database, 2)) as [TestHost, TestHost];
   const refused = async (t: Test, scanId: string, code: string) => {
@@ -187,17 +207,31 @@ t.test("a second upload changes no status, and two at once leave one state", asy
   const host = await oneHost();
   const task = await scan(host);
   const list = (names: string[]) => names.map((name) => pkg(name));
-  await Promise.all([
-    upload(host, [chunk(task.id, { packages: list(["a", "b", "c"]) })]),
-    upload(host, [chunk(task.id, { packages: list(["c", "b", "a"]) })]),
-  ]);
+  const begun: (() => void)[] = [];
+  const both = Promise.all([0, 1].map(() => new Promise<void>((resolve) => begun.push(resolve))));
+  const inStep = async function* (names: string[]) {
+    yield chunk(task.id, { isLast: false, packages: list(names) });
+    // The task was looked at when the next chunk is asked for.
+    begun.pop()?.();
+    await both;
+    yield chunk(task.id, { chunkIndex: 1 });
+  };
+  const halves = [inStep(["a", "b", "c"]), inStep(["c", "b", "a"])];
+  await Promise.all(halves.map((chunks) => uploads.receive(host, chunks, never)));
   t.same(
     (await packagesOf(host)).map(({ name, removed }) => ({ name, removed })),
     ["a", "b", "c"].map((name) => ({ name, removed: false })),
   );
-  await database.query("update task_run_hosts set status = 'failed' where id = $1", [task.id]);
-  await upload(host, [chunk(task.id, { packages: list(["a"]) })]);
-  t.match((await readTasks(database, [task.id]))[0], { status: "failed" });
+  await t.rejects(upload(host, [chunk(task.id, { packages: list(["d"]) })]), { code: "task_not_found" });
+  t.equal((await packagesOf(host)).length, 3, "what is over cannot be used to store more");
+  const late = await scan(host);
+  await database.query("update task_run_hosts set status = 'failed' where id = $1", [late.id]);
+  await upload(host, [chunk(late.id, { packages: list(["a"]) })]);
+  t.match((await readTasks(database, [late.id]))[0], { status: "failed" }, "one that timed out is of use, once");
+  t.same(
+    (await packagesOf(host)).map(({ removed }) => removed),
+    [false, true, true],
+  );
 });
 
 t.test("20,000 packages, in any form", async (t) => {
@@ -215,8 +249,9 @@ t.test("20,000 packages, in any form", async (t) => {
   );
   t.equal(await upload(host, chunks), 20_000);
   t.match(await newestScan(host), { package_count: 20_000, added_count: 20_000 });
+  const next = await scan(host);
   const many = Array.from({ length: 110 }, (_, index) =>
-    chunk(task.id, { chunkIndex: index, isLast: false, packages: Array.from({ length: 500 }, () => pkg("p")) }),
+    chunk(next.id, { chunkIndex: index, isLast: false, packages: Array.from({ length: 500 }, () => pkg("p")) }),
   );
   await t.rejects(upload(host, many), { code: "too_much" });
 });

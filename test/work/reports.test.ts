@@ -2,6 +2,7 @@ import t, { type Test } from "tap";
 import { createLogger } from "../../dist/observe/logger.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
+import { NO_CHECKS } from "../../dist/work/dispatch/check-definitions.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import { ReportWriter } from "../../dist/work/report-writer.js";
 import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
@@ -66,6 +67,10 @@ t.test("results that nobody may have, or wants, are dropped and logged, and prun
   for (const id of [disabled, deleted, "unknown"]) t.same(await resultsOf(id), [], id);
   t.equal((await resultsOf(good)).length, 1, "what is good in the same message is stored");
   t.match(lines, [{ kind: "check", count: 4, hostId: own.hostId }]);
+  lines.length = 0;
+  // What an agent says of the check that stands for none.
+  await report(own, { checkResults: [result(NO_CHECKS.checkId, { status: "error" })] });
+  t.same(lines, [], "nobody is told of it");
 });
 
 t.test("what an agent reports is brought within bounds", async (t) => {
@@ -104,7 +109,9 @@ t.test("the newest 100 results of a check are kept", async (t) => {
   const rows = await resultsOf(id);
   t.equal(rows.length, 100);
   t.same(rows.at(-1)?.ran_at, new Date(1_700_000_030_000));
-  await report(own, { checkResults: Array.from({ length: 120 }, () => result(id, { ranAtUnix: 1_700_000_200n })) });
+  for (const length of [60, 120]) {
+    await report(own, { checkResults: Array.from({ length }, () => result(id, { ranAtUnix: 1_700_000_200n })) });
+  }
   t.equal((await resultsOf(id)).length, 100, "also of results of one and the same second");
   t.equal((await resultsOf(untouched)).length, 1);
 });

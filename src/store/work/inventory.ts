@@ -22,6 +22,8 @@ export interface InventoryTask {
   runId: string;
   isInventory: boolean;
   isOpen: boolean;
+  /** An upload for it was stored. */
+  isScanned: boolean;
 }
 
 /** The row of `task_run_hosts` that an upload names, if it is its host's own. */
@@ -30,13 +32,23 @@ export async function findInventoryTask(
   taskId: string,
   { hostId, organisationId }: WorkHost,
 ): Promise<InventoryTask | undefined> {
-  const { rows } = await db.execute<{ task_run_id: string; is_inventory: boolean; is_open: boolean }>(sql`
+  const { rows } = await db.execute<{
+    task_run_id: string;
+    is_inventory: boolean;
+    is_open: boolean;
+    is_scanned: boolean;
+  }>(sql`
     select r.task_run_id, run.task_type = ${INVENTORY_TASK} as is_inventory,
-           r.status in ('pending', 'running', 'cancelling') as is_open
+           r.status in ('pending', 'running', 'cancelling') as is_open,
+           exists (
+             select from software_scans s
+             where s.host_id = r.host_id and s.task_run_host_id = r.id and s.status = 'success') as is_scanned
     from task_run_hosts r join task_runs run on run.id = r.task_run_id
     where r.id = ${taskId} and r.host_id = ${hostId} and r.organisation_id = ${organisationId} and r.deleted_at is null`);
   const [row] = rows;
-  return row && { runId: row.task_run_id, isInventory: row.is_inventory, isOpen: row.is_open };
+  return (
+    row && { runId: row.task_run_id, isInventory: row.is_inventory, isOpen: row.is_open, isScanned: row.is_scanned }
+  );
 }
 
 /** A scan as it ended. */

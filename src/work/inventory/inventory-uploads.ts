@@ -26,14 +26,19 @@ import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
 const MAX_UPLOADS = 4;
 /** Longest wait for the next chunk: an upload that stalls must not keep the others waiting. */
 const CHUNK_TIMEOUT_MS = 60_000;
-/** What is read, and thrown away, of an upload that is refused. */
+/** Longest that an upload may take in all: one that trickles must not either. */
+const UPLOAD_TIMEOUT_MS = 5 * 60_000;
+/** What is read, and thrown away, of an upload that is refused, and for how long. */
 const MAX_DRAINED_CHUNKS = 1_000;
+const DRAIN_TIMEOUT_MS = 10_000;
 
 /** What {@link InventoryUploads} needs. */
 export interface InventoryUploadsOptions extends PublishingDatabase {
   events: WorkEvents;
   /** 60 seconds unless told otherwise. */
   chunkTimeoutMs?: number | undefined;
+  /** Five minutes unless told otherwise. */
+  uploadTimeoutMs?: number | undefined;
 }
 
 /**
@@ -71,9 +76,11 @@ export class InventoryUploads {
     return this.#slots.run(signal, async () => {
       const upload = new InventoryUpload(host.agentId);
       const incoming = chunks[Symbol.asyncIterator]();
+      const { uploadTimeoutMs = UPLOAD_TIMEOUT_MS } = this.options;
+      const until = performance.now() + uploadTimeoutMs;
       let task: InventoryTask | undefined;
       try {
-        for (let next = await this.#next(incoming); !next.done; next = await this.#next(incoming)) {
+        for (let next = await this.#next(incoming, until); !next.done; next = await this.#next(incoming, until)) {
           upload.add(next.value);
           task ??= await this.#requireTask(upload.scanId, host);
         }
@@ -91,18 +98,22 @@ export class InventoryUploads {
   }
 
   async #drain(incoming: AsyncIterator<RawInventoryChunk>): Promise<void> {
+    const until = performance.now() + DRAIN_TIMEOUT_MS;
     for (let count = 0; count < MAX_DRAINED_CHUNKS; count++) {
-      const next = await this.#next(incoming).catch(() => undefined);
+      const next = await this.#next(incoming, until).catch(() => undefined);
       if (next === undefined || next.done) return;
     }
   }
 
-  async #next(incoming: AsyncIterator<RawInventoryChunk>): Promise<IteratorResult<RawInventoryChunk>> {
+  /** The next chunk, within the time that one may take, and until then at the latest. */
+  async #next(incoming: AsyncIterator<RawInventoryChunk>, until: number): Promise<IteratorResult<RawInventoryChunk>> {
     const { chunkTimeoutMs = CHUNK_TIMEOUT_MS } = this.options;
+    const leftMs = until - performance.now();
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<never>((_, reject) => {
-      const error = new IngestError("deadline", `no chunk came for ${chunkTimeoutMs / 1000} seconds`);
-      timer = setTimeout(() => reject(error), chunkTimeoutMs);
+      const what =
+        leftMs < chunkTimeoutMs ? "the upload took too long" : `no chunk came for ${chunkTimeoutMs / 1000} seconds`;
+      timer = setTimeout(() => reject(new IngestError("deadline", what)), Math.min(chunkTimeoutMs, leftMs));
     });
     try {
       return await Promise.race([incoming.next(), timeout]);
@@ -119,6 +130,10 @@ export class InventoryUploads {
       throw new IngestError("task_not_found", `scan_id: this host has no task ${JSON.stringify(taskId)}`);
     }
     if (!task.isInventory) throw new IngestError("invalid_field", `scan_id: task ${taskId} is no software inventory`);
+    // One that timed out may still be of use, once. Without an end an agent could fill the table with what it invents.
+    if (!task.isOpen && task.isScanned) {
+      throw new IngestError("task_not_found", `scan_id: task ${taskId} is over, and its inventory is stored`);
+    }
     return task;
   }
 
