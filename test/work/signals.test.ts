@@ -72,6 +72,19 @@ t.test("an agent is told of a newer version once, and again after an hour", asyn
   await again.receives("update");
 });
 
+t.test("an agent that did not take it is told again at once", async (t) => {
+  const [host] = (await insertHosts(database, 1)) as [TestHost];
+  const desk = open(t);
+  const agent = desk.connect(host, "v1.0.0");
+  agent.reads = false;
+  await eventually(
+    async () => agent.refused,
+    (count) => count > 0,
+  );
+  agent.reads = true;
+  await agent.receives("update");
+});
+
 t.test("who is not told", async (t) => {
   const hosts = await insertHosts(database, 5);
   const [witness, ...others] = hosts as [TestHost, ...TestHost[]];

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { lockInTransaction } from "../advisory-locks.js";
+import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
 
 /** An agent that runs another version than the newest one. */
@@ -44,4 +45,9 @@ export async function takeUpdateOffers(
     on conflict (agent_id) do update set version = excluded.version, offered_at = now()
     returning agent_id`);
   return rows.map(({ agent_id }) => agent_id);
+}
+
+/** Forgets that an agent was told: it did not take it. */
+export async function withdrawUpdateOffer(db: Queryable, { agentId, version }: UpdateWish): Promise<void> {
+  await db.execute(sql`delete from ingest.update_offers where agent_id = ${agentId} and version = ${version}`);
 }

@@ -1,7 +1,7 @@
 import type { WebSiteCertificate } from "../../identity/server-certificate/web-certificate.js";
 import { Refresher } from "../../lib/async/refresher.js";
 import type { Database } from "../../store/database.js";
-import { takeUpdateOffers } from "../../store/work/update-offers.js";
+import { takeUpdateOffers, type UpdateWish, withdrawUpdateOffer } from "../../store/work/update-offers.js";
 import type { WorkEvents } from "../events.js";
 import type { Seat } from "../seats.js";
 
@@ -118,8 +118,17 @@ export class Signals {
       const downloadUrl = `${downloadBaseUrl.replace(/\/+$/, "")}${DOWNLOAD_PATH}`;
       void seat.send({ kind: "update", latestVersion: newest, downloadUrl }).then((isSent) => {
         if (isSent) events.updateOffered({ agentId, runs: known.version, offered: newest });
+        else this.#withdraw({ agentId, version: newest });
       });
     }
+  }
+
+  /** It is told the next time, and not in an hour. */
+  #withdraw(offer: UpdateWish): void {
+    const { database, events } = this.options;
+    withdrawUpdateOffer(database.db, offer).catch((error: unknown) =>
+      events.failed({ what: "an agent that did not take word of a newer version", error }),
+    );
   }
 }
 
