@@ -10,8 +10,9 @@ const HOUR_MS = 3_600_000;
 const database = await createTestDatabase(t);
 
 t.test("scans are made for hosts that are due, once over two instances", async (t) => {
-  const hosts = await insertHosts(database, 9);
-  const [never, recent, old, malformed, offline, open, failed, failedLongAgo, deleted] = hosts as [
+  const hosts = await insertHosts(database, 10);
+  const [never, recent, old, malformed, offline, open, failed, failedLongAgo, deleted, stopped] = hosts as [
+    TestHost,
     TestHost,
     TestHost,
     TestHost,
@@ -39,11 +40,12 @@ t.test("scans are made for hosts that are due, once over two instances", async (
   await database.query("update hosts set status = 'offline' where id = $1", [offline.hostId]);
   await database.query("update hosts set deleted_at = now() where id = $1", [deleted.hostId]);
   await insertRun(database, [open], { type: "software_inventory", status: "running" });
-  for (const [host, ago] of [
-    [failed, "30 minutes"],
-    [failedLongAgo, "2 hours"],
+  for (const [host, status, ago] of [
+    [failed, "failed", "30 minutes"],
+    [failedLongAgo, "failed", "2 hours"],
+    [stopped, "cancelled", "30 minutes"],
   ] as const) {
-    const { taskIds } = await insertRun(database, [host], { type: "software_inventory", status: "failed" });
+    const { taskIds } = await insertRun(database, [host], { type: "software_inventory", status });
     await database.query("update task_run_hosts set completed_at = now() - $2::interval where id = $1", [
       taskIds[0],
       ago,

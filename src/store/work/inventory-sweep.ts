@@ -38,8 +38,8 @@ export async function listScanCandidates(db: Queryable): Promise<ScanCandidate[]
   }));
 }
 
-/** Those of the hosts whose newest scan failed not longer than `withinMs` ago. */
-export async function listHostsOfFailedScans(
+/** Those of the hosts whose newest scan failed, or was stopped by somebody, not longer than `withinMs` ago. */
+export async function listHostsOfVainScans(
   db: Queryable,
   hosts: readonly WorkHost[],
   withinMs: number,
@@ -55,7 +55,7 @@ export async function listHostsOfFailedScans(
       order by r.created_at desc
       limit 1
     ) newest
-    where newest.status = 'failed' and newest.completed_at > now() - make_interval(secs => ${withinMs / 1000})`);
+    where newest.status in ('failed', 'cancelled') and newest.completed_at > now() - make_interval(secs => ${withinMs / 1000})`);
   return new Set(rows.map(({ host_id }) => host_id));
 }
 
