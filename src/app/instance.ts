@@ -21,7 +21,7 @@ import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
 import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
 import { Acceptance } from "../server/acceptance.js";
-import { warnOfDescriptorLimit } from "../server/admission/descriptor-limit.js";
+import { boundByDescriptors } from "../server/admission/descriptor-limit.js";
 import { createDoorReporter } from "../server/admission/door-reporter.js";
 import { Peers } from "../server/admission/peers.js";
 import { peerOf } from "../server/peer.js";
@@ -200,8 +200,12 @@ async function start(
     jwks: () => signingKeys.jwks,
     metrics: async () => [await metrics.snapshot()],
   });
-  await warnOfDescriptorLimit(config.connections.maxConnections, logger);
+  const connections = await boundByDescriptors(config.limits.connections, {
+    reserve: config.databasePoolSize + config.limits.plain.maxConnections,
+    logger,
+  });
   const peers = new Peers();
+  const requests = { ...config.limits.requests, ...timing.requests };
   const rpcListener = await lifetime.open(
     "rpc listener",
     () =>
@@ -226,7 +230,8 @@ async function start(
           logger,
           metrics,
           peerOf: (request) => peerOf(request, peers),
-          messageMs: timing.requests?.messageMs,
+          messages: config.limits.messages,
+          messageMs: requests.messageMs,
           grpcServices: {
             findReadinessProblem,
             hasReflection: config.hasReflection,
@@ -238,8 +243,8 @@ async function start(
         onHandshake: () => metrics.handshakes.inc({ result: "completed" }),
         onHandshakeFailure: createHandshakeReporter({ logger, meter: refusalMeter, refusals, metrics }),
         timing: timing.sessionLiveness,
-        requests: timing.requests,
-        limits: config.connections,
+        requests,
+        limits: { ...connections, isProxy: config.isProxy },
         peers,
         onTurnedAway: createDoorReporter({ port: "agents", logger, metrics }),
         admission: timing.admission,
@@ -265,7 +270,7 @@ async function start(
   acceptance = new Acceptance({
     port: rpcListener.port,
     address: config.grpcAddress,
-    isProxy: config.connections.isProxy,
+    isProxy: config.isProxy,
   });
   await appear(rpcListener.port);
   const { stopTimeoutMs, drainPerSecond: perSecond } = config;

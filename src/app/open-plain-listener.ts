@@ -42,7 +42,8 @@ export async function openPlainListener({
       version: VERSION,
       logger,
       onTurnedAway: createDoorReporter({ port: "plain", logger, metrics }),
-      requests: timing.requests,
+      requests: { ...config.limits.requests, ...timing.requests },
+      limits: config.limits.plain,
     });
   const listener = await lifetime.open("plain listener", open, (opened) => opened.close());
   return listener.port;

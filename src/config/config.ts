@@ -2,6 +2,7 @@ import { isLoopbackOrigin } from "../lib/formats/origin.js";
 import type { LogLevel } from "../observe/logger.js";
 import { type BrokerConfig, brokerProblems, toBroker } from "./broker.js";
 import { encryptionSecretIn, findWarnings, namedVariables } from "./environment.js";
+import { type LimitsConfig, limitProblems, toLimits } from "./limits.js";
 import { describeIssue, pairProblems } from "./problems.js";
 import { proxyRule } from "./proxy-rule.js";
 import { LOOPBACK_ORIGINS } from "./settings.js";
@@ -19,15 +20,9 @@ export interface Config {
   /** The IP addresses to listen on; undefined: all. */
   grpcAddress?: string;
   httpAddress?: string;
-  connections: {
-    /** Open at one time, in all and of one address; 0 for no limit of an address. */
-    maxConnections: number;
-    maxPerAddress: number;
-    /** In their TLS handshake at one time. */
-    maxHandshakes: number;
-    /** Whether connections from this address begin with a PROXY header. */
-    isProxy: (address: string) => boolean;
-  };
+  /** Whether connections from this address begin with a PROXY header. */
+  isProxy: (address: string) => boolean;
+  limits: LimitsConfig;
   /** Whether scripts of a page of this origin may call the service and read its answers. */
   isOriginAllowed: (origin: string) => boolean;
   /** Whether anybody may ask which methods there are. */
@@ -91,6 +86,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   const parsed = variables.safeParse(env);
   const problems = parsed.success ? [] : parsed.error.issues.map((issue) => describeIssue(issue, environment, env));
   problems.push(...agentCaProblems(env), ...brokerProblems(env), ...proxyProblems(env));
+  if (parsed.success) problems.push(...limitProblems(parsed.data));
   if (!parsed.success || problems.length > 0) return { warnings, problems };
 
   const v = parsed.data;
@@ -107,12 +103,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       httpPort: v.INGEST_HTTP_PORT,
       ...(v.INGEST_GRPC_ADDRESS !== undefined && { grpcAddress: v.INGEST_GRPC_ADDRESS }),
       ...(v.INGEST_HTTP_ADDRESS !== undefined && { httpAddress: v.INGEST_HTTP_ADDRESS }),
-      connections: {
-        maxConnections: v.INGEST_MAX_CONNECTIONS,
-        maxPerAddress: v.INGEST_MAX_CONNECTIONS_PER_ADDRESS,
-        maxHandshakes: v.INGEST_MAX_HANDSHAKES,
-        isProxy: proxyRule(v),
-      },
+      isProxy: proxyRule(v),
+      limits: toLimits(v),
       isOriginAllowed: originRule(v.INGEST_CORS_ORIGINS),
       hasReflection: v.INGEST_REFLECTION,
       workers: v.INGEST_WORKERS,

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { LOG_LEVELS } from "../observe/logger.js";
+import { limitVariables } from "./limits.js";
 import {
   amqpUrls,
   cidrs,
@@ -47,15 +48,7 @@ export const variables = z.object({
   INGEST_HTTP_PORT: port.default(8080),
   INGEST_GRPC_ADDRESS: listenAddress.optional(),
   INGEST_HTTP_ADDRESS: listenAddress.optional(),
-  INGEST_MAX_CONNECTIONS: wholeNumber(1, LARGEST_LIMIT, `a number of connections from 1 to ${LARGEST_LIMIT}`).default(
-    20_000,
-  ),
-  INGEST_MAX_CONNECTIONS_PER_ADDRESS: wholeNumber(0, LARGEST_LIMIT, `a number of connections (0 = no limit)`).default(
-    0,
-  ),
-  INGEST_MAX_HANDSHAKES: wholeNumber(1, LARGEST_LIMIT, `a number of TLS handshakes from 1 to ${LARGEST_LIMIT}`).default(
-    32,
-  ),
+  ...limitVariables.shape,
   INGEST_PROXY_PROTOCOL: trueOrFalse.default("false").transform((value) => value === "true"),
   INGEST_TRUSTED_PROXIES: cidrs.optional(),
   INGEST_CORS_ORIGINS: origins.default([]),

@@ -13,6 +13,7 @@ import type { Sessions } from "../heartbeat/sessions.js";
 import { type Caller, requireAccessToken } from "../identity/caller.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import { Handover } from "../lib/async/handover.js";
+import { waitPatiently } from "../lib/async/wait-patiently.js";
 import type { AgentWork, WorkSession } from "../work/agent-work.js";
 import { peerKey, requireCaller } from "./context.js";
 import { toRawHeartbeatReport } from "./messages/messages.js";
@@ -28,6 +29,8 @@ export interface HeartbeatHandlerOptions {
    * certificate, which is the stronger proof, has to name the same agent.
    */
   acceptIdWithoutJwt: boolean;
+  /** How long the first message may take to arrive, in milliseconds. */
+  messageMs: number;
 }
 
 /** The same for all: it says nothing else. */
@@ -74,14 +77,14 @@ class HeartbeatReader {
   constructor(
     requests: AsyncIterable<HeartbeatRequest>,
     private readonly caller: Caller,
-    private readonly options: Pick<HeartbeatHandlerOptions, "signingKeys" | "acceptIdWithoutJwt">,
+    private readonly options: Omit<HeartbeatHandlerOptions, "sessions" | "work">,
   ) {
     this.#iterator = requests[Symbol.asyncIterator]();
   }
 
   /** The next report; undefined when the agent has ended its side. */
   async read(): Promise<RawHeartbeatReport | undefined> {
-    const { done, value } = await this.#iterator.next();
+    const { done, value } = await (this.#isFirst ? this.#first() : this.#iterator.next());
     if (done) return undefined;
     const isOwnId = value.agentId === this.caller.agentId;
     if (this.#isFirst && !(isOwnId && this.options.acceptIdWithoutJwt)) {
@@ -92,5 +95,15 @@ class HeartbeatReader {
     this.#isFirst = false;
     this.last = value;
     return toRawHeartbeatReport(value);
+  }
+
+  /** Whoever opens a stream has something to say; until then nobody knows that the agent is its own. */
+  #first(): Promise<IteratorResult<HeartbeatRequest>> {
+    const { messageMs } = this.options;
+    return new Promise((resolve, reject) => {
+      const onOver = () => reject(new IngestError("deadline", `no first message came within ${messageMs / 1000} s`));
+      const stopWaiting = waitPatiently(messageMs, onOver);
+      this.#iterator.next().then(resolve, reject).finally(stopWaiting);
+    });
   }
 }

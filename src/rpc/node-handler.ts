@@ -7,21 +7,27 @@ import { createGrpcStreamHandler } from "./grpc-stream/grpc-stream-handler.js";
 import type { NodeHandler, NodeResponse } from "./node-request.js";
 
 /** What is served, and how. */
-export type NodeHandlerOptions<S extends DescService> = Omit<ConnectHandlerOptions<S>, "budgets">;
+export interface NodeHandlerOptions<S extends DescService> extends Omit<ConnectHandlerOptions<S>, "budgets"> {
+  /** What the messages of streams take at one time that are being read or handled. */
+  maxWaitingBytes?: number;
+}
 
+const DEFAULT_WAITING_BYTES = 64 * 1024 * 1024;
 /**
- * What the messages that are being read take at one time, over all calls. Unary calls have a budget of their own: they
- * are read before it is known who makes them, and nobody is to take the room of the streams.
+ * Of that, beside it, for unary calls. They have a budget of their own: they are read before it is known who makes them, and
+ * nobody is to take the room of the streams.
  */
-const UNARY_BUDGET_BYTES = 32 * 1024 * 1024;
-const STREAM_BUDGET_BYTES = 64 * 1024 * 1024;
+const UNARY_SHARE = 1 / 2;
 
 /**
  * Serves a service on Node's HTTP servers: streams both ways over gRPC with our own handler (`grpc-stream/`), since that is
  * what agents hold all day, everything else with Connect's.
  */
-export function createNodeHandler<S extends DescService>(options: NodeHandlerOptions<S>): NodeHandler {
-  const budgets = { unary: new ByteBudget(UNARY_BUDGET_BYTES), stream: new ByteBudget(STREAM_BUDGET_BYTES) };
+export function createNodeHandler<S extends DescService>({
+  maxWaitingBytes = DEFAULT_WAITING_BYTES,
+  ...options
+}: NodeHandlerOptions<S>): NodeHandler {
+  const budgets = { unary: new ByteBudget(maxWaitingBytes * UNARY_SHARE), stream: new ByteBudget(maxWaitingBytes) };
   const shared = {
     acceptCompression: [compressionGzip, compressionBrotli],
     binaryOptions: { readUnknownFields: false },

@@ -17,12 +17,12 @@ import { AgentCalls } from "./agent-calls.js";
 import { contextValuesOf, labelsKey, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
 import { createGrpcServices, type GrpcServicesOptions } from "./grpc-services/grpc-services.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
-import { MESSAGE_LIMITS } from "./message-limits.js";
+import { type MessageSizes, messageLimits } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages/messages.js";
 import { toRawInventoryChunks } from "./messages/work-messages.js";
 import { createNodeHandler } from "./node-handler.js";
 import type { NodeHandler, NodeRequest } from "./node-request.js";
-import { createErrorInterceptor } from "./refusals/error-interceptor.js";
+import { createErrorInterceptor, createErrorTranslator } from "./refusals/error-interceptor.js";
 import type { RefusalMeter } from "./refusals/refusal-meter.js";
 import type { RefusalRecorder } from "./refusals/refusal-recorder.js";
 
@@ -49,9 +49,13 @@ export interface ServiceOptions {
   /** Who is at the other end of the connection that a request came over. */
   peerOf: (request: NodeRequest) => Peer;
   /** What is served besides. */
-  grpcServices: Omit<GrpcServicesOptions, "service" | "interceptors" | "messageMs">;
-  /** How long a message may take to arrive that is all of its request, in milliseconds. */
-  messageMs?: number | undefined;
+  grpcServices: Omit<GrpcServicesOptions, "service" | "interceptors" | "onUnreadable" | "messageMs">;
+  messages: MessageSizes & {
+    /** Of all messages of streams that are being read or handled. */
+    maxWaitingBytes: number;
+  };
+  /** How long the message of a call may take to arrive, and the first one of a stream, in milliseconds. */
+  messageMs: number;
 }
 
 /** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
@@ -72,6 +76,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
     metrics,
     peerOf,
     grpcServices,
+    messages,
     messageMs,
   } = options;
   const implementation = {
@@ -83,7 +88,7 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
       const connection = { remoteAddress: address, certificate, signal, call: values.get(labelsKey) };
       return toRegisterResponse(await registrar.register(registration, connection));
     },
-    heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt }),
+    heartbeat: createHeartbeatHandler({ sessions, signingKeys, work, acceptIdWithoutJwt, messageMs }),
     // biome-ignore lint/correctness/useYield: the first message would already be an answer
     terminal: async function* () {
       throw unimplemented("Terminal");
@@ -98,16 +103,26 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
       toRenewCertificateResponse(await renewal.renew(requireCaller(values), request)),
   } satisfies ServiceImpl<typeof IngestService>;
 
-  const errors = createErrorInterceptor({ logger, meter: refusalMeter, refusals, metrics });
+  const limits = messageLimits(messages);
+  const translateError = createErrorTranslator({ logger, meter: refusalMeter, refusals, metrics });
+  const errors = createErrorInterceptor(translateError);
   return createNodeHandler({
     service: IngestService,
     implementation,
     // The first one sees the errors of those after it.
+    onUnreadable: translateError,
     interceptors: [errors, createAccessInterceptor(callers, new AgentCalls(callPace))],
     contextValues: (request, call) => contextValuesOf(peerOf(request), call),
-    limitsOf: ({ localName }) => MESSAGE_LIMITS[localName as keyof typeof MESSAGE_LIMITS],
+    limitsOf: ({ localName }) => limits[localName as keyof typeof limits],
+    maxWaitingBytes: messages.maxWaitingBytes,
     compressMinBytes: COMPRESS_MIN_BYTES,
-    others: createGrpcServices({ service: IngestService, interceptors: [errors], messageMs, ...grpcServices }),
+    others: createGrpcServices({
+      service: IngestService,
+      interceptors: [errors],
+      onUnreadable: translateError,
+      messageMs,
+      ...grpcServices,
+    }),
     messageMs,
   });
 }

@@ -9,14 +9,27 @@ const STATUS: Readonly<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
+/** Why a request of HTTP/1.1 is not taken that is past a limit. */
+export type MalformedReason = "headers too large" | "no request in time";
+
+const REASONS: Readonly<Record<string, MalformedReason>> = {
+  HPE_HEADER_OVERFLOW: "headers too large",
+  ERR_HTTP_REQUEST_TIMEOUT: "no request in time",
+};
+
 /**
  * Answers what is no request of HTTP/1.1, and throws away what else comes, so that the answer can be read. Node would
  * destroy the connection right after it has written, and with it what is not encrypted yet; and a connection that is closed
  * while something has not been read is reset, which takes the answer from whoever has not read it yet.
  *
  * @param restMs how long that may take
+ * @param onPastLimit is told of what is past a limit
  */
-export function answerMalformed(server: HttpServer | Http2SecureServer, restMs: number): void {
+export function answerMalformed(
+  server: HttpServer | Http2SecureServer,
+  restMs: number,
+  onPastLimit: (socket: Duplex, reason: MalformedReason) => void = () => {},
+): void {
   const answers = new WeakMap<Duplex, ServerResponse>();
   server.on(
     "request",
@@ -27,6 +40,8 @@ export function answerMalformed(server: HttpServer | Http2SecureServer, restMs: 
   server.on("clientError", (error: Error & { code?: string }, socket: Duplex) => {
     // It was answered, and this is what else came.
     if (socket.writableEnded && !socket.destroyed) return;
+    const reason = REASONS[error.code ?? ""];
+    if (reason !== undefined) onPastLimit(socket, reason);
     const last = answers.get(socket);
     if (!socket.writable || (last?.headersSent && !last.writableEnded)) {
       socket.destroy();

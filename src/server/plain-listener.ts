@@ -1,18 +1,27 @@
 import { createServer, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
-import type { AdmissionOptions } from "./admission/admission.js";
+import type { AdmissionOptions, TurnedAwayReason } from "./admission/admission.js";
 import { Peers } from "./admission/peers.js";
 import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { type ListenOptions, listen } from "./listen.js";
-import { boundPipelines } from "./pipelines.js";
+import { Pipelines } from "./pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import type { Listener } from "./rpc-listener.js";
 
 /** Long enough to spare the service, short enough for a rotated key. */
 const JWKS_CACHE_CONTROL = "public, max-age=300";
+
+/** What the plain listener takes. */
+export interface PlainListenerLimits {
+  /** Open at one time. */
+  maxConnections: number;
+  /** Of the headers of one request. */
+  maxHeaderBytes: number;
+}
 
 /** How the plain listener is made. */
 export interface PlainListenerOptions extends ListenOptions {
@@ -32,6 +41,7 @@ export interface PlainListenerOptions extends ListenOptions {
   /** Told of each connection that is not kept. */
   onTurnedAway?: AdmissionOptions["onTurnedAway"];
   requests?: Partial<RequestTiming> | undefined;
+  limits: PlainListenerLimits;
 }
 
 const TEXT = "text/plain; charset=utf-8";
@@ -53,6 +63,7 @@ export async function startPlainListener({
   logger,
   onTurnedAway = () => {},
   requests,
+  limits,
 }: PlainListenerOptions): Promise<Listener> {
   const sendVerdict = (response: ServerResponse, problem: string | undefined) => {
     response.setHeader("Cache-Control", "no-store");
@@ -85,14 +96,23 @@ export async function startPlainListener({
     }
   };
   const peers = new Peers();
+  const turnAway = (socket: Pick<Socket, "remoteAddress" | "remotePort">, reason: TurnedAwayReason) =>
+    onTurnedAway({ remoteAddress: peers.addressOf(socket), reason });
+  const pipelines = new Pipelines((socket) => turnAway(socket, "too many pipelined requests"));
   const server = createServer(
-    boundPipelines(guardRequests(allowOrigins(cors, handler), logger), (socket) =>
-      onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
-    ),
+    { maxHeaderSize: limits.maxHeaderBytes },
+    pipelines.bound(guardRequests(allowOrigins(cors, handler), logger)),
   );
   const timing = requestTiming(requests);
   boundRequests(server, timing);
-  answerMalformed(server, timing.restMs);
+  answerMalformed(server, timing.restMs, (socket, reason) => turnAway(socket as Socket, reason));
+  server.maxConnections = limits.maxConnections;
+  server.on("drop", (dropped) => turnAway(dropped ?? {}, "too many connections"));
+  // Whoever does not read its answer would keep its place.
+  server.setTimeout(timing.requestMs, (socket) => {
+    if (pipelines.isAnswering(socket)) turnAway(socket, "answer not read");
+    socket.destroy();
+  });
   const connections = new Connections(server);
   const boundPort = await listen(server, { port, address });
   guardServer(server, logger, METHODS);

@@ -5,15 +5,23 @@ import type { Http2SecureServer } from "node:http2";
 export interface RequestTiming {
   /** A TLS handshake. */
   handshakeMs: number;
-  /** The headers of a request of HTTP/1.1, from the moment the connection is open. */
+  /** The headers of a request of HTTP/1.1, from the moment the connection is open, and the first request of HTTP/2. */
   headersMs: number;
   /** A whole request of HTTP/1.1. */
   requestMs: number;
+  /** Without a request, after the last one. */
+  idleMs: number;
   /** The rest of a request of HTTP/1.1 that was answered before it ended. */
   restMs: number;
 }
 
-const DEFAULT_TIMING: RequestTiming = { handshakeMs: 30_000, headersMs: 10_000, requestMs: 30_000, restMs: 5_000 };
+const DEFAULT_TIMING: RequestTiming = {
+  handshakeMs: 30_000,
+  headersMs: 10_000,
+  requestMs: 30_000,
+  idleMs: 300_000,
+  restMs: 5_000,
+};
 /** Node looks at the connections of HTTP/1.1 so often while a time-out lasts. */
 const LOOKS_PER_TIMEOUT = 4;
 

@@ -3,15 +3,22 @@ import { createSecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Logger } from "../observe/logger.js";
-import { Admission, type AdmissionLimits, type AdmissionOptions, type AdmissionTiming } from "./admission/admission.js";
+import {
+  Admission,
+  type AdmissionLimits,
+  type AdmissionOptions,
+  type AdmissionTiming,
+  type TurnedAwayReason,
+} from "./admission/admission.js";
 import type { Peers } from "./admission/peers.js";
 import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
 import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { endWithAnswer } from "./end-with-answer.js";
 import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp, watchForHttp2 } from "./handshake-failure.js";
+import { closeWhenIdle } from "./idle-sessions.js";
 import { type ListenOptions, listen } from "./listen.js";
-import { boundPipelines } from "./pipelines.js";
+import { Pipelines } from "./pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
@@ -23,10 +30,14 @@ const TCP_KEEP_ALIVE_MS = 15_000;
 /** How long connections that were told to go away may take before they are cut. */
 const CLOSE_GRACE_MS = 2_000;
 
-/** Of one connection at a time; an agent has three at most. */
-const MAX_STREAMS = 100;
-/** Of one connection in ten seconds; a client may give up all of its streams, and those that it opens instead. */
-const MAX_RESETS = 2 * MAX_STREAMS;
+/** What one connection may do. */
+export interface ConnectionLimits {
+  /** Streams at one time; an agent has three at most. */
+  maxStreams: number;
+  maxResetsPerSecond: number;
+  /** Of the headers of one request. */
+  maxHeaderBytes: number;
+}
 
 /** A listener that runs. */
 export interface Listener {
@@ -62,7 +73,7 @@ export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   onHandshake?: () => void;
   timing?: Partial<SessionLivenessTiming> | undefined;
   requests?: Partial<RequestTiming> | undefined;
-  limits: AdmissionLimits;
+  limits: AdmissionLimits & ConnectionLimits;
   peers: Peers;
   /** Told of each connection that is not let in, or not kept. */
   onTurnedAway?: AdmissionOptions["onTurnedAway"];
@@ -88,6 +99,9 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   } as const;
   await tryHandshake({ cert, key });
   const answer = allowOrigins(cors, handler);
+  const turnAway = (socket: Pick<Socket, "remoteAddress" | "remotePort">, reason: TurnedAwayReason) =>
+    onTurnedAway({ remoteAddress: peers.addressOf(socket), reason });
+  const pipelines = new Pipelines((socket) => turnAway(socket, "too many pipelined requests"));
   const server = createSecureServer(
     {
       ...context,
@@ -99,18 +113,23 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: requests.handshakeMs,
-      settings: { maxConcurrentStreams: MAX_STREAMS },
+      settings: { maxConcurrentStreams: limits.maxStreams, maxHeaderListSize: limits.maxHeaderBytes },
     },
-    boundPipelines(
+    pipelines.bound(
       guardRequests((request, response, call) => {
         endWithAnswer(request, response, requests.restMs);
         return answer(request, response, call);
       }, logger),
-      (socket) => onTurnedAway({ remoteAddress: peers.addressOf(socket), reason: "too many pipelined requests" }),
     ),
   );
   boundRequests(server, requests);
-  answerMalformed(server, requests.restMs);
+  // Of HTTP/1.1, for which a server of HTTP/2 has no options: it would keep idle connections for good.
+  Object.assign(server, { keepAliveTimeout: requests.idleMs, maxHeaderSize: limits.maxHeaderBytes });
+  server.on("timeout", (socket: Socket) => {
+    if (!pipelines.isAnswering(socket)) turnAway(socket, "idle");
+    socket.destroy();
+  });
+  answerMalformed(server, requests.restMs, (socket, reason) => turnAway(socket as Socket, reason));
   // What Node does with a new connection; a few at a time are given to it.
   const [startTls] = server.listeners("connection") as [(socket: Socket) => void];
   server.off("connection", startTls);
@@ -138,7 +157,9 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     session.once("close", () => sessions.delete(session));
     cutWhenDead(session, timing);
     const remoteAddress = peers.addressOf(session.socket);
-    cutWhenFlooding(session, MAX_RESETS, () => onTurnedAway({ remoteAddress, reason: "too many resets" }));
+    const { maxResetsPerSecond } = limits;
+    cutWhenFlooding(session, maxResetsPerSecond, () => onTurnedAway({ remoteAddress, reason: "too many resets" }));
+    closeWhenIdle(session, requests, (reason) => onTurnedAway({ remoteAddress, reason }));
     // Its handshake was under way when the others were told.
     if (closed !== undefined) session.close();
   });

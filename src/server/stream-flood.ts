@@ -7,10 +7,12 @@ const PERIOD_MS = 10_000;
  * limit of streams at one time (CVE-2023-44487), nghttp2 takes a thousand of a connection before it minds, all of them in
  * one read, and each takes as long as a call that is begun.
  *
- * @param maxResets in ten seconds
+ * @param maxPerSecond on average over ten seconds: a client may give up all of its streams at once, and those that it opens
+ * instead
  * @param onFlood is told when the session was ended
  */
-export function cutWhenFlooding(session: ServerHttp2Session, maxResets: number, onFlood: () => void): void {
+export function cutWhenFlooding(session: ServerHttp2Session, maxPerSecond: number, onFlood: () => void): void {
+  const maxResets = (maxPerSecond * PERIOD_MS) / 1_000;
   let resets = 0;
   let since = performance.now();
   session.on("stream", (stream) => {

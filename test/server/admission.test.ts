@@ -10,6 +10,7 @@ import { peerOf } from "../../dist/server/peer.js";
 import { probeAgentPort } from "../../dist/server/port-probe.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { eventually } from "../support/eventually.js";
+import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
@@ -31,7 +32,7 @@ async function startListener(t: Test, limits: Partial<AdmissionLimits> = {}, adm
       if (request.url?.endsWith("/Register")) response.writeHead(405);
       response.end(peerOf(request, peers).address);
     },
-    limits: { maxConnections: 100, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false, ...limits },
+    limits: { ...LIMITS, ...limits },
     peers,
     admission,
     onHandshakeFailure: ({ reason }) => failures.push(reason),

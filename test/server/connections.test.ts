@@ -9,10 +9,9 @@ import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
 import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
+import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
 import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/wire/http2-frames.js";
-
-const LIMITS = { maxConnections: 1_000, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false };
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
 
@@ -74,6 +73,7 @@ t.test("connections that are idle, handshake done or not, do not hold up closing
 t.test("neither do those of the plain listener", async (t) => {
   const { logger } = createTestLog();
   const listener = await startPlainListener({
+    limits: LIMITS,
     port: 0,
     findHealthProblem: () => undefined,
     findReadinessProblem: async () => undefined,

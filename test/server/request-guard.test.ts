@@ -8,9 +8,8 @@ import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/request-guard.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
+import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
-
-const LIMITS = { maxConnections: 1_000, maxPerAddress: 0, maxHandshakes: 32, isProxy: () => false };
 
 /** What a handler may do wrong, by the path it is asked for. */
 const FAULTS: Record<string, RequestHandler> = {
@@ -75,6 +74,7 @@ t.test("a handler that fails costs one request, not the process", async (t) => {
 t.test("so does one of the plain listener", async (t) => {
   const { logger, lines } = createTestLog();
   const listener = await startPlainListener({
+    limits: LIMITS,
     port: 0,
     findHealthProblem: () => undefined,
     findReadinessProblem: async () => undefined,

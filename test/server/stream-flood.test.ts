@@ -6,6 +6,7 @@ import { createDevServerCertificate } from "../../dist/identity/server-certifica
 import { Peers } from "../../dist/server/admission/peers.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { eventually } from "../support/eventually.js";
+import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
 import { Flag, FrameType, frame, headerBlock, PREFACE } from "../support/wire/http2-frames.js";
 
@@ -34,7 +35,7 @@ t.test("who resets streams by the hundred is cut, and nobody else", async (t) =>
     handler: () => {
       requests++;
     },
-    limits: { maxConnections: 10, maxPerAddress: 0, maxHandshakes: 10, isProxy: () => false },
+    limits: LIMITS,
     peers: new Peers(),
     onTurnedAway: ({ reason, remoteAddress }) => turnedAway.push(`${reason}: ${remoteAddress}`),
   });

@@ -6,6 +6,7 @@ import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionAlpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { ByteBudget } from "../../lib/async/byte-budget.js";
 import type { MessageLimits } from "../screening/message-screen.js";
+import type { OnUnreadable } from "../screening/screen-requests.js";
 import { createScreenedHandlers } from "../screening/screened-handlers.js";
 import { createHealth, type HealthOptions } from "./health.js";
 import { createReflection } from "./reflection.js";
@@ -16,6 +17,7 @@ export interface GrpcServicesOptions extends Pick<HealthOptions, "findReadinessP
   /** What agents call. */
   service: DescService;
   interceptors: Interceptor[];
+  onUnreadable: OnUnreadable;
   /** Whether anybody may ask which methods there are. */
   hasReflection: boolean;
   /** How long a message may take to arrive that is all of its request, in milliseconds. */
@@ -36,6 +38,7 @@ const STREAMS = { max: 100, maxPerSource: 10 };
 export function createGrpcServices({
   service,
   interceptors,
+  onUnreadable,
   hasReflection,
   messageMs,
   ...options
@@ -43,7 +46,15 @@ export function createGrpcServices({
   const slots = new StreamSlots(STREAMS);
   const budgets = { unary: new ByteBudget(BUDGET_BYTES), stream: new ByteBudget(BUDGET_BYTES) };
   const serve = <S extends DescService>(one: S, implementation: ServiceImpl<S>) =>
-    createScreenedHandlers({ service: one, implementation, limitsOf: () => LIMITS, budgets, interceptors, messageMs });
+    createScreenedHandlers({
+      service: one,
+      implementation,
+      limitsOf: () => LIMITS,
+      budgets,
+      interceptors,
+      onUnreadable,
+      messageMs,
+    });
   const health = serve(Health, createHealth({ ...options, serviceNames: [service.typeName], slots }));
   if (!hasReflection) return health;
   const services = [service, Health, ServerReflection, ServerReflectionAlpha];

@@ -12,78 +12,92 @@ import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
 const EXPECTED: readonly IngestErrorCode[] = ["session_displaced", "certificate_outdated", "draining"];
+/** What is too large, too slow, or too much at once. */
+const PAST_LIMIT: readonly Code[] = [Code.ResourceExhausted, Code.DeadlineExceeded, Code.Unavailable];
 /** A message may name what the caller sent. */
 const MAX_LOGGED_LENGTH = 512;
 
-/** What {@link createErrorInterceptor} needs. */
-export interface ErrorInterceptorOptions {
+/** What {@link createErrorTranslator} needs. */
+export interface ErrorTranslatorOptions {
   logger: Logger;
   meter: Pick<RefusalMeter, "admit">;
   refusals: Pick<RefusalRecorder, "record">;
   metrics: Pick<Metrics, "refusals" | "callsFailed">;
 }
 
+/** The call that failed. */
+type FailedCall = Pick<UnaryRequest | StreamRequest, "contextValues" | "signal"> & { method: { name: string } };
+
+/** Turns what a call failed with into what its caller is told. */
+export type TranslateError = (request: FailedCall, thrown: unknown) => ConnectError;
+
 /**
  * Tells callers what {@link toConnectError} says, and the log and the record of refusals the rest, as far as the meter
  * lets it.
  */
-export function createErrorInterceptor({ logger, meter, refusals, metrics }: ErrorInterceptorOptions): Interceptor {
-  return (next) => async (request) => {
-    const translate = (thrown: unknown): ConnectError => {
-      const error = thrown instanceof ConnectError ? thrown : toDatabaseError(thrown);
-      const { address: remoteAddress } = request.contextValues.get(peerKey);
-      const agentId = agentOf(request, error);
-      const fields = { method: request.method.name, agentId, remoteAddress };
-      const call = request.contextValues.get(labelsKey);
-      const told = toConnectError(error);
-      if (told === undefined && request.signal.aborted) {
-        logger.debug({ ...fields, ...call, err: error }, "the caller went away");
-        return new ConnectError("the caller went away", Code.Canceled);
-      }
-      if (told === undefined) {
-        metrics.callsFailed.inc({ reason: "internal" });
-        logger.error({ ...fields, ...call, err: error }, "call failed");
-        return new ConnectError(
-          `internal error; the service's log has the cause (request ${call.requestId})`,
-          Code.Internal,
-        );
-      }
-      const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
-      const line = {
-        ...fields,
-        ...call,
-        code: Code[told.code],
-        reason,
-        told: boundText(told.rawMessage, MAX_LOGGED_LENGTH),
-      };
-      // Agents that go away, or are told to come back, are not news.
-      if (error instanceof IngestError && EXPECTED.includes(error.code)) {
-        logger.debug(line, "call refused");
-        return told;
-      }
-      const presented = presentedBy(request);
-      const registrant = request.contextValues.get(registrantKey);
-      const caller = {
-        agentId,
-        publicKey: registrant?.publicKey ?? presented?.publicKey.pem,
-        source: addressSource(remoteAddress).source,
-      };
-      metrics[isRefusal(told) ? "refusals" : "callsFailed"].inc({ reason });
-      if (!meter.admit(caller, reason)) return told;
-      const details = error instanceof IngestError ? { ...error.logged, ...causeOf(error, told) } : {};
-      logger[error instanceof IngestError ? "warn" : "debug"]({ ...line, ...details }, "call refused");
-      if (isRefusal(told)) {
-        refusals.record({
-          ...fields,
-          reason,
-          message: told.rawMessage,
-          caller,
-          certificateSerial: presented?.serial,
-          hostname: registrant?.hostname,
-        });
-      }
-      return told;
+export function createErrorTranslator({ logger, meter, refusals, metrics }: ErrorTranslatorOptions): TranslateError {
+  return (request, thrown) => {
+    const error = thrown instanceof ConnectError ? thrown : toDatabaseError(thrown);
+    const { address: remoteAddress } = request.contextValues.get(peerKey);
+    const agentId = agentOf(request, error);
+    const fields = { method: request.method.name, agentId, remoteAddress };
+    const call = request.contextValues.get(labelsKey);
+    const told = toConnectError(error);
+    if (told === undefined && request.signal.aborted) {
+      logger.debug({ ...fields, ...call, err: error }, "the caller went away");
+      return new ConnectError("the caller went away", Code.Canceled);
+    }
+    if (told === undefined) {
+      metrics.callsFailed.inc({ reason: "internal" });
+      logger.error({ ...fields, ...call, err: error }, "call failed");
+      return new ConnectError(
+        `internal error; the service's log has the cause (request ${call.requestId})`,
+        Code.Internal,
+      );
+    }
+    const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
+    const line = {
+      ...fields,
+      ...call,
+      code: Code[told.code],
+      reason,
+      told: boundText(told.rawMessage, MAX_LOGGED_LENGTH),
     };
+    // Agents that go away, or are told to come back, are not news.
+    if (error instanceof IngestError && EXPECTED.includes(error.code)) {
+      logger.debug(line, "call refused");
+      return told;
+    }
+    const presented = presentedBy(request);
+    const registrant = request.contextValues.get(registrantKey);
+    const caller = {
+      agentId,
+      publicKey: registrant?.publicKey ?? presented?.publicKey.pem,
+      source: addressSource(remoteAddress).source,
+    };
+    metrics[isRefusal(told) ? "refusals" : "callsFailed"].inc({ reason });
+    if (!meter.admit(caller, reason)) return told;
+    const details = error instanceof IngestError ? { ...error.logged, ...causeOf(error, told) } : {};
+    const isNews = error instanceof IngestError || PAST_LIMIT.includes(told.code);
+    logger[isNews ? "warn" : "debug"]({ ...line, ...details }, "call refused");
+    if (isRefusal(told)) {
+      refusals.record({
+        ...fields,
+        reason,
+        message: told.rawMessage,
+        caller,
+        certificateSerial: presented?.serial,
+        hostname: registrant?.hostname,
+      });
+    }
+    return told;
+  };
+}
+
+/** Translates what calls fail with, and streams. */
+export function createErrorInterceptor(translateError: TranslateError): Interceptor {
+  return (next) => async (request) => {
+    const translate = (thrown: unknown) => translateError(request, thrown);
     try {
       const response = await next(request);
       return response.stream ? { ...response, message: translateStream(response.message, translate) } : response;
@@ -93,12 +107,12 @@ export function createErrorInterceptor({ logger, meter, refusals, metrics }: Err
   };
 }
 
-function agentOf({ contextValues }: UnaryRequest | StreamRequest, error: unknown): string | undefined {
+function agentOf({ contextValues }: FailedCall, error: unknown): string | undefined {
   return contextValues.get(callerKey)?.agentId ?? (error instanceof IngestError ? error.agentId : undefined);
 }
 
 /** The certificate of the connection: its key is the caller's, whoever issued it. */
-function presentedBy({ contextValues }: UnaryRequest | StreamRequest) {
+function presentedBy({ contextValues }: FailedCall) {
   return readPresentedCertificate(contextValues.get(peerKey).certificateDer);
 }
 

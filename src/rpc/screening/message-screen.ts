@@ -10,6 +10,8 @@ import type { RequestType } from "./request-type.js";
 export interface MessageLimits {
   /** Of one message, before it was compressed and as it comes. */
   maxBytes: number;
+  /** The same in JSON, where that is less. */
+  maxJsonBytes?: number;
   /** Fields and values of one message, known or not, and of the messages in it. */
   maxElements: number;
   /** Whether messages may come compressed, with gzip. */
@@ -18,8 +20,6 @@ export interface MessageLimits {
 
 /** Of what a caller sent, in an answer: it goes into a header. */
 const MAX_NAMED_LENGTH = 100;
-/** Of a message in JSON, where that is less: reading it takes four times as long, and no agent sends it. */
-const MAX_JSON_BYTES = 1024 * 1024;
 /** What an element takes in memory once it is decoded. */
 const ELEMENT_BYTES = 256;
 
@@ -69,7 +69,8 @@ export class MessageScreen {
   admit(message: Uint8Array): Uint8Array {
     const { limits, shape, account, type } = this.options;
     account.settle();
-    if (type.format === "json" && message.length > MAX_JSON_BYTES) throw tooLarge(MAX_JSON_BYTES);
+    const { maxJsonBytes = limits.maxBytes } = limits;
+    if (type.format === "json" && message.length > maxJsonBytes) throw tooLarge(maxJsonBytes);
     const walk = type.format === "json" ? walkJson(message, limits) : walkWire(message, shape, limits);
     if ("problem" in walk) {
       throw walk.problem === "malformed"

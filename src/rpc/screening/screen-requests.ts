@@ -1,3 +1,4 @@
+import { type ContextValues, createContextValues } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
 
@@ -12,6 +13,12 @@ import { clampTimeout } from "./timeout-header.js";
 /** How long a message may take to arrive that is all of its request, unless told otherwise, in milliseconds. */
 const MESSAGE_MS = 20_000;
 
+/** Is told why a request could not be read. */
+export type OnUnreadable = (
+  request: { method: { name: string }; contextValues: ContextValues; signal: AbortSignal },
+  error: unknown,
+) => void;
+
 /**
  * Puts a screen before a handler of Connect. What reaches that is not compressed, well-formed and within the limits, so
  * that decoding it costs little; what does not pass is answered by it, with the error that the body ends in.
@@ -22,7 +29,12 @@ const MESSAGE_MS = 20_000;
  */
 export function screenRequests(
   handler: UniversalHandler,
-  { limits, budget, messageMs = MESSAGE_MS }: { limits: MessageLimits; budget: ByteBudget; messageMs?: number },
+  {
+    limits,
+    budget,
+    messageMs = MESSAGE_MS,
+    onUnreadable,
+  }: { limits: MessageLimits; budget: ByteBudget; messageMs?: number; onUnreadable?: OnUnreadable | undefined },
 ): UniversalHandlerFn {
   const shape = shapeOf(handler.method.input);
   const isUnary = handler.method.methodKind === "unary";
@@ -40,11 +52,16 @@ export function screenRequests(
     const screen = new MessageScreen({ limits, shape, account, type }, header.get(type.encodingHeader));
     header.delete(type.encodingHeader);
     header.delete("content-length");
-    const body = type.hasEnvelopes
+    const screened = type.hasEnvelopes
       ? screenEnvelopes(pieces, screen, limits, isUnary ? () => {} : account.release)
       : screenWhole(pieces, screen, limits);
+    const { contextValues = createContextValues(), signal } = request;
+    // Of a stream the interceptors see what its reading fails with.
+    const body = isOneMessage
+      ? tellOf(screened, (error) => onUnreadable?.({ method: handler.method, contextValues, signal }, error))
+      : screened;
     try {
-      return await handler({ ...request, header, body });
+      return await handler({ ...request, contextValues, header, body });
     } finally {
       if (isUnary) {
         clearTimeout(slow);
@@ -52,6 +69,15 @@ export function screenRequests(
       }
     }
   };
+}
+
+async function* tellOf<T>(pieces: AsyncIterable<T>, onError: (error: unknown) => void): AsyncGenerator<T> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    onError(error);
+    throw error;
+  }
 }
 
 async function* noPieces(): AsyncGenerator<Uint8Array> {}

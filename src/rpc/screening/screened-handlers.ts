@@ -3,7 +3,7 @@ import { type ConnectRouterOptions, createConnectRouter, type ServiceImpl } from
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
 import type { MessageLimits } from "./message-screen.js";
-import { screenRequests } from "./screen-requests.js";
+import { type OnUnreadable, screenRequests } from "./screen-requests.js";
 
 /** What is served, and how. */
 export interface ScreenedHandlersOptions<S extends DescService> extends ConnectRouterOptions {
@@ -14,6 +14,8 @@ export interface ScreenedHandlersOptions<S extends DescService> extends ConnectR
   budgets: { unary: ByteBudget; stream: ByteBudget };
   /** How long a message may take to arrive that is all of its request, in milliseconds. */
   messageMs?: number | undefined;
+  /** Told of each request of one message that cannot be read: interceptors see none of it. */
+  onUnreadable?: OnUnreadable | undefined;
 }
 
 /** Connect's handlers, each behind a screen, by the path of their method. */
@@ -23,6 +25,7 @@ export function createScreenedHandlers<S extends DescService>({
   limitsOf,
   budgets,
   messageMs,
+  onUnreadable,
   ...options
 }: ScreenedHandlersOptions<S>): ReadonlyMap<string, UniversalHandlerFn> {
   const { handlers } = createConnectRouter(options).service(service, implementation);
@@ -32,7 +35,7 @@ export function createScreenedHandlers<S extends DescService>({
       const limits = limitsOf(handler.method);
       return [
         handler.requestPath,
-        screenRequests(handler, { limits, budget, ...(messageMs !== undefined && { messageMs }) }),
+        screenRequests(handler, { limits, budget, onUnreadable, ...(messageMs !== undefined && { messageMs }) }),
       ];
     }),
   );

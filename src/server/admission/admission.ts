@@ -1,7 +1,9 @@
 import type { Socket } from "node:net";
 import { FairQueue } from "../../lib/async/fair-queue.js";
 import { addressSource } from "../../lib/formats/address-source.js";
+import type { MalformedReason } from "../answer-malformed.js";
 import type { HandshakeFailure } from "../handshake-failure.js";
+import type { IdleReason } from "../idle-sessions.js";
 import { readFirstBytes } from "./first-bytes.js";
 import type { Peers } from "./peers.js";
 import { readProxyHeader } from "./proxy-header.js";
@@ -47,7 +49,10 @@ export type TurnedAwayReason =
   | "too many of this address"
   | "waited too long"
   | "too many resets"
-  | "too many pipelined requests";
+  | "too many pipelined requests"
+  | "answer not read"
+  | MalformedReason
+  | IdleReason;
 
 const TIMING: AdmissionTiming = { headerMs: 10_000, waitMs: 8_000, slotMs: 500 };
 const PLAIN_HTTP = "this port takes TLS: use https://\n";

@@ -4,7 +4,7 @@ import type { Logger } from "../../observe/logger.js";
 
 const PERIOD_MS = 60_000;
 /** Reasons there are. */
-const MAX_KEYS = 10;
+const MAX_KEYS = 20;
 
 /** What {@link createDoorReporter} needs. */
 export interface DoorReporterOptions {
@@ -18,7 +18,11 @@ export interface DoorReporterOptions {
 export function createDoorReporter({ port, logger, metrics }: DoorReporterOptions) {
   const summed = new SummedUp<string>({
     tell: (reason, remoteAddress, connections) =>
-      logger.warn({ port, reason, connections, remoteAddress }, "connections were turned away"),
+      // What is only idle is nothing to look after.
+      logger[reason === "idle" ? "info" : "warn"](
+        { port, reason, connections, remoteAddress },
+        "connections were turned away",
+      ),
     // One of them, as an example.
     add: (_, newest) => newest,
     periodMs: PERIOD_MS,

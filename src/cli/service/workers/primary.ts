@@ -36,7 +36,7 @@ export async function runPrimary(context: CommandContext, config: Config): Promi
     // They outlive this process unless they are ended.
     lifetime.register("workers", stop, { vital: true, timeoutMs: config.stopTimeoutMs + KILL_GRACE_MS });
     const grpcPort = await abortable(supervisor.start(), lifetime.ending);
-    acceptance = new Acceptance({ port: grpcPort, address: config.grpcAddress, isProxy: config.connections.isProxy });
+    acceptance = new Acceptance({ port: grpcPort, address: config.grpcAddress, isProxy: config.isProxy });
     lifetime.serve();
     context.onHangUp?.(() => void supervisor.restart());
     logger.info({ grpcPort, httpPort, workers: config.workers }, "ready");
