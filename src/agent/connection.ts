@@ -7,6 +7,7 @@ import {
   Http2SessionManager,
 } from "@connectrpc/connect-node";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
+import { waitPatiently } from "../lib/async/wait-patiently.js";
 
 type SessionManager = NonNullable<Parameters<typeof createGrpcTransport>[0]["sessionManager"]>;
 
@@ -84,11 +85,10 @@ function watch(session: ClientHttp2Session): void {
   // Not the manager's own pings: it sends them on a destroyed session too, which throws (connect-es issue 1795).
   const interval = setInterval(() => {
     if (session.destroyed) return;
-    const timeout = setTimeout(
-      () => session.destroy(new ConnectError("the service does not answer pings", Code.Unavailable)),
-      PING_TIMEOUT_MS,
-    ).unref();
-    session.ping(() => clearTimeout(timeout));
+    const stopWaiting = waitPatiently(PING_TIMEOUT_MS, () =>
+      session.destroy(new ConnectError("the service does not answer pings", Code.Unavailable)),
+    );
+    session.ping(stopWaiting);
   }, PING_INTERVAL_MS).unref();
   session.once("close", () => clearInterval(interval));
 }
