@@ -19,6 +19,7 @@ import { jwtKeyCheck } from "./checks/jwt-key.js";
 import { migrationsCheck } from "./checks/migrations.js";
 import { portsCheck } from "./checks/ports.js";
 import { serverCertificateCheck } from "./checks/server-certificate.js";
+import { serviceUserCheck } from "./checks/service-user.js";
 import { unsupportedFeaturesCheck } from "./checks/unsupported-features.js";
 import { formatRecentRefusals, readRecentRefusals } from "./recent.js";
 import { formatReport } from "./report-text.js";
@@ -62,6 +63,7 @@ function checks(databaseProblem: unknown): Check[] {
     instancesCheck,
     agentCaCheck,
     jwtKeyCheck,
+    serviceUserCheck,
     agentsCheck,
     descriptorsCheck,
     unsupportedFeaturesCheck,

@@ -31,6 +31,8 @@ export const BRIDGE_NETWORKS: readonly string[] = [
   // All that VirtualBox takes for host-only networks, and what every guest behind its NAT, or QEMU's, is given
   // (https://www.virtualbox.org/manual/ch06.html, https://wiki.qemu.org/Documentation/Networking).
   "192.168.56.0/21",
+  // Vagrant's private network by DHCP with VirtualBox, before it took one of those (docker/machine issue 3584).
+  "172.28.128.0/24",
   "10.0.2.15/32",
   // Multipass, and what else uses macOS's shared network (vmnet): until macOS 15, and the host's own from 26 on, which
   // is that of Internet Sharing too (canonical/multipass issue 4383).
