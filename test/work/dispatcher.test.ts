@@ -147,6 +147,18 @@ t.test("the last check that goes is replaced by one that does nothing", async (t
   t.equal(newcomer.of("checks").length, 0, "a host that never had a check is sent none");
 });
 
+t.test("the end of an old session takes nothing from the new one", async (t) => {
+  const host = await oneHost();
+  const dispatcher = startDispatcher(t);
+  const old = dispatcher.join(host, new RecordingAgent().send);
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  dispatcher.leave(old);
+  await insertQuery(database, host);
+  dispatcher.hear({ kind: "queries", hostId: host.hostId });
+  await agent.receives("queries");
+});
+
 t.test("queries that are expired, answered or deleted are not sent", async (t) => {
   const host = await oneHost();
   const dispatcher = startDispatcher(t);
@@ -198,7 +210,12 @@ t.test("tasks of deleted or stopped runs, and old ones, are not sent", async (t)
     ...(await touch("update task_runs set status = 'cancelling' where id = $1")),
     ...(await touch("update task_run_hosts set created_at = now() - interval '25 hours' where id = $1")),
   ];
-  const { taskIds } = await insertRun(database, [host]);
+  // One of two rows of a run, which is looked at for the other one's sake.
+  const { taskIds } = await insertRun(database, [host, host]);
+  await database.query("update task_run_hosts set created_at = now() - interval '25 hours' where id = $1", [
+    taskIds[1],
+  ]);
+  unsent.push(taskIds[1] ?? "");
   const agent = new RecordingAgent();
   dispatcher.join(host, agent.send);
   const [first] = await agent.receives("task");
