@@ -154,7 +154,7 @@ async function start(
         streamDatabase,
         outbox,
         config: config.work,
-        events: new WorkEvents(logger),
+        events: new WorkEvents(logger, metrics.work),
         timing: timing.work,
       }),
     (opened) => opened.stop(),

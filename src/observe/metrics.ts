@@ -1,6 +1,7 @@
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { createTurnedAwayCounter } from "./door-metrics.js";
 import { VERSION } from "./version.js";
+import { WorkMetrics } from "./work-metrics.js";
 
 /** What is looked up whenever somebody asks; each gauge has the value its source has at that moment. */
 export interface MetricSources {
@@ -105,6 +106,7 @@ export class Metrics {
     "Batches and connections of an instance that the database failed, by what they were for.",
     ["operation"],
   );
+  readonly work = new WorkMetrics(this.#registry);
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });

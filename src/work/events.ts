@@ -1,5 +1,6 @@
 import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
+import { Metrics } from "../observe/metrics.js";
 import type { FinishedTasks } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 
@@ -8,15 +9,25 @@ type LabelledHost = WorkHost & Partial<CallLabels>;
 
 /** The business events of the work that agents do: each writes what is to be known of it, in one place. */
 export class WorkEvents {
-  constructor(private readonly logger: Logger) {}
+  constructor(
+    private readonly logger: Logger,
+    private readonly metrics = new Metrics().work,
+  ) {}
+
+  /** Results of checks were stored. They are counted and not logged: each check has one a minute. */
+  checkResultsStored(statuses: readonly string[]): void {
+    for (const status of statuses) this.metrics.checkResults.inc({ status });
+  }
 
   /** A task was sent to its agent. */
   taskStarted(event: { taskId: string; hostId: string; runId: string; taskType: string }): void {
+    this.metrics.tasksStarted.inc();
     this.logger.info(event, "task sent to its agent");
   }
 
   /** Tasks came to their end, and with them runs. */
   tasksFinished({ tasks, runs }: FinishedTasks): void {
+    for (const { status } of tasks) this.metrics.tasksFinished.inc({ status });
     for (const { id, ...task } of tasks) this.logger.info({ taskId: id, ...task }, "task ended");
     for (const { id, status } of runs) this.logger.info({ runId: id, status }, "task run ended");
   }
@@ -28,11 +39,13 @@ export class WorkEvents {
 
   /** A query was answered. */
   queryCompleted(event: LabelledHost & { queryId: string; status: string }): void {
+    this.metrics.queriesCompleted.inc({ status: event.status });
     this.logger.info(event, "query answered");
   }
 
   /** What an agent brought back is not its own, or nobody waits for it any more. */
   workRefused(event: LabelledHost & { kind: string; ids: readonly string[]; count: number }): void {
+    this.metrics.workRefused.inc({ kind: event.kind }, event.count);
     this.logger.warn(event, "results dropped: they belong to another host, are deleted or disabled, or came too late");
   }
 
@@ -51,6 +64,7 @@ export class WorkEvents {
       error?: string | undefined;
     },
   ): void {
+    this.metrics.inventoriesFinished.inc({ status: event.status });
     this.logger.info(event, "software inventory ended");
   }
 

@@ -59,7 +59,8 @@ export class ReportWriter {
       this.#events.reportLost({ hostId, organisationId, ...call, error });
       return;
     }
-    const { finished, answered, dropped } = stored;
+    const { finished, answered, checkStatuses, dropped } = stored;
+    this.#events.checkResultsStored(checkStatuses);
     this.#events.tasksFinished(finished);
     for (const { queryId, status } of answered) {
       this.#events.queryCompleted({ hostId, organisationId, ...call, queryId, status });
@@ -81,6 +82,8 @@ interface Waiting {
 interface Stored {
   finished: FinishedTasks;
   answered: QueryAnswer[];
+  /** Of the results of checks that were stored. */
+  checkStatuses: string[];
   /** Ids by what they are of. */
   dropped: Record<"check" | "query" | "task", string[]>;
 }
@@ -126,6 +129,7 @@ async function writeBatch(
     return {
       done: {
         answered,
+        checkStatuses: report.checkResults.filter(({ id }) => checkResults.has(id)).map(({ status }) => status),
         finished: item === kept[0] ? finished : NOTHING_FINISHED,
         dropped: {
           check: report.checkResults.filter(({ id }) => !checkResults.has(id)).map(({ checkId }) => checkId),

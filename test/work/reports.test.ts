@@ -1,5 +1,6 @@
 import t, { type Test } from "tap";
 import { createLogger } from "../../dist/observe/logger.js";
+import { Metrics } from "../../dist/observe/metrics.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { NO_CHECKS } from "../../dist/work/dispatch/check-definitions.js";
@@ -27,7 +28,12 @@ const store = openDatabase({ url: database.url, maxConnections: 2 });
 t.teardown(() => store.close());
 const lines: Record<string, unknown>[] = [];
 const logger = createLogger("info", { write: (line: string) => void lines.push(JSON.parse(line)) });
-const writer = new ReportWriter({ outbox: createClosedOutbox(), database: store, events: new WorkEvents(logger) });
+const metrics = new Metrics().work;
+const writer = new ReportWriter({
+  outbox: createClosedOutbox(),
+  database: store,
+  events: new WorkEvents(logger, metrics),
+});
 
 /** Has an agent report; the others' part is empty. */
 function report(host: TestHost, part: Partial<RawWorkReport>, receivedAt = new Date()): Promise<void> {
@@ -295,4 +301,32 @@ t.test("a task of another host locks nothing", async (t) => {
   await report(own, { taskResults: [{ taskId: taskIds[0] ?? "", exitCode: 0, resultJson: "", error: "" }] });
   await holder.query("rollback");
   t.match((await readTasks(database, taskIds))[0], { status: "running" });
+});
+
+t.test("what agents bring back is counted, by what came of it", async (t) => {
+  for (const counter of Object.values(metrics)) counter.reset();
+  const checkId = await insertCheck(database, own);
+  const queryId = await insertQuery(database, own);
+  const { taskIds } = await insertRun(database, [own, own], { status: "running" });
+  await report(own, {
+    checkResults: [result(checkId), result(checkId, { status: "fail" }), result("unknown")],
+    queryResults: [{ queryId, status: "ok", error: "", ports: [], services: [] }],
+    taskResults: taskIds.map((taskId, exitCode) => ({ taskId, exitCode, resultJson: "", error: "" })),
+  });
+  const counted = async (counter: { get(): Promise<{ values: { labels: object; value: number }[] }> }) =>
+    (await counter.get()).values.map(({ labels, value }) => ({ ...labels, value }));
+  t.same(await counted(metrics.checkResults), [
+    { status: "pass", value: 1 },
+    { status: "fail", value: 1 },
+  ]);
+  t.same(await counted(metrics.workRefused), [{ kind: "check", value: 1 }]);
+  t.same(await counted(metrics.queriesCompleted), [{ status: "complete", value: 1 }]);
+  const ends = await counted(metrics.tasksFinished);
+  t.same(
+    ends.sort((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b))),
+    [
+      { status: "failed", value: 1 },
+      { status: "success", value: 1 },
+    ],
+  );
 });
