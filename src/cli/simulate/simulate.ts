@@ -97,8 +97,8 @@ async function simulate(context: CommandContext, options: SimulateOptions): Prom
 
 /** @throws Error when it holds no certificate: each agent would say so in its own way */
 async function readCaFile(path: string): Promise<string> {
-  const text = await readFile(path, "utf8");
   try {
+    const text = await readFile(path, "utf8");
     const certificates = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----.*?-----END/gs) ?? [];
     if (certificates.length === 0) throw new Error("it holds no certificate in PEM");
     new X509Certificate(text);

@@ -12,7 +12,7 @@ export const serviceUserCheck: Check = {
       () => undefined,
     );
     if (owner === 0) return [];
-    const whose = owner === undefined ? "whom the service runs as" : `user ${owner}, whose key file ${path} is,`;
-    return [skipped(`whether ${whose} may read and write its files: root may everything, so run doctor as that user`)];
+    const user = owner === undefined ? "the user that the service runs as" : `user ${owner}, the owner of ${path},`;
+    return [skipped(`as root: whether ${user} may read and write the files is not seen, run doctor as that user`)];
   },
 };
