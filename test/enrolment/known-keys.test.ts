@@ -5,9 +5,11 @@ import {
   createTestKey,
   openLiveStream,
   register,
+  registerAll,
   registration,
   type TestIdentity,
 } from "../support/agents/field-agent.js";
+import { recordStatements } from "../support/database/statements.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { shareTestService } from "../support/shared-service.js";
 
@@ -44,6 +46,25 @@ t.test("a key that is known and proven is served whatever became of the token", 
   }
   t.match(await query("select usage_count from agent_enrolment_tokens"), [{ usage_count: 1 }], "nothing was used up");
   t.same(await query("select status from agents"), [{ status: "revoked" }]);
+});
+
+t.test("a fleet that comes back registers together, whoever asks twice as well", async (t) => {
+  const service = await sharedService();
+  const token = await service.createToken();
+  const machine = (n: number) => ({ agentInfo: { hostname: `machine-${n}` } });
+  const requests = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => registration(createTestKey(), token, machine(n))),
+  );
+  const first = await registerAll(service, requests);
+  let second: typeof first = [];
+  const statements = await recordStatements(async () => {
+    second = await registerAll(service, [...requests, ...requests.slice(0, 5)]);
+  });
+  const agentIds = (all: typeof first) => all.map((each) => each.status === "fulfilled" && each.value.agentId);
+  t.same(agentIds(second), [...agentIds(first), ...agentIds(first).slice(0, 5)]);
+  // What is recorded of each, and the certificate that it has.
+  const ofEach = statements.filter(({ text }) => /agent_registrations|"client_cert_pem"/.test(text));
+  t.ok(ofEach.length < requests.length, `${ofEach.length} statements`);
 });
 
 t.test("a known key with another organisation's token is told what to do, if the token could be used", async (t) => {

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import t, { type Test } from "tap";
 import { type Database, openDatabase } from "../../dist/store/database.js";
-import { recordRegistration } from "../../dist/store/enrolment/agent-registrations.js";
+import { recordRegistrations } from "../../dist/store/enrolment/agent-registrations.js";
 import { replaceClientCertificate } from "../../dist/store/identity/client-certificates.js";
 import { insertAgentRows } from "../support/database/agent-rows.js";
 import { connectTo, createTestDatabase, type TestDatabase, untilLockedOut } from "../support/database/database.js";
@@ -30,14 +30,14 @@ const CERTIFICATE = {
 
 const STATEMENTS: readonly Statement[] = [
   {
-    name: "recordRegistration",
+    name: "recordRegistrations",
     table: "agent_registrations",
-    run: ({ db }) =>
-      recordRegistration(db, { id: "agent-1", status: "active" }, "key 1", {
-        identifyingAddresses: [],
-        remoteAddress: "192.0.2.1",
-        showedCertificate: false,
-      }),
+    run: async ({ db }) => {
+      const record = { identifyingAddresses: [], remoteAddress: "192.0.2.1", showedCertificate: false };
+      const agent = { id: "agent-1", status: "active" };
+      const [isRecorded = false] = await recordRegistrations(db, [{ agent, publicKey: "key 1", ...record }]);
+      return isRecorded;
+    },
     held: `insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
            values ('agent-1', '{}', '192.0.2.2', false)`,
   },

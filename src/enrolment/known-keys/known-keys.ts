@@ -1,9 +1,10 @@
 import { IngestError } from "../../errors.js";
 import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import { Batcher } from "../../lib/async/batcher.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { mayCall } from "../../store/agents/calling-statuses.js";
-import { recordRegistration } from "../../store/enrolment/agent-registrations.js";
+import { type KnownRegistration, recordRegistrations } from "../../store/enrolment/agent-registrations.js";
 import type { KnownAgent } from "../../store/enrolment/known-agents.js";
 import { deletePendingCertSignings } from "../../store/identity/pending-cert-signings.js";
 import type { Decision } from "../decision.js";
@@ -16,6 +17,10 @@ import type { TokenCheck } from "../tokens/token-check.js";
 import { restoreMissingHost } from "./missing-host.js";
 import { undoAdoption } from "./undo-adoption.js";
 
+const MAX_RECORDED_AT_ONCE = 200;
+/** Least time between two statements, in milliseconds; a single registration still goes at once. */
+const PACE_MS = 20;
+
 /** What {@link KnownKeys} needs. */
 export interface KnownKeysOptions extends PublishingDatabase {
   tokenCheck: TokenCheck;
@@ -26,7 +31,17 @@ export interface KnownKeysOptions extends PublishingDatabase {
 
 /** Answers registrations of keys that are on record, whatever became of the token. */
 export class KnownKeys {
-  constructor(private readonly options: KnownKeysOptions) {}
+  /** A fleet that comes back registers together. */
+  readonly #records: Batcher<KnownRegistration, boolean>;
+
+  constructor(private readonly options: KnownKeysOptions) {
+    const { db } = options.database;
+    this.#records = new Batcher({
+      flush: async (items) => (await recordRegistrations(db, items)).map((done) => ({ done })),
+      maxItems: MAX_RECORDED_AT_ONCE,
+      paceMs: PACE_MS,
+    });
+  }
 
   /** Decides about the key of an agent that is not deleted. */
   async decide(agent: KnownAgent, registration: Registration, connection: RegistrationConnection): Promise<Decision> {
@@ -57,10 +72,9 @@ export class KnownKeys {
     const { publicKey, identifyingAddresses } = registration;
     const { remoteAddress, call } = connection;
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
-    await deletePendingCertSignings(database.db, agent.id);
     const showedCertificate = showsOwnCertificate(connection, registration);
     const record = { identifyingAddresses, remoteAddress, showedCertificate };
-    if (!(await recordRegistration(database.db, agent, publicKey.pem, record))) throw new LookAgain();
+    if (!(await this.#records.add({ agent, publicKey: publicKey.pem, ...record }))) throw new LookAgain();
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
     if (agent.status === "pending") return { status: "pending", agentId: agent.id };
 

@@ -1,8 +1,9 @@
+import { groupLookups } from "../../lib/async/group-lookups.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { type EventBody, publishEvents } from "../../outbox/publish-events.js";
 import {
   type CertificateOnRecord,
-  findCertificateOnRecord,
+  findCertificatesOnRecord,
   rememberClientCertificate,
   replaceClientCertificate,
 } from "../../store/identity/client-certificates.js";
@@ -15,6 +16,8 @@ import { type IssuedCertificate, issueClientCertificate, type SigningCa } from "
 
 /** A certificate with more of its life left than this is handed out again instead of a new one. */
 const FRESH_SHARE = 2 / 3;
+/** Least time between two lookups, in milliseconds; a single one still goes at once. */
+const PACE_MS = 20;
 
 /** The agent CAs as they are at the moment of a look. */
 export interface PresentAgentCas {
@@ -33,7 +36,12 @@ export interface ObtainedCertificate
 
 /** Decides which client certificate an agent has, and keeps the record of all that are good. */
 export class ClientCertificates {
-  constructor(private readonly options: PublishingDatabase & { agentCa: PresentAgentCas }) {}
+  readonly #findOnRecord: (agentId: string) => Promise<CertificateOnRecord | undefined>;
+
+  constructor(private readonly options: PublishingDatabase & { agentCa: PresentAgentCas }) {
+    const { db } = options.database;
+    this.#findOnRecord = groupLookups((agentIds) => findCertificatesOnRecord(db, agentIds), PACE_MS);
+  }
 
   /** Signs the first certificate of an agent. It is for the caller to put on record, with the agent. */
   issue(identity: SpiffeIdentity, publicKey: AgentPublicKey): Promise<IssuedCertificate> {
@@ -60,7 +68,7 @@ export class ClientCertificates {
     const identity = { agentId, organisationId };
     for (;;) {
       const ca = agentCa.current;
-      const onRecord = await findCertificateOnRecord(db, agentId);
+      const onRecord = await this.#findOnRecord(agentId);
       if (onRecord === undefined || !isStoredKey(onRecord.publicKey, publicKey)) return undefined;
       const { pem } = onRecord;
       const good = pem === null ? undefined : findGood(pem, onRecord, { ...identity, publicKey }, agentCa.trusted);

@@ -46,31 +46,61 @@ const SET_RECORD = sql`
   set registered_at = now(), identifying_addresses = excluded.identifying_addresses,
       remote_address = excluded.remote_address, showed_certificate = excluded.showed_certificate`;
 
+/** What is recorded of a registration with a key that is known. */
+export interface KnownRegistration extends RegistrationRecord {
+  agent: Pick<KnownAgent, "id" | "status">;
+  publicKey: string;
+}
+
 /**
- * Records that an agent registered, if it is still the one that was looked up: the row of `agents` is locked while
- * that is decided, so that a key cannot be answered and replaced at the same moment. A new key that adopted an agent
- * which is no longer pending was approved: that it could be undone is forgotten.
+ * Records that agents registered, those that are still the ones that were looked up: the rows of `agents` are locked
+ * while that is decided, so that a key cannot be answered and replaced at the same moment. A new key that adopted an agent
+ * which is no longer pending was approved: that it could be undone is forgotten. So are CSRs that the earlier service left
+ * waiting (see `deletePendingCertSignings`).
  *
- * @returns false when key or status changed meanwhile, or the agent was deleted
+ * @returns in the order of the registrations; false when key or status changed meanwhile, or the agent was deleted
  */
-export async function recordRegistration(
+export async function recordRegistrations(
   db: Queryable,
-  { id, status }: Pick<KnownAgent, "id" | "status">,
-  publicKey: string,
-  { identifyingAddresses, remoteAddress, showedCertificate }: RegistrationRecord,
-): Promise<boolean> {
-  const result = await db.execute(sql`
-    with known as (
-      select id from agents
-      where id = ${id} and public_key = ${publicKey} and status = ${status} and deleted_at is null
-      for no key update
+  registrations: readonly KnownRegistration[],
+): Promise<boolean[]> {
+  const asked = registrations.map(({ agent, publicKey, ...record }, nr) => ({
+    nr,
+    agent_id: agent.id,
+    status: agent.status,
+    public_key: publicKey,
+    identifying_addresses: record.identifyingAddresses,
+    remote_address: record.remoteAddress,
+    showed_certificate: record.showedCertificate,
+  }));
+  const { rows } = await db.execute<{ id: string; status: string; public_key: string }>(sql`
+    with asked as (
+      -- Of the same registration sent twice the last one counts.
+      select distinct on (agent_id, public_key, status) *
+      from jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
+        as r(nr int, agent_id text, status text, public_key text, identifying_addresses text[], remote_address text,
+             showed_certificate boolean)
+      order by agent_id, public_key, status, nr desc
+    ), known as materialized (
+      select a.id, r.status, r.public_key, r.identifying_addresses, r.remote_address, r.showed_certificate
+      from agents a
+      join asked r on a.id = r.agent_id and a.public_key = r.public_key and a.status::text = r.status
+      where a.deleted_at is null
+      order by a.id
+      for no key update of a
     ), approved as (
-      delete from ingest.agent_adoptions where agent_id in (select id from known) and ${status} <> 'pending'
+      delete from ingest.agent_adoptions where agent_id in (select id from known where status <> 'pending')
+    ), signings as (
+      delete from pending_cert_signings where agent_id in (select id from known)
+    ), recorded as (
+      insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
+      select id, identifying_addresses, remote_address, showed_certificate from known
+      on conflict (agent_id) do update ${SET_RECORD}
     )
-    insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
-    select id, ${sql.param(identifyingAddresses)}::text[], ${remoteAddress}::text, ${showedCertificate}::boolean from known
-    on conflict (agent_id) do update ${SET_RECORD}`);
-  return result.rowCount === 1;
+    select id, status, public_key from known`);
+  const keyOf = (...parts: string[]) => parts.join("\n");
+  const known = new Set(rows.map(({ id, status, public_key }) => keyOf(id, status, public_key)));
+  return registrations.map(({ agent, publicKey }) => known.has(keyOf(agent.id, agent.status, publicKey)));
 }
 
 /** Gives what is recorded of an agent's registration to another one, whose key its key becomes. */

@@ -18,13 +18,14 @@ export interface CertificateOnRecord {
   isRemembered: boolean;
 }
 
-/** Undefined when the agent may not have a certificate: it is pending, revoked or deleted, or does not exist. */
-export async function findCertificateOnRecord(
+/** In the order of the agents; undefined when one may not have a certificate: it is pending, revoked or deleted, or does not exist. */
+export async function findCertificatesOnRecord(
   db: Queryable,
-  agentId: string,
-): Promise<CertificateOnRecord | undefined> {
-  const [row] = await db
+  agentIds: readonly string[],
+): Promise<(CertificateOnRecord | undefined)[]> {
+  const rows = await db
     .select({
+      agentId: agents.id,
       organisationId: agents.organisationId,
       publicKey: agents.publicKey,
       pem: agents.clientCertPem,
@@ -43,8 +44,15 @@ export async function findCertificateOnRecord(
       )}`,
     })
     .from(agents)
-    .where(and(eq(agents.id, agentId), isCallingStatus(agents.status), isNull(agents.deletedAt)));
-  return row;
+    .where(
+      and(
+        sql`${agents.id} = any(${sql.param([...agentIds])}::text[])`,
+        isCallingStatus(agents.status),
+        isNull(agents.deletedAt),
+      ),
+    );
+  const byAgent = new Map(rows.map(({ agentId, ...onRecord }) => [agentId, onRecord]));
+  return agentIds.map((agentId) => byAgent.get(agentId));
 }
 
 /** What is remembered of a certificate until it expires. */
