@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -15,25 +15,22 @@ import { makeDirectory, startTestService } from "./support/service.js";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const run = promisify(execFile);
 
-/** A project that has the packed package, with what it depends on, in its `node_modules`. */
-async function makeConsumer(t: Test): Promise<string> {
+/** The oldest that a user of the package may have; this repository has the newest. */
+const OLDEST_PROTOBUF = "2.7.0";
+
+/** A project that has the packed package installed, and what npm had to say. */
+async function makeConsumer(t: Test): Promise<{ directory: string; files: string[]; warnings: string }> {
   const directory = await makeDirectory(t);
-  // Without scripts: `prepare` would build what other tests are running.
+  // Without scripts: `prepack` would build what other tests are running.
   const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", directory], {
     cwd: ROOT,
   });
-  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
-  const modules = join(directory, "node_modules");
-  const installed = join(modules, "ct-ops-ingest");
-  await mkdir(installed, { recursive: true });
-  await run("tar", ["-xzf", join(directory, filename), "--strip-components=1", "-C", installed]);
-  const { dependencies } = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
-  for (const name of [...Object.keys(dependencies), "@types/node"]) {
-    await mkdir(dirname(join(modules, name)), { recursive: true });
-    await symlink(join(ROOT, "node_modules", name), join(modules, name));
-  }
+  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   await writeFile(join(directory, "package.json"), '{"type":"module"}');
-  return directory;
+  const options = ["--prefer-offline", "--no-audit", "--no-fund", "--no-update-notifier"];
+  const wanted = [filename, `@bufbuild/protobuf@${OLDEST_PROTOBUF}`, "@types/node@20"];
+  const { stderr } = await run("npm", ["install", ...options, ...wanted], { cwd: directory });
+  return { directory, files: files.map(({ path }) => path), warnings: stderr };
 }
 
 /** Types that did not resolve would be `any`, in which nothing is wrong: so something in each program has to be. */
@@ -64,15 +61,45 @@ console.log(parseConfig.name, startApp.name, typeof port);
 /** Compiles strictly, as a user of the package would. */
 async function compile(directory: string, files: readonly string[]): Promise<void> {
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
-  // drizzle-orm's own declarations name drivers that nobody has installed: declarations are read, not checked.
-  const options = ["--strict", "--skipLibCheck", "--target", "ES2023", "--module", "NodeNext", "--types", "node"];
+  const options = [
+    "--strict",
+    "--skipLibCheck",
+    "false",
+    "--exactOptionalPropertyTypes",
+    "--target",
+    "ES2023",
+    "--module",
+    "NodeNext",
+    "--types",
+    "node",
+  ];
   await run(process.execPath, [tsc, ...options, ...files], { cwd: directory }).catch(({ stdout }) => {
     throw new Error(String(stdout).slice(0, 2_000));
   });
 }
 
 t.test("in a project that has the package", async (t) => {
-  const directory = await makeConsumer(t);
+  const { directory, files, warnings } = await makeConsumer(t);
+
+  t.equal(warnings, "", "it installs without a warning");
+  const { stdout: found } = await run("find", [".", "-path", "*/@bufbuild/protobuf/package.json"], { cwd: directory });
+  t.equal(found, "./node_modules/@bufbuild/protobuf/package.json\n", "with the messages' library that the project has");
+
+  await t.test("what it has, and has not", async (t) => {
+    t.ok(files.includes("docs/client.md") && files.includes("drizzle/ingest/meta/_journal.json"));
+    t.same(
+      files.filter((path) => /_snapshot\.json$|\.tsbuildinfo$|\.config\.ts$/.test(path)),
+      [],
+    );
+    const missing = new Set<string>();
+    for (const path of files.filter((path) => path.endsWith(".map"))) {
+      const { sources } = JSON.parse(await readFile(join(ROOT, path), "utf8")) as { sources: string[] };
+      for (const source of sources) missing.add(join(dirname(path), source));
+    }
+    for (const path of files) missing.delete(path);
+    t.same([...missing], [], "every map leads to a source");
+  });
+
   const examples = (await readFile(join(ROOT, "docs/client.md"), "utf8")).matchAll(/```ts\n(.*?)```/gs);
   const [example = "", agentExample = ""] = [...examples].map(([, code]) => code);
   await writeFile(join(directory, "example.ts"), example);

@@ -6,14 +6,7 @@ import type { AppTiming } from "./app-timing.js";
 import { createLifetime } from "./create-lifetime.js";
 import { type InstanceView, startInstance } from "./instance.js";
 import { openPlainListener } from "./open-plain-listener.js";
-
-/** A running service. */
-export interface App {
-  grpcPort: number;
-  httpPort: number;
-  /** Ends every stream, so that its agent comes back elsewhere, and closes what was opened. A further call waits for the first. */
-  close(): Promise<void>;
-}
+import type { App } from "./running-app.js";
 
 /** How an app is started, where not as usual. */
 export interface AppOptions {

@@ -4,11 +4,11 @@ import type pg from "pg";
 import { IngestError } from "../../errors.js";
 import { openConnection } from "../connection/connection.js";
 import { reasonOf, sqlStateOf } from "../connection/connection-error.js";
+import type { AppliedMigration, MigrationSet } from "./applied-migration.js";
 import {
   BASELINE_TABLES,
   databaseNewer,
   MIGRATION_JOURNALS,
-  type MigrationSet,
   migrationsFolder,
   OWN_SCHEMA,
   readAppliedMigrations,
@@ -19,13 +19,6 @@ const PLATFORM_TABLES = ["organisations", "agent_enrolment_tokens", "agents", "h
 const HOUR_MS = 60 * 60 * 1000;
 /** Making an index of a large table takes its time, as does waiting for another instance, or the web app. */
 const POLICY = { purpose: "migrate", statementTimeoutMs: HOUR_MS, lockTimeoutMs: 0 };
-
-/** A migration that was applied. */
-export interface AppliedMigration {
-  set: MigrationSet;
-  /** Such as `0003_identity-changes`. */
-  name: string;
-}
 
 /**
  * Brings the service's own schema up to date, on a database that has the platform's tables. Several processes at

@@ -6,18 +6,19 @@ import { PgTable } from "drizzle-orm/pg-core";
 import { IngestError } from "../../errors.js";
 import type { Queryable } from "../database.js";
 import * as platform from "../schema/platform/index.js";
+import type { MigrationSet } from "./applied-migration.js";
 
 /** The schema that is the service's own. */
 export const OWN_SCHEMA = "ingest";
 /** The sets of migrations, and the tables of {@link OWN_SCHEMA} that say which of them were applied. */
-export const MIGRATION_JOURNALS = { platform: "platform_migrations", ingest: "migrations" } as const;
+export const MIGRATION_JOURNALS = { platform: "platform_migrations", ingest: "migrations" } as const satisfies Record<
+  MigrationSet,
+  string
+>;
 /** All tables of the platform that the service knows: what the baseline makes. */
 export const BASELINE_TABLES = Object.values(platform)
   .filter((value) => is(value, PgTable))
   .map((table) => getTableName(table));
-
-/** One of the sets of migrations. */
-export type MigrationSet = keyof typeof MIGRATION_JOURNALS;
 
 /** Where the migrations of a set are. */
 export function migrationsFolder(set: MigrationSet): string {
