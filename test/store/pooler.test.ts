@@ -33,7 +33,7 @@ t.test("PgBouncer in session mode", { skip: pgbouncer.skip }, async (t) => {
     { name: "application_name", value: "ct-ops-ingest test" },
   ]);
 
-  const service = await startTestService(t, { on: database, env: { DATABASE_URL: url } });
+  const service = await startTestService(t, { on: database, env: { DATABASE_URL: `${url}?options=${options}` } });
   const agent = await enrol(service, await service.createToken());
   const stream = await openLiveStream(service, agent);
   await database.query("update agents set status = 'revoked'");
