@@ -66,6 +66,7 @@ async function measure(databaseUrl: string): Promise<void> {
     INGEST_JWT_KEY_FILE: jwtKeyFile,
     INGEST_GRPC_PORT: "0",
     INGEST_HTTP_PORT: "0",
+    INGEST_WORKERS: "1",
     INGEST_LOG_LEVEL: "info",
     LDAP_ENCRYPTION_KEY: ENCRYPTION_SECRET,
   });

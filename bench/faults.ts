@@ -48,6 +48,7 @@ try {
       INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
       INGEST_GRPC_PORT: "0",
       INGEST_HTTP_PORT: "0",
+      INGEST_WORKERS: "1",
       INGEST_OFFLINE_AFTER: `${OFFLINE_AFTER_S}s`,
       LDAP_ENCRYPTION_KEY: "a secret of the benchmark",
     };

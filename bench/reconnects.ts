@@ -1,116 +1,107 @@
 /**
- * Measures what it costs when all agents come back at once: the statements that PostgreSQL is sent, and how long it takes
- * until every agent has a heartbeat acknowledged. bench/README.md has the figures.
+ * Measures what it costs when all agents come back at once: how long until every agent has a heartbeat acknowledged, beside
+ * a bare `node:http2` server that only answers, and the statements that PostgreSQL is sent; with JWTs that are good, and
+ * with ones that expired, so that every agent registers again first. bench/README.md has the figures.
  *
  * The service, PostgreSQL (fsync on) and this process, which holds the agents, share the machine.
  */
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import {
   type AgentIdentity,
-  createAgentKey,
   enrol,
   type HeartbeatStream,
+  loadAgentKey,
   openHeartbeatStream,
-  type ServiceAddress,
 } from "../dist/agent/index.js";
-import { writeDevTls } from "../dist/cli/dev/dev-tls.js";
-import { startEmbeddedPostgres } from "../dist/cli/dev/embedded-postgres.js";
-import { issueEnrolmentToken } from "../dist/enrolment/tokens/token-issue.js";
-import { createClosedOutbox } from "../dist/outbox/outbox.js";
-import { openDatabase } from "../dist/store/database.js";
-import { insertOrganisation } from "../dist/store/enrolment/organisations.js";
-import { migrateStandalone } from "../dist/store/migrations/migrate.js";
-import { startService } from "./support/service-process.js";
+import { spread } from "./support/figures.js";
+import { type ServiceProcess, startServer, startService } from "./support/service-process.js";
+import { enrolAll, onStage } from "./support/stage.js";
 
-const { values } = parseArgs({ options: { agents: { type: "string", default: "1000" } } });
-const agents = Number(values.agents);
-const ROUNDS = 3;
-const ENROLMENTS_AT_ONCE = 16;
+const { values } = parseArgs({
+  options: { agents: { type: "string", default: "1000" }, rounds: { type: "string", default: "3" } },
+});
+const [agents, rounds] = [Number(values.agents), Number(values.rounds)];
+/** The last one waits for the handshakes of all others. */
+const CONNECT_TIMEOUT_MS = 300_000;
+const BARE_SERVER = fileURLToPath(new URL("variants/bare-server.js", import.meta.url));
 
-const directory = await mkdtemp(join(tmpdir(), "ct-ops-ingest-bench-"));
-const logFile = join(directory, "postgres.log");
-try {
-  // PostgreSQL runs as another user when this is root.
-  await chmod(directory, 0o711);
-  const postgres = await startEmbeddedPostgres({
-    dataDir: join(directory, "data"),
-    settings: { log_statement: "all" },
-  });
-  try {
-    await migrateStandalone(postgres.url());
-    await measure(postgres.url());
-  } finally {
-    await postgres.stop();
-  }
-} finally {
-  await rm(directory, { recursive: true, force: true });
-}
-
-async function measure(databaseUrl: string): Promise<void> {
-  const { certFile, keyFile } = await writeDevTls(join(directory, "tls"));
-  const service = await startService({
-    DATABASE_URL: databaseUrl,
-    INGEST_TLS_CERT: certFile,
-    INGEST_TLS_KEY: keyFile,
-    INGEST_JWT_KEY_FILE: join(directory, "jwt_key.pem"),
-    INGEST_GRPC_PORT: "0",
-    INGEST_HTTP_PORT: "0",
-    LDAP_ENCRYPTION_KEY: "a secret of the benchmark",
-  });
-  try {
-    const database = openDatabase({ url: databaseUrl, maxConnections: 1 });
-    await insertOrganisation(database.db, { name: "Benchmark", slug: "bench" });
-    const { token } = await issueEnrolmentToken(
-      { database, outbox: createClosedOutbox() },
-      { label: "bench", autoApprove: true, tags: [] },
-    );
-    await database.close();
-    // All at once: the last one waits for the handshakes of all others.
-    const address = { address: `localhost:${service.port}`, ca: service.ca, connectTimeoutMs: 300_000 };
-    const identities = await enrolAll(address, token);
-    let streams = await openAll(address, identities);
-    console.log(`cores ${availableParallelism()}, node ${process.version}, ${agents} agents`);
-    for (let round = 1; round <= ROUNDS; round++) {
-      const before = await countStatements();
-      const startedAt = performance.now();
-      for (const stream of streams) stream.destroy();
-      streams = await openAll(address, identities);
-      const tookMs = performance.now() - startedAt;
-      const after = await countStatements();
-      console.log(`round ${round}: back after ${(tookMs / 1000).toFixed(1)} s, ${after - before} statements`);
+await onStage(
+  async ({ directory, env, token }) => {
+    const service = await startService(env);
+    const bare = await startServer(env, [BARE_SERVER]);
+    const countStatements = () => countIn(join(directory, "postgres.log"));
+    try {
+      const identities = await enrolAll(service, { token, prefix: "reconnects", count: agents });
+      const registerAgain = (identity: AgentIdentity) => register(service, identity);
+      const own = (identity: AgentIdentity) => Promise.resolve(identity);
+      const ways = {
+        "a bare server": { server: bare, prepare: own },
+        "JWTs are good": { server: service, prepare: own },
+        "JWTs expired": { server: service, prepare: registerAgain },
+      };
+      console.log(`cores ${availableParallelism()}, node ${process.version}, ${agents} agents, ${rounds} rounds`);
+      const took: Record<string, number[]> = {};
+      const held = new Map<ServiceProcess, HeartbeatStream[]>();
+      for (const server of [bare, service]) held.set(server, await openAll(server, identities, own));
+      for (let round = 0; round < rounds; round++) {
+        for (const [way, { server, prepare }] of Object.entries(ways)) {
+          const before = await countStatements();
+          const startedAt = performance.now();
+          for (const stream of held.get(server) ?? []) stream.destroy();
+          held.set(server, await openAll(server, identities, prepare));
+          const seconds = (performance.now() - startedAt) / 1_000;
+          const statements = (await countStatements()) - before;
+          took[way] = [...(took[way] ?? []), seconds];
+          console.log(`${way}: all back after ${seconds.toFixed(1)} s, ${statements} statements`);
+        }
+      }
+      for (const [way, seconds] of Object.entries(took)) {
+        const ratios = seconds.map((each, round) => each / (took["a bare server"]?.[round] ?? 0));
+        console.log(`${way}: ${spread(seconds, 1)} s, by the bare server's ${spread(ratios, 2)}`);
+      }
+      console.log(`load average ${loadavg()[0]?.toFixed(1)}`);
+      for (const streams of held.values()) for (const stream of streams) stream.destroy();
+    } finally {
+      await Promise.all([service.stop(), bare.stop()]);
     }
-    for (const stream of streams) stream.destroy();
-  } finally {
-    await service.stop();
-  }
-}
+  },
+  { log_statement: "all" },
+);
 
-async function enrolAll(service: ServiceAddress, token: string): Promise<AgentIdentity[]> {
-  const identities: AgentIdentity[] = [];
-  const lanes = Array.from({ length: ENROLMENTS_AT_ONCE }, async () => {
-    while (identities.length < agents) {
-      const index = identities.length;
-      identities.length += 1;
-      const description = { hostname: `bench-${index}`, version: "v1", os: "linux", arch: "amd64" };
-      identities[index] = await enrol({ ...service, key: createAgentKey(), token, description });
-    }
+/** Registers with the key that it has, as an agent does whose JWT expired. */
+function register({ port, ca }: ServiceProcess, identity: AgentIdentity): Promise<AgentIdentity> {
+  return enrol({
+    address: `localhost:${port}`,
+    ca,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    key: loadAgentKey(identity.privateKeyPem),
+    token: "",
+    description: { hostname: identity.agentId, version: "v1", os: "linux", arch: "amd64" },
   });
-  await Promise.all(lanes);
-  return identities;
 }
 
 /** Opens a stream for each, and resolves when each has a heartbeat acknowledged. */
-async function openAll(service: ServiceAddress, identities: readonly AgentIdentity[]): Promise<HeartbeatStream[]> {
-  const streams = identities.map((identity) => openHeartbeatStream(service, identity));
-  await Promise.all(streams.map((stream) => stream.send({ cpuPercent: 1, uptimeSeconds: 1n })));
-  return streams;
+function openAll(
+  { port, ca }: ServiceProcess,
+  identities: readonly AgentIdentity[],
+  prepare: (identity: AgentIdentity) => Promise<AgentIdentity>,
+): Promise<HeartbeatStream[]> {
+  const address = { address: `localhost:${port}`, ca, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+  return Promise.all(
+    identities.map(async (identity) => {
+      const stream = openHeartbeatStream(address, await prepare(identity));
+      await stream.send({ cpuPercent: 1, uptimeSeconds: 1n });
+      return stream;
+    }),
+  );
 }
 
 /** All that PostgreSQL was sent so far, `begin` and `commit` included. */
-async function countStatements(): Promise<number> {
+async function countIn(logFile: string): Promise<number> {
   const log = await readFile(logFile, "utf8");
   return log.match(/ LOG: {2}(statement|execute [^:]*): /g)?.length ?? 0;
 }

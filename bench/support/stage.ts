@@ -26,13 +26,20 @@ export interface Stage {
   token: string;
 }
 
-/** Starts a PostgreSQL (fsync on), migrates it, and removes all of it when what runs on it is over. */
-export async function onStage(run: (stage: Stage) => Promise<void>): Promise<void> {
+/**
+ * Starts a PostgreSQL (fsync on), migrates it, and removes all of it when what runs on it is over.
+ *
+ * @param settings of PostgreSQL
+ */
+export async function onStage(
+  run: (stage: Stage) => Promise<void>,
+  settings: Record<string, string> = {},
+): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "ct-ops-ingest-bench-"));
   try {
     // PostgreSQL runs as another user when this is root.
     await chmod(directory, 0o711);
-    const postgres = await startEmbeddedPostgres({ dataDir: join(directory, "data") });
+    const postgres = await startEmbeddedPostgres({ dataDir: join(directory, "data"), settings });
     try {
       const databaseUrl = postgres.url();
       await migrateStandalone(databaseUrl);
