@@ -147,6 +147,7 @@ t.test("dev takes the database that the environment names, and its own keys wher
   t.same((await readdir(dataDir)).sort(), ["encryption-key", "tls"], "no PostgreSQL of its own");
   const set = await developmentEnvironment({ ...env, INGEST_WORKERS: "3" }, dataDir, database.url);
   t.equal(set.INGEST_WORKERS, "1", "what it is, for doctor");
+  t.equal(set.INGEST_MAX_CONNECTIONS, "10000", "no warning of descriptors where serve would need 20,399");
   t.equal(set.INGEST_JWT_KEY_FILE, join(dataDir, "jwt_key.pem"));
 });
 

@@ -11,6 +11,8 @@ const DEFAULTS = {
   INGEST_HTTP_ADDRESS: "127.0.0.1",
   INGEST_CORS_ORIGINS: "loopback",
   INGEST_REFLECTION: "true",
+  // As many as a machine of a developer has descriptors for: the default would begin with a warning there.
+  INGEST_MAX_CONNECTIONS: "10000",
 };
 
 /** What the user set, and for the rest files in the data directory. */
