@@ -133,6 +133,7 @@ t.test("a balancer says who it speaks for", async (t) => {
     ["version 2, IPv4 as IPv6", version2(1, 0x21, mapped), "192.0.2.9"],
     ["version 2, with more than addresses", version2(1, 0x11, four, 300), "192.0.2.9"],
     ["version 2, a health check", version2(0, 0, Buffer.alloc(0)), "127.0.0.1"],
+    ["version 2, a health check that names somebody all the same", version2(0, 0x11, four, 60), "127.0.0.1"],
   ];
   for (const [name, header, address] of headers) t.equal(await askWhoIAm(t, open(header)), address, name);
 
@@ -277,8 +278,11 @@ t.test("who has given up meanwhile is not served", async (t) => {
   t.same(turnedAway, ["waited too long: 127.0.0.1"]);
 });
 
-t.test("a balancer that says nothing is cut", async (t) => {
+t.test("a balancer that does not say all of its header is cut, and told of if it says anything", async (t) => {
   const { open, failures } = await startListener(t, { isProxy: () => true }, { headerMs: 50 });
   await closed(open());
+  open().destroy();
+  t.same(failures, [], "it only looks whether it can connect");
+  await closed(open("PROXY"));
   t.same(failures, ["the balancer sends no PROXY header"]);
 });

@@ -154,7 +154,11 @@ export class Admission {
       onFailure({ remoteAddress: peers.addressOf(socket), reason });
       socket.destroy();
     };
-    const timer = setTimeout(() => fail(NO_HEADER), this.#timing.headerMs);
+    const timer = setTimeout(() => {
+      // Some balancers look only whether they can connect. Agents speak first: one for whom nothing comes is no agent.
+      if (socket.bytesRead === 0) socket.destroy();
+      else fail(NO_HEADER);
+    }, this.#timing.headerMs);
     const result = await readFirstBytes(socket, (bytes) => {
       const judged = readProxyHeader(bytes);
       return "incomplete" in judged ? undefined : { judged, used: "header" in judged ? judged.header.length : 0 };
