@@ -9,6 +9,8 @@ export interface ServiceProcess {
   pid: number;
   /** Of the RPC listener. */
   port: number;
+  /** Of the plain listener. */
+  httpPort: number;
   /** PEM of the CA that agents check the server certificate against. */
   ca: string;
   /** Ends it, and waits for that. */
@@ -43,12 +45,13 @@ export async function startServer(env: Record<string, string>, args: readonly st
   let last = "";
   for await (const line of createInterface({ input: child.stdout })) {
     last = line;
-    const { msg, grpcPort } = JSON.parse(line);
+    const { msg, grpcPort, httpPort } = JSON.parse(line);
     if (msg !== "ready") continue;
     child.stdout.resume();
     return {
       pid: child.pid ?? 0,
       port: grpcPort,
+      httpPort,
       ca: await readFile(env.INGEST_TLS_CERT ?? "", "utf8"),
       stop: () => end("SIGTERM"),
       kill: () => end("SIGKILL"),
