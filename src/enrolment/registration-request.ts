@@ -42,6 +42,8 @@ const MAX_LENGTH = {
   tagValue: 256,
 };
 const MAX_TAGS = 64;
+/** What no list shows: with it one machine's name looks like another's. */
+const UNSEEN = /[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 /** What an agent says that cannot read its hostname. */
 const UNKNOWN_HOSTNAME = "unknown";
 
@@ -63,7 +65,7 @@ export async function proveRegistration(
     publicKey,
     // One that is too long is none of ours: it is not to be looked for.
     orgToken: orgToken.length > MAX_LENGTH.orgToken ? "" : orgToken,
-    hostname: boundText(raw.hostname, MAX_LENGTH.hostname) || UNKNOWN_HOSTNAME,
+    hostname: boundText(raw.hostname, MAX_LENGTH.hostname).trim() || UNKNOWN_HOSTNAME,
     version: boundText(raw.version, MAX_LENGTH.version),
     os: boundText(raw.os, MAX_LENGTH.os),
     osVersion: boundText(raw.osVersion, MAX_LENGTH.osVersion),
@@ -94,7 +96,10 @@ function findProblem({ hostname, version, tags }: RawRegistration, orgToken: str
     ]),
   ];
   const unclean = texts.find(([, text]) => !isClean(text));
-  return unclean && invalid(unclean[0], "contains a control character, or is not well-formed Unicode");
+  if (unclean !== undefined) {
+    return invalid(unclean[0], "contains a control character, or is not well-formed Unicode");
+  }
+  return UNSEEN.test(hostname) ? invalid("agent_info.hostname", "contains a character that cannot be seen") : undefined;
 }
 
 function tooLong(field: string, maxLength: number): IngestError {

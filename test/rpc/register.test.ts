@@ -158,6 +158,14 @@ t.test("what is wrong is refused by code and field, and changes nothing", async 
       Code.INVALID_ARGUMENT,
       /agent_info\.hostname: contains a control character/,
     ]),
+    ...["\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u2028", "\u3164"].map(
+      (unseen): [string, object, number, RegExp] => [
+        `hostname with ${JSON.stringify(unseen)}`,
+        { agentInfo: { hostname: `a${unseen}b` } },
+        Code.INVALID_ARGUMENT,
+        /agent_info\.hostname: contains a character that cannot be seen/,
+      ],
+    ),
     [
       "version",
       { agentInfo: { version: "v1\x1b]0;" } },
@@ -220,6 +228,19 @@ t.test("a new machine is brought within bounds, as heartbeats are", async (t) =>
   t.equal(addresses.length, 32);
 });
 
+t.test("a hostname with space around it is the hostname", async (t) => {
+  const service = await startTestService(t);
+  const token = await service.createToken();
+  await register(service, await registration(createTestKey(), token, { agentInfo: { hostname: " web-01\u00a0" } }));
+  t.match(await service.database.query("select hostname from hosts"), [{ hostname: "web-01" }]);
+  const other = await registration(createTestKey(), token, { agentInfo: { hostname: "web-01 " } });
+  await t.rejects(
+    register(service, other),
+    { code: Code.ALREADY_EXISTS },
+    "and hides no machine from the duplicate rule",
+  );
+});
+
 t.test("an agent whose key is known is never refused for its form", async (t) => {
   const service = await startTestService(t);
   const key = createTestKey();
@@ -251,7 +272,7 @@ t.test("a token may be pasted with what surrounds it", async (t) => {
   const service = await startTestService(t);
   const token = await service.createToken();
   for (const pasted of [` ${token}`, `${token}\r\n`, `\uFEFF${token}`, `\t\u200B${token}\u00A0`]) {
-    const own = { agentInfo: { hostname: JSON.stringify(pasted).slice(0, 40) }, platformInfo: { ipAddresses: [] } };
+    const own = { agentInfo: { hostname: encodeURIComponent(pasted).slice(0, 40) }, platformInfo: { ipAddresses: [] } };
     const request = await registration(createTestKey(), pasted, own);
     t.match(await register(service, request), { status: "active" }, JSON.stringify(pasted));
   }
