@@ -14,8 +14,8 @@ export interface OutgoingMessage {
 
 /**
  * What became of a message. `confirmed`: the broker keeps it. `refused`: the broker does not take it at the moment, for
- * example since a queue is full. `unroutable`: no queue is bound for it. `lost`: the connection broke first, so nobody
- * knows.
+ * example since a queue is full. `unroutable`: no queue is bound for it, or it is longer than the broker takes. `lost`: the
+ * connection broke first, so nobody knows.
  */
 export type PublishOutcome = "confirmed" | "refused" | "unroutable" | "lost";
 

@@ -19,9 +19,9 @@ export class OutboxEvents {
     this.logger.error(event, "the outbox is full, messages were dropped");
   }
 
-  /** No queue is bound for messages. */
+  /** No queue is bound for messages, or the broker takes none that are so long. */
   setAside(event: { topic: string; messages: number }): void {
-    this.logger.warn(event, "no queue is bound for messages, they were set aside");
+    this.logger.warn(event, "no queue takes messages, they were set aside");
   }
 
   /** Too many messages were set aside, and the oldest were given up. */

@@ -25,6 +25,8 @@ export interface BrokerLinkOptions {
   onUnblocked: () => void;
   /** A link on which a message waits longer for its confirm is given up, in milliseconds. */
   confirmTimeoutMs: number;
+  /** The broker closed a channel for a longer message than this: those are not sent to it. */
+  maxMessageBytes: number;
 }
 
 /** Connects, prepares the topology, and opens a channel with confirms; given up when the signal is aborted. */
@@ -172,8 +174,13 @@ export class BrokerLink {
       type,
       appId: APP_ID,
     };
+    const content = Buffer.from(body);
+    if (content.length > this.options.maxMessageBytes) {
+      settle("unroutable");
+      return;
+    }
     try {
-      this.channel.publish(this.options.topology.exchange, topic, Buffer.from(body), properties, (error) => {
+      this.channel.publish(this.options.topology.exchange, topic, content, properties, (error) => {
         const wasReturned = this.#returned.delete(id);
         if (error) settle(error.message === "message nacked" ? "refused" : "lost");
         else if (wasReturned) settle(this.#outcomeOfReturned());

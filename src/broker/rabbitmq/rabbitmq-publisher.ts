@@ -55,6 +55,8 @@ export class RabbitMqPublisher implements Publisher {
   /** On links that are broken. */
   #confirmedBefore = 0;
   #attempts = 0;
+  /** The longest message that the broker takes, once it said so. */
+  #maxMessageBytes = Number.POSITIVE_INFINITY;
   #lastError: PublisherState["lastError"];
 
   constructor(private readonly options: RabbitMqPublisherOptions) {
@@ -103,6 +105,8 @@ export class RabbitMqPublisher implements Publisher {
       const startedAt = performance.now();
       const error = await this.#holdLink(signal);
       if (this.#isDraining) return;
+      // A broker that comes back for another reason may take longer ones.
+      this.#maxMessageBytes = readMaxMessageBytes(error) ?? Number.POSITIVE_INFINITY;
       const wasGood = performance.now() - startedAt >= this.#timing.goodConnectionMs;
       failures = wasGood ? 1 : failures + 1;
       this.#lastError = { message: error instanceof Error ? error.message : String(error), at: new Date() };
@@ -119,7 +123,13 @@ export class RabbitMqPublisher implements Publisher {
     const { confirmTimeoutMs } = this.#timing;
     try {
       const opening = openBrokerLink(
-        { ...this.options, address: this.#address, confirmTimeoutMs, onUnblocked: onReady },
+        {
+          ...this.options,
+          address: this.#address,
+          confirmTimeoutMs,
+          maxMessageBytes: this.#maxMessageBytes,
+          onUnblocked: onReady,
+        },
         signal,
       );
       // amqplib never settles some of what was under way on a connection that is cut.
@@ -136,4 +146,13 @@ export class RabbitMqPublisher implements Publisher {
       this.#link = undefined;
     }
   }
+}
+
+/**
+ * What RabbitMQ closes a channel with for a message that is longer than it takes. AMQP has no other way to learn the
+ * limit, and whoever sends that message again loses each further channel, with everything that is under way.
+ */
+function readMaxMessageBytes(error: unknown): number | undefined {
+  const [, limit] = /message size \d+ is larger than configured max size (\d+)/.exec(String(error)) ?? [];
+  return limit === undefined ? undefined : Number(limit);
 }
