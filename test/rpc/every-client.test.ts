@@ -140,6 +140,10 @@ t.test("tools and browsers", async (t) => {
       const call = ["--reflect-protocol", `grpc-${version}`, "--protocol", "grpc", "--data", '{"orgToken":"none"}'];
       await t.rejects(buf(...call, `${baseUrl}${REGISTER}`), /invalid_argument/, version);
     }
+    const reflection = `${baseUrl}/grpc.reflection.v1.ServerReflection/ServerReflectionInfo`;
+    const wanted = '{"fileContainingSymbol":"google.rpc.ErrorInfo"}';
+    const { stdout: details } = await buf("--protocol", "grpc", "--data", wanted, reflection);
+    t.match(JSON.parse(details), { fileDescriptorResponse: { fileDescriptorProto: [String] } }, "details of errors");
     const { stdout: health } = await buf(
       "--protocol",
       "grpc",

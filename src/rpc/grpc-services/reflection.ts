@@ -10,6 +10,7 @@ import {
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, type ServiceImpl } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import type {
   ServerReflection,
   ServerReflectionRequest,
@@ -32,7 +33,9 @@ export function createReflection(
   services: readonly DescService[],
   slots: StreamSlots,
 ): ServiceImpl<typeof ServerReflection> {
-  const file = [...new Set(services.flatMap(({ file }) => withImports(file)))].map(({ proto }) => proto);
+  // No method names the details of errors; who is told them looks for what they are.
+  const roots = [file_google_rpc_error_details, ...services.map(({ file }) => file)];
+  const file = [...new Set(roots.flatMap(withImports))].map(({ proto }) => proto);
   const registry = createFileRegistry(create(FileDescriptorSetSchema, { file }));
   return {
     serverReflectionInfo: async function* (requests, { values }) {
