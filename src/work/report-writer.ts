@@ -7,7 +7,7 @@ import type { Transaction } from "../store/transaction.js";
 import { insertCheckResults } from "../store/work/checks.js";
 import { completeQueries, type QueryAnswer } from "../store/work/queries.js";
 import { appendTaskOutput } from "../store/work/task-output.js";
-import { type FinishedTasks, finishTasks, lockRunsOf } from "../store/work/task-results.js";
+import { type FinishedTasks, findOwnInventories, finishTasks, lockRunsOf } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 import type { CallingHost } from "./calling-host.js";
 import type { WorkEvents } from "./events.js";
@@ -119,13 +119,16 @@ async function writeBatch(
   const finished = await finishTasks(tx, outcomesOfTasks, runIds);
   const isRepeated = new Set(kept.filter(({ tried }) => tried));
   for (const item of kept) item.tried = true;
-  const ended = new Set(finished.tasks.map(({ id }) => id));
+  const known = new Set([...outputs, ...finished.tasks.map(({ id }) => id)]);
+  const unknown = gather((report) => [...report.taskProgress, ...report.taskOutcomes]).filter(
+    ({ taskId }) => !known.has(taskId),
+  );
+  for (const id of await findOwnInventories(tx, unknown)) known.add(id);
   const outcomes = items.map((item): BatchOutcome<Stored> => {
     const { host, report } = item;
     if (hosts.get(host.hostId) === "busy") return { busy: true };
     const isKept = hosts.has(host.hostId);
     const answered = report.queryAnswers.filter(({ queryId }) => isKept && queries.has(queryId));
-    const isTaskKnown = ({ taskId }: { taskId: string }) => outputs.has(taskId) || ended.has(taskId);
     return {
       done: {
         answered,
@@ -135,7 +138,7 @@ async function writeBatch(
           check: report.checkResults.filter(({ id }) => !checkResults.has(id)).map(({ checkId }) => checkId),
           query: report.queryAnswers.filter((answer) => !answered.includes(answer)).map(({ queryId }) => queryId),
           task: [...report.taskProgress, ...report.taskOutcomes]
-            .filter((part) => !isTaskKnown(part))
+            .filter(({ taskId }) => !known.has(taskId))
             .map(({ taskId }) => taskId),
         },
       },

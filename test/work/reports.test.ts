@@ -210,6 +210,17 @@ t.test("a task that has ended keeps its end", async (t) => {
   }
 });
 
+t.test("what an agent says of an inventory whose upload has ended it is no news", async (t) => {
+  const { taskIds } = await insertRun(database, [own, other], { type: "software_inventory", status: "success" });
+  const end = (taskId = "") => ({ taskId, exitCode: 0, resultJson: "{}", error: "" });
+  lines.length = 0;
+  await report(own, { taskResults: [end(taskIds[0])] });
+  t.same(lines, []);
+  t.match((await readTasks(database, taskIds))[0], { status: "success", result: null });
+  await report(own, { taskResults: [end(taskIds[1])] });
+  t.match(lines, [{ kind: "task", count: 1 }], "of another host's it is");
+});
+
 t.test("another host's task is not touched", async (t) => {
   const { taskIds } = await insertRun(database, [other], { status: "running" });
   const [taskId = ""] = taskIds;

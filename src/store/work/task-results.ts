@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Transaction } from "../transaction.js";
 import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
+import { INVENTORY_TASK } from "./tasks.js";
 import type { WorkHost } from "./work-host.js";
 
 /** How a task ended, as it is written. */
@@ -94,4 +95,23 @@ export async function finishTasks(
       and r.status in ('pending', 'running', 'cancelling') and r.deleted_at is null
     returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.status`);
   return { tasks: rows.map(toFinishedTask), runs: await closeTaskRuns(tx, runIds) };
+}
+
+/**
+ * Those of the tasks that are software inventories of their own hosts. One ends with its upload, and what its agent says of
+ * it afterwards is expected, and no news.
+ */
+export async function findOwnInventories(
+  tx: Transaction,
+  tasks: readonly (WorkHost & { taskId: string })[],
+): Promise<Set<string>> {
+  if (tasks.length === 0) return new Set();
+  const { rows } = await tx.execute<{ id: string }>(sql`
+    select r.id
+    from unnest(${sql.param(tasks.map(({ taskId }) => taskId))}::text[],
+                ${sql.param(tasks.map(({ hostId }) => hostId))}::text[]) as v(task_id, host_id)
+    join task_run_hosts r on r.id = v.task_id and r.host_id = v.host_id
+    join task_runs run on run.id = r.task_run_id
+    where run.task_type = ${INVENTORY_TASK}`);
+  return new Set(rows.map(({ id }) => id));
 }
