@@ -116,11 +116,11 @@ export class InstalledAgent {
   }
 
   async #process(signal: AbortSignal): Promise<void> {
-    const work = new InstalledWork(this.workLog, (scanId) => this.#upload(scanId));
+    const work = new InstalledWork(this.workLog, (scanId, stopped) => this.#upload(scanId, stopped));
     try {
       await this.#holdStreams(work, signal);
     } finally {
-      work.stop();
+      await work.stop();
     }
   }
 
@@ -226,7 +226,7 @@ export class InstalledAgent {
   }
 
   /** Lists its software over a second connection, in two chunks. */
-  async #upload(scanId: string): Promise<void> {
+  async #upload(scanId: string, signal: AbortSignal): Promise<void> {
     const chunk = { scanId, source: "dpkg", packages: [{ name: "bash", version: "5", architecture: "amd64" }] };
     const last = {
       ...chunk,
@@ -234,7 +234,7 @@ export class InstalledAgent {
       isLast: true,
       packages: [{ name: "curl", version: "8", architecture: "amd64" }],
     };
-    await uploadInventory(this.service, this.#presented(), this.disk.state?.jwt ?? "", [chunk, last]);
+    await uploadInventory(this.service, this.#presented(), this.disk.state?.jwt ?? "", [chunk, last], signal);
   }
 
   /** The certificate on disk, stale or not. */

@@ -47,6 +47,7 @@ export function isPush(answer: object): boolean {
 export class InstalledWork {
   readonly #checks = new Map<string, { definition: string; type: string; everyMessages: number; age: number }>();
   readonly #tasks = new Map<string, AbortController>();
+  readonly #underWay = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
   #seen = new Set<string>();
   #next = emptyReport();
@@ -57,7 +58,7 @@ export class InstalledWork {
   /** @param upload sends an inventory over a second connection */
   constructor(
     private readonly log: WorkLog,
-    private readonly upload: (scanId: string) => Promise<void>,
+    private readonly upload: (scanId: string, signal: AbortSignal) => Promise<void>,
   ) {}
 
   /** A stream opened, which takes extra messages. */
@@ -71,10 +72,11 @@ export class InstalledWork {
     this.#send = undefined;
   }
 
-  /** The process ends. */
-  stop(): void {
+  /** The process ends; resolves when nothing of it is left. */
+  async stop(): Promise<void> {
     this.#stopped.abort();
     this.#send = undefined;
+    await Promise.all([this.#queries, ...this.#underWay]);
   }
 
   /** What goes with a regular message. */
@@ -160,7 +162,11 @@ export class InstalledWork {
     });
     this.#next.taskProgress.push({ taskId, outputChunk: "listing software\n" });
     try {
-      await Promise.race([this.upload(taskId), stopped]);
+      const uploaded = this.upload(taskId, this.#stopped.signal);
+      const settled = uploaded.catch(() => {});
+      this.#underWay.add(settled);
+      void settled.then(() => this.#underWay.delete(settled));
+      await Promise.race([uploaded, stopped]);
       end(0, "");
     } catch (error) {
       end(-1, `upload failed: ${(error as Error).message}`);

@@ -10,6 +10,7 @@ export async function uploadInventory(
   identity: TestCredentials | undefined,
   jwt: string,
   chunks: readonly TestChunk[],
+  signal?: AbortSignal,
 ): Promise<{ received: number }> {
   const client = createGrpcClient(service, identity);
   const metadata = new Metadata();
@@ -21,11 +22,12 @@ export async function uploadInventory(
           submitSoftwareInventory(
             metadata: Metadata,
             callback: (error: ServiceError | null, reply: { received: number }) => void,
-          ): { write(chunk: TestChunk): void; end(): void };
+          ): { write(chunk: TestChunk): void; end(): void; cancel(): void };
         }
       ).submitSoftwareInventory(metadata, (error, reply) => (error ? reject(error) : resolve(reply)));
       for (const chunk of chunks) call.write(chunk);
       call.end();
+      signal?.addEventListener("abort", () => call.cancel(), { once: true });
     });
   } finally {
     client.close();
