@@ -92,7 +92,7 @@ t.test("what the service measures", async (t) => {
       for (const [name] of expr.matchAll(/\b(ct_ops_ingest|nodejs|process)_\w+/g)) t.ok(unlabelled.has(name), name);
     }
     const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label]) => label as string));
-    for (const label of ["cause", "operation"]) labels.add(label);
+    for (const label of ["cause", "operation", "port"]) labels.add(label);
     for (const [, list = ""] of asked.join("\n").matchAll(/\bby \(([^)]*)\)/g)) {
       for (const label of list.split(", ")) t.ok(labels.has(label) || label === "instance", label);
     }
