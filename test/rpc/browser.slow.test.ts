@@ -24,13 +24,16 @@ function tell(thrown) {
   return {
     code: Code[error.code],
     message: error.rawMessage,
+    hasRequestId: error.metadata.has("x-request-id"),
     info: error.findDetails(ErrorInfoSchema).map(({ reason, domain }) => ({ reason, domain })),
     fields: error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations.map(({ field }) => field)),
   };
 }
 
 globalThis.register = ({ csrHex, ...request }, where) =>
-  client(IngestService, where).register({ ...request, csrDer: fromHex(csrHex) }).then(({ status }) => ({ status }), tell);
+  client(IngestService, where)
+    .register({ ...request, csrDer: fromHex(csrHex) }, { headers: { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" } })
+    .then(({ status }) => ({ status }), tell);
 
 globalThis.watchHealth = async (where) => {
   for await (const { status } of client(Health, where).watch({})) return { status };
@@ -63,6 +66,7 @@ t.test("a page of another origin, in a browser", { skip: chromium.skip }, async 
       t.same(await page("register", request("ctops_nothing", hostname), where), {
         code: "Unauthenticated",
         message: "the enrolment token cannot be used; ask the operator of CT-Ops for a new one",
+        hasRequestId: true,
         info: [{ reason: "ENROLMENT_TOKEN_UNUSABLE", domain: "ct-ops-ingest" }],
         fields: [],
       });
