@@ -153,4 +153,10 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
     "select count(*)::int as count from software_packages where removed_at is null group by host_id",
   );
   for (const { count } of packages) t.equal(count, 2);
+
+  await Promise.all(agents.map((agent) => agent.stop()));
+  await eventually(
+    async () => proxies.reduce((sum, { open }) => sum + open, 0),
+    (open) => open === 0,
+  );
 });
