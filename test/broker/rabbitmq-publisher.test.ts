@@ -310,6 +310,15 @@ t.test("a wrong password is said without it", { skip }, async (t) => {
   t.notMatch(JSON.stringify([lines, publisher.state]), /cret/);
 });
 
+t.test("a virtual host that is not there is named as the reason", { skip }, async (t) => {
+  const { publisher } = startPublisher(t, { url: `${broker.url}/nowhere` });
+  const error = await eventually(
+    async () => publisher.state.lastError,
+    (found) => found !== undefined,
+  );
+  t.match(error?.message, /\/nowhere: the virtual host does not exist, or the user has no access to it$/);
+});
+
 t.test("closing", { skip }, async (t) => {
   await t.test("waits for confirms", async (t) => {
     const { publisher, ready } = startPublisher(t, { url: broker.url });

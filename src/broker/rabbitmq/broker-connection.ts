@@ -56,8 +56,12 @@ async function readTlsFiles({ caFile, client }: BrokerTlsFiles): Promise<Pick<So
   };
 }
 
+/** What amqplib says of a broker that takes the user and not the virtual host; it leaves out the broker's reason. */
+const VHOST_REFUSED = "Expected ConnectionOpenOk; got <ConnectionClose channel:0>";
+
 /** One line, also of OpenSSL; of a name with several addresses behind it, what each of them said. */
 function messageOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(messageOf).join("; ");
-  return (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, " ");
+  const message = (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, " ");
+  return message === VHOST_REFUSED ? "the virtual host does not exist, or the user has no access to it" : message;
 }
