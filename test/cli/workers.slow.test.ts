@@ -1,5 +1,11 @@
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { copyFile, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
+import { writeDevTls } from "../../dist/cli/dev/dev-tls.js";
 import { issueEnrolmentToken } from "../../dist/enrolment/tokens/token-issue.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
@@ -8,6 +14,7 @@ import { enrol, heartbeat, openLiveStream, type TestIdentity } from "../support/
 import { isRunning, startWorkers } from "../support/commands/workers.js";
 import { createTestDatabase } from "../support/database/database.js";
 import { eventually } from "../support/eventually.js";
+import { makeDirectory } from "../support/service.js";
 
 const database = await createTestDatabase(t);
 const store = openDatabase({ url: database.url, maxConnections: 1 });
@@ -19,7 +26,7 @@ const holderOf = async ({ agentId }: TestIdentity) => {
 };
 
 t.test("two workers serve as one", async (t) => {
-  const { primary, lines, address, pids, instances, ask, keySet, metrics } = await startWorkers(t, database);
+  const { primary, lines, directory, address, pids, instances, ask, keySet, metrics } = await startWorkers(t, database);
   t.equal(pids().length, 2);
   await insertOrganisation(store.db, { name: "Test", slug: "test" });
   const publishing = { database: store, outbox: createClosedOutbox() };
@@ -40,6 +47,28 @@ t.test("two workers serve as one", async (t) => {
     t.equal(await ask("/readyz"), 200);
     t.match(await keySet(), { keys: [{ kty: "RSA" }] });
     t.ok(lines().some(({ msg, instanceId }) => msg === "heartbeat stream opened" && instanceId === holders[0]));
+  });
+
+  await t.test("each serves a certificate that was replaced", async (t) => {
+    const port = Number(address.address.split(":")[1]);
+    const served = async () => {
+      const socket = connectTls({ port, host: "localhost", ALPNProtocols: ["h2"], rejectUnauthorized: false });
+      await once(socket, "secureConnect");
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const before = [await served(), await served()];
+    const { certFile, keyFile } = await writeDevTls(join(await makeDirectory(t), "tls"));
+    for (const file of [keyFile, certFile]) await copyFile(file, join(directory, "tls", basename(file)));
+    const wanted = new X509Certificate(await readFile(certFile)).fingerprint256;
+    t.notOk(before.includes(wanted));
+    // Connections come to the workers in turn.
+    await eventually(
+      async () => [await served(), await served(), await served(), await served()],
+      (all) => all.every((one) => one === wanted),
+    );
+    address.ca = await readFile(certFile, "utf8");
   });
 
   await t.test("one that dies is replaced, and its agents come back to the others", async (t) => {

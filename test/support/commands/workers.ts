@@ -23,6 +23,7 @@ export async function startWorkers(t: Test, database: TestDatabase) {
   return {
     primary,
     lines,
+    directory,
     address: { address: `localhost:${grpcPort}`, ca } as TestService,
     /** Those that have been started so far, whether or not they run. */
     pids: () => lines().flatMap(({ msg, workerPid }) => (msg === "a worker was started" ? [Number(workerPid)] : [])),
