@@ -58,17 +58,15 @@ async function count(
   policy: ContestPolicy,
 ): Promise<BatchOutcome<SuspectedClone | undefined>[]> {
   const found = await lockHostsAndAgents(tx, sessions);
-  // Of several of one agent in one batch the last one counts.
-  const locked = new Map(
-    sessions
-      .filter(({ agentId }) => found.get(agentId)?.state === "locked")
-      .map((session) => [session.agentId, session]),
-  );
+  // Of several of one agent in one batch the last one is told of.
+  const counted = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
+  const locked = new Map(counted.map((session) => [session.agentId, session]));
   const suspicions = await countDisplacements(
     tx,
     [...locked.values()].map(({ agentId, remoteAddress, hostname, uptimeSeconds }) => ({
       agentId,
       displaced: { remoteAddress, hostname, uptimeSeconds },
+      times: counted.filter((session) => session.agentId === agentId).length,
     })),
     policy,
   );

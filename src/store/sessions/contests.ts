@@ -3,10 +3,13 @@ import type { Queryable } from "../database.js";
 import type { ContestPeer } from "../schema/ingest/contested-agents.js";
 import type { Transaction } from "../transaction.js";
 
-/** A live session that a newer one of its agent took the place of. */
+/** Live sessions of an agent that newer ones took the place of. */
 export interface Displacement {
   agentId: string;
+  /** The last of them. */
   displaced: ContestPeer;
+  /** How many there were. */
+  times: number;
 }
 
 /** When displacements are more than one machine that reconnects explains. */
@@ -50,15 +53,18 @@ export async function countDisplacements(
   }>(sql`
     with counted as (
       insert into ingest.contested_agents as c (agent_id, displacements, last_at, peers)
-      select w.agent_id, 1, clock_timestamp(), jsonb_build_array(w.displaced::jsonb, jsonb_build_object(
+      select w.agent_id, w.times, clock_timestamp(), jsonb_build_array(w.displaced::jsonb, jsonb_build_object(
         'remoteAddress', s.remote_address, 'hostname', s.hostname, 'uptimeSeconds', s.uptime_seconds))
       from unnest(${sql.param(displacements.map(({ agentId }) => agentId))}::text[],
-        ${sql.param(displacements.map(({ displaced }) => JSON.stringify(displaced)))}::text[]) as w(agent_id, displaced)
+        ${sql.param(displacements.map(({ displaced }) => JSON.stringify(displaced)))}::text[],
+        ${sql.param(displacements.map(({ times }) => times))}::int[]) as w(agent_id, displaced, times)
       join ingest.agent_sessions s on s.agent_id = w.agent_id
       order by w.agent_id
       on conflict (agent_id) do update
         set displacements = case
-              when c.last_at > excluded.last_at - make_interval(secs => ${withinS}) then c.displacements + 1 else 1 end,
+              when c.last_at > excluded.last_at - make_interval(secs => ${withinS})
+                then c.displacements + excluded.displacements
+              else excluded.displacements end,
             last_at = excluded.last_at, peers = excluded.peers
       returning c.agent_id, c.displacements, c.peers, c.locked_at,
         c.suspected_at is null or c.suspected_at < now() - make_interval(secs => ${TOLD_AGAIN_AFTER_S})

@@ -1,5 +1,9 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
+import { HeartbeatEvents } from "../../../dist/heartbeat/events.js";
+import { CloneWatch } from "../../../dist/heartbeat/presence/clone-watch.js";
+import { Metrics } from "../../../dist/observe/metrics.js";
+import { createClosedOutbox } from "../../../dist/outbox/outbox.js";
 import { enrol, heartbeat, openLiveStream, openStream, type TestIdentity } from "../../support/agents/field-agent.js";
 import { runCommand } from "../../support/commands/cli.js";
 import { hearNotifications } from "../../support/database/database.js";
@@ -139,6 +143,33 @@ t.test("with the policy lock neither is let in until an operator unlocks the age
   ]);
   back.end();
   await back.ended;
+});
+
+t.test("displacements that are written together all count", async (t) => {
+  const service = await startTestService(t);
+  const agent = await enrol(service, await service.createToken());
+  const { agentId } = agent;
+  await openLiveStream(service, agent);
+  const [row] = await service.database.query("select id, organisation_id from hosts");
+  const displaced = {
+    agentId,
+    epoch: 1,
+    organisationId: String(row?.organisation_id),
+    hostId: String(row?.id),
+    remoteAddress: "192.0.2.1",
+    hostname: "web-01",
+    uptimeSeconds: 3_600,
+  };
+  const watch = new CloneWatch({
+    database: service.store,
+    outbox: createClosedOutbox(),
+    events: new HeartbeatEvents(createTestLog().logger, { metrics: new Metrics() }),
+    policy: { withinS: 60, displacements: 5, locks: false },
+  });
+  await Promise.all(Array.from({ length: 5 }, () => watch.report(displaced)));
+  t.match(await service.database.query("select displacements, suspected_at from ingest.contested_agents"), [
+    { displacements: 5, suspected_at: Date },
+  ]);
 });
 
 t.test("an agent that was suspected before the policy became lock is locked when it goes on", async (t) => {

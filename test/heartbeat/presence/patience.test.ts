@@ -60,7 +60,13 @@ t.test("how long an agent may be silent, and what counts of what it says", async
       database.transaction((tx) =>
         countDisplacements(
           tx,
-          [{ agentId: "agent-3", displaced: { remoteAddress: "192.0.2.1", hostname: "web-3", uptimeSeconds: 1 } }],
+          [
+            {
+              times: 1,
+              agentId: "agent-3",
+              displaced: { remoteAddress: "192.0.2.1", hostname: "web-3", uptimeSeconds: 1 },
+            },
+          ],
           { withinS, displacements: 3, locks: false },
         ),
       );
