@@ -236,7 +236,7 @@ t.test("what no queue is bound for is set aside, and published again on request"
   t.match(await readUnroutable(scene.store.db), [{ topic: "metrics.raw", rows: 1, messages: 1 }]);
   await eventually(
     async () => lines,
-    (all) => all.some(({ msg }) => /no queue is bound/.test(msg)),
+    (all) => all.some(({ msg }) => /no queue takes messages/.test(msg)),
   );
 
   t.equal(await retryUnroutableMessages(scene.store.db), 1, "once, although no queue is bound yet");
