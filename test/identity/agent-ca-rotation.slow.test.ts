@@ -1,4 +1,4 @@
-/** Keys of agent CAs have 4,096 bits, and to make one takes seconds. */
+/** Each of these tests has services of its own, since it leaves CAs behind. */
 import { X509Certificate } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

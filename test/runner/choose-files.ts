@@ -4,12 +4,7 @@
  */
 const SLOW = /\.slow\.test\.ts$/;
 /** Those that take longest: begun first, so that no process is left with one of them at the end. */
-const LONGEST = [
-  "docs.test.ts",
-  "broker/rabbitmq-publisher.test.ts",
-  "package.slow.test.ts",
-  "deploy/image.slow.test.ts",
-];
+const LONGEST = ["docs.test.ts", "package.slow.test.ts", "deploy/image.slow.test.ts"];
 
 /**
  * The test files to run, the longest first.

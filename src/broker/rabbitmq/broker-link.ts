@@ -7,11 +7,10 @@ import type { OutgoingMessage, PublishOutcome } from "../publisher.js";
 import { type BrokerTlsFiles, openBrokerConnection } from "./broker-connection.js";
 import { PublishBatch } from "./publish-batch.js";
 import { prepareTopology, type TopologyOptions } from "./topology.js";
+import { TopologyRestorer } from "./topology-restorer.js";
 
 const APP_ID = "ct-ops-ingest";
 const GOODBYE_TIMEOUT_MS = 1_000;
-/** Queues that somebody deletes again and again are made this often. */
-const RESTORE_INTERVAL_MS = 1_000;
 
 /** What {@link openBrokerLink} needs. */
 export interface BrokerLinkOptions {
@@ -61,12 +60,10 @@ export class BrokerLink {
   readonly #batches = new Set<PublishBatch>();
   /** Ids of messages that came back; the broker confirms them right after. */
   readonly #returned = new Set<string>();
+  readonly #restorer: TopologyRestorer;
   readonly #stallTimer: NodeJS.Timeout;
   #blocked: string | undefined;
   #confirmed = 0;
-  /** When the topology was prepared last; never, while that is under way. */
-  #preparedAt = performance.now();
-  #isRestorable = true;
   #isBroken = false;
   #breakWith: (error: Error) => void = () => {};
   /** Resolves with what it broke of. */
@@ -88,13 +85,18 @@ export class BrokerLink {
     channel.on("error", (error) => {
       reason ??= error;
     });
-    channel.on("close", () => this.#breakWith(reason ?? new Error("the channel closed")));
+    // A connection that the broker closes says why only after its channels closed.
+    channel.on("close", () => {
+      this.#isBroken = true;
+      setImmediate(() => this.#breakWith(reason ?? new Error("the channel closed")));
+    });
     connection.on("error", (error) => {
       reason ??= error;
     });
     connection.on("close", (error) => this.#breakWith(reason ?? error ?? new Error("the connection closed")));
     channel.on("return", ({ properties }) => this.#returned.add(properties.messageId));
     const broker = describeAmqpAddress(options.address);
+    this.#restorer = new TopologyRestorer(connection, { broker, ...options });
     connection.on("blocked", (why) => {
       this.#blocked = why;
       options.events.blocked({ broker, reason: why });
@@ -183,7 +185,7 @@ export class BrokerLink {
       this.channel.publish(this.options.topology.exchange, topic, content, properties, (error) => {
         const wasReturned = this.#returned.delete(id);
         if (error) settle(error.message === "message nacked" ? "refused" : "lost");
-        else if (wasReturned) settle(this.#outcomeOfReturned());
+        else if (wasReturned) settle(this.#restorer.outcomeOfReturned());
         else {
           this.#confirmed += 1;
           settle("confirmed");
@@ -193,31 +195,6 @@ export class BrokerLink {
       // The channel closed a moment ago.
       settle("lost");
     }
-  }
-
-  /**
-   * A message came back, since no queue is bound for it. Queues of our own that are gone are declared again, and then the
-   * broker takes the message, later; otherwise somebody else has to bind a queue.
-   */
-  #outcomeOfReturned(): PublishOutcome {
-    if (!this.options.topology.declare) return "unroutable";
-    if (performance.now() - this.#preparedAt >= RESTORE_INTERVAL_MS) void this.#restoreTopology();
-    return this.#isRestorable ? "refused" : "unroutable";
-  }
-
-  async #restoreTopology(): Promise<void> {
-    const { address, topology, events } = this.options;
-    const broker = describeAmqpAddress(address);
-    this.#preparedAt = Number.POSITIVE_INFINITY;
-    try {
-      await prepareTopology(this.connection, topology);
-      this.#isRestorable = true;
-      events.topologyRestored({ broker });
-    } catch (error) {
-      this.#isRestorable = false;
-      events.topologyNotRestored({ broker, error });
-    }
-    this.#preparedAt = performance.now();
   }
 
   #findStall(): void {

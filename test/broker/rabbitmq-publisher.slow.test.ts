@@ -165,6 +165,17 @@ t.test("an exchange that is deleted closes the channel: it is made again", { ski
   t.match(publisher.state.lastError, { message: /404.*no exchange/ });
 });
 
+t.test("a broker that closes the connection is quoted", { skip }, async (t) => {
+  const { publisher, ready } = startPublisher(t, { url: broker.url });
+  await ready();
+  await broker.control("close_all_connections", "maintenance tonight");
+  const { lastError } = await eventually(
+    async () => publisher.state,
+    ({ lastError }) => lastError !== undefined,
+  );
+  t.match(lastError, { message: /maintenance tonight/ });
+});
+
 t.test("queues that are deleted under it, and bindings, are made again", { skip }, async (t) => {
   const { publisher, exchange, lines, ready } = startPublisher(t, { url: broker.url });
   await ready();
