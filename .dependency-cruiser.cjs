@@ -46,10 +46,8 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   heartbeat: [["presence", "inventory"], ["recording"]],
-  rpc: [
-    ["screening", "refusals", "messages"],
-    ["grpc-stream", "grpc-services"],
-  ],
+  rpc: [["screening", "refusals", "messages"], ["grpc-stream", "grpc-services"], ["http"]],
+  server: [["requests", "probes"], ["admission"]],
   cli: [
     ["terminal"],
     ["interaction"],

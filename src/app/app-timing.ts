@@ -4,7 +4,7 @@ import type { AgentCasTiming } from "../identity/agent-ca/agent-cas.js";
 import type { SigningKeyRingTiming } from "../identity/signing-keys/signing-key-ring.js";
 import type { QueueTiming } from "../outbox/queue.js";
 import type { AdmissionTiming } from "../server/admission/admission.js";
-import type { RequestTiming } from "../server/request-timing.js";
+import type { RequestTiming } from "../server/requests/request-timing.js";
 import type { SessionLivenessTiming } from "../server/session-liveness.js";
 import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
 import type { DatabaseHealthTiming } from "../store/connection/health.js";

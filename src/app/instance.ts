@@ -2,41 +2,36 @@ import type { Config } from "../config/config.js";
 import { CertificateMover } from "../heartbeat/certificate-mover.js";
 import { HeartbeatEvents } from "../heartbeat/events.js";
 import { IdentityWatch } from "../heartbeat/identity-watch.js";
-import { openAgentCas } from "../identity/agent-ca/agent-cas.js";
 import { Callers } from "../identity/caller.js";
-import { watchExpiry } from "../identity/expiry-watch.js";
 import { KeyEvents } from "../identity/key-events.js";
-import {
-  readServerCertificate,
-  ServerCertificateWatch,
-} from "../identity/server-certificate/server-certificate-files.js";
-import { openSigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
+import { readServerCertificate } from "../identity/server-certificate/server-certificate-files.js";
 import type { Lifetime } from "../lib/lifetime.js";
 import type { Logger } from "../observe/logger.js";
 import { Metrics, type MetricsSnapshot } from "../observe/metrics.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { createHandshakeReporter } from "../rpc/refusals/handshake-refusals.js";
-import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
-import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
 import { createServiceHandler } from "../rpc/service.js";
-import { Acceptance } from "../server/acceptance.js";
 import { boundByDescriptors } from "../server/admission/descriptor-limit.js";
 import { createDoorReporter } from "../server/admission/door-reporter.js";
 import { Peers } from "../server/admission/peers.js";
 import { peerOf } from "../server/peer.js";
+import { Acceptance } from "../server/probes/acceptance.js";
 import { startRpcListener } from "../server/rpc-listener.js";
-import { Listener } from "../store/connection/listener.js";
 import { migrateIngest } from "../store/migrations/migrate.js";
 import { WorkEvents } from "../work/events.js";
 import { openWork } from "../work/open-work.js";
 import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
 import { followMetrics } from "./follow-metrics.js";
+import { openChangeListener } from "./open-change-listener.js";
 import { openDatabases } from "./open-databases.js";
 import { openEnrolment } from "./open-enrolment.js";
+import { openKeys } from "./open-keys.js";
 import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
+import { openRefusals } from "./open-refusals.js";
 import { openSessions } from "./open-sessions.js";
+import { watchCertificates } from "./watch-certificates.js";
 
 /** Of the time for stopping, how much there is for telling agents to reconnect, and for storing what was under way. */
 const DRAIN_SHARE = 0.75;
@@ -91,13 +86,7 @@ async function start(
   await lifetime.open("migrations", (ending) => migrateIngest(config.databaseUrl, ending));
   const { database, streamDatabase, health, onIdleError } = openDatabases({ config, logger, timing, lifetime });
   const metrics = new Metrics();
-  const refusals = new RefusalRecorder({ db: database.db, logger });
-  lifetime.register("record of refusals", () => refusals.close());
-  const refusalMeter = new RefusalMeter({
-    onSummary: (summary) => logger.warn(summary, "many calls were refused"),
-    periodMs: timing.refusalSummaryMs,
-  });
-  lifetime.register("sum of refusals", () => refusalMeter.close());
+  const { refusals, refusalMeter } = openRefusals({ db: database.db, logger, timing, lifetime });
 
   const pace = { ...AGENT_PACE, ...timing.pace };
   const queue =
@@ -107,22 +96,7 @@ async function start(
 
   const { outbox, hear } = queue;
   const keyEvents = new KeyEvents(logger);
-  const signingKeys = await lifetime.open(
-    "signing keys",
-    () =>
-      openSigningKeyRing({
-        db: database.db,
-        path: config.jwtKeyFile,
-        events: keyEvents,
-        timing: timing.signingKeys,
-      }),
-    (opened) => opened.close(),
-  );
-  const agentCa = await lifetime.open(
-    "agent CA",
-    () => openAgentCas({ database, ...config.agentCa, events: keyEvents, timing: timing.agentCa }),
-    (opened) => opened.close(),
-  );
+  const { signingKeys, agentCa } = await openKeys({ config, database, events: keyEvents, timing, lifetime });
   const { registrar, renewal, certificateUpkeep } = openEnrolment({
     database,
     outbox,
@@ -162,28 +136,16 @@ async function start(
 
   const identityWatch = new IdentityWatch({ db: streamDatabase.db, sessions, events });
   lifetime.register("identity watch", () => identityWatch.stop());
-  const listener = new Listener({
+  openChangeListener({
     url: config.databaseUrl,
-    onChange: (change) => {
-      if (change.kind === "agent") {
-        identityWatch.checkAgent(change.agentId);
-        certificateUpkeep.checkAgent(change.agentId);
-      } else if (change.kind === "session") identityWatch.checkAgent(change.agentId);
-      else if (change.kind === "certificate") identityWatch.checkCertificate(change.serial);
-      else if (change.kind === "agent CA") void agentCa.refresh();
-      else if (change.kind === "outbox") hear();
-      else work.dispatcher.hear(change.kind === "work" ? { kind: "everything" } : change);
-    },
-    onListening: () => {
-      work.dispatcher.hear({ kind: "everything" });
-      identityWatch.checkEverything();
-      certificateUpkeep.checkEverything();
-      // What fails is reported, and tried again by itself.
-      void agentCa.refresh();
-    },
-    onDisconnected: (event) => events.listenerDisconnected(event),
+    identityWatch,
+    certificateUpkeep,
+    agentCa,
+    dispatcher: work.dispatcher,
+    hearOfOutbox: hear,
+    events,
+    lifetime,
   });
-  lifetime.register("database listener", () => listener.close());
 
   const mover = new CertificateMover({ sessions, agentCa, events, timing: timing.certificateMover });
   lifetime.register("certificate mover", () => mover.stop());
@@ -251,20 +213,15 @@ async function start(
       }),
     (opened) => opened.close(),
   );
-  const certificateWatch = new ServerCertificateWatch({
-    paths: config.tls,
-    inUse: serverCertificate,
-    onChange: (pair) => rpcListener.replaceCertificate(pair),
-    events: keyEvents,
-    fileWatchMs: timing.serverCertificateMs,
+  const certificates = watchCertificates({
+    config,
+    serverCertificate,
+    rpcListener,
+    agentCa,
+    keyEvents,
+    timing,
+    lifetime,
   });
-  lifetime.register("server certificate", () => certificateWatch.stop());
-  const certificates = () => [
-    { name: "server certificate", notAfter: certificateWatch.current.notAfter },
-    { name: "agent CA", notAfter: agentCa.current.notAfter },
-  ];
-  const stopExpiryWatch = watchExpiry(certificates, keyEvents);
-  lifetime.register("expiry watch", stopExpiryWatch);
   const { db } = database;
   followMetrics(metrics, { db, sessions, writer, rpcListener, health, queue: () => queue.figures, certificates });
   acceptance = new Acceptance({

@@ -3,13 +3,13 @@ import type { Socket } from "node:net";
 import type { Logger } from "../observe/logger.js";
 import type { AdmissionOptions, TurnedAwayReason } from "./admission/admission.js";
 import { Peers } from "./admission/peers.js";
-import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
-import { allowOrigins, type CorsPolicy } from "./cors.js";
 import { type ListenOptions, listen } from "./listen.js";
-import { Pipelines } from "./pipelines.js";
-import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
-import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
+import { answerMalformed } from "./requests/answer-malformed.js";
+import { allowOrigins, type CorsPolicy } from "./requests/cors.js";
+import { Pipelines } from "./requests/pipelines.js";
+import { guardRequests, guardServer, type RequestHandler } from "./requests/request-guard.js";
+import { boundRequests, type RequestTiming, requestTiming } from "./requests/request-timing.js";
 import type { Listener } from "./rpc-listener.js";
 
 /** Long enough to spare the service, short enough for a rotated key. */

@@ -11,19 +11,19 @@ import {
   type TurnedAwayReason,
 } from "./admission/admission.js";
 import type { Peers } from "./admission/peers.js";
-import { answerMalformed } from "./answer-malformed.js";
 import { Connections } from "./connections.js";
-import { allowOrigins, type CorsPolicy } from "./cors.js";
-import { endWithAnswer } from "./end-with-answer.js";
 import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp, watchForHttp2 } from "./handshake-failure.js";
 import { closeWhenIdle } from "./idle-sessions.js";
 import { type ListenOptions, listen } from "./listen.js";
-import { Pipelines } from "./pipelines.js";
-import { guardRequests, guardServer, type RequestHandler } from "./request-guard.js";
-import { boundRequests, type RequestTiming, requestTiming } from "./request-timing.js";
+import { type CertificatePair, tryHandshake } from "./probes/trial-handshake.js";
+import { answerMalformed } from "./requests/answer-malformed.js";
+import { allowOrigins, type CorsPolicy } from "./requests/cors.js";
+import { endWithAnswer } from "./requests/end-with-answer.js";
+import { Pipelines } from "./requests/pipelines.js";
+import { guardRequests, guardServer, type RequestHandler } from "./requests/request-guard.js";
+import { boundRequests, type RequestTiming, requestTiming } from "./requests/request-timing.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
 import { cutWhenFlooding } from "./stream-flood.js";
-import { type CertificatePair, tryHandshake } from "./trial-handshake.js";
 
 /** Installed agents probe at this interval too. */
 const TCP_KEEP_ALIVE_MS = 15_000;

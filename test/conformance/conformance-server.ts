@@ -12,9 +12,9 @@ import { create, createFileRegistry, type DescMessage, fromBinary, type Message,
 import { type Any, anyPack, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { createLogger } from "../../dist/observe/logger.js";
-import { createNodeHandler } from "../../dist/rpc/node-handler.js";
-import { endWithAnswer } from "../../dist/server/end-with-answer.js";
-import { guardRequests } from "../../dist/server/request-guard.js";
+import { createNodeHandler } from "../../dist/rpc/http/node-handler.js";
+import { endWithAnswer } from "../../dist/server/requests/end-with-answer.js";
+import { guardRequests } from "../../dist/server/requests/request-guard.js";
 
 /** How long the rest of a request may take that is answered. */
 const REST_MS = 5_000;

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { RegisterRequest } from "#gen/agent/v1/registration_pb.js";
-import { createNodeHandler } from "../../dist/rpc/node-handler.js";
+import { createNodeHandler } from "../../dist/rpc/http/node-handler.js";
 import { envelope, type RawCall, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
 
 const CALLS = 30;

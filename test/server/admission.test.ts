@@ -7,7 +7,7 @@ import { createDevServerCertificate } from "../../dist/identity/server-certifica
 import type { AdmissionLimits, AdmissionTiming } from "../../dist/server/admission/admission.js";
 import { Peers } from "../../dist/server/admission/peers.js";
 import { peerOf } from "../../dist/server/peer.js";
-import { probeAgentPort } from "../../dist/server/port-probe.js";
+import { probeAgentPort } from "../../dist/server/probes/port-probe.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { eventually } from "../support/eventually.js";
 import { LIMITS } from "../support/limits.js";

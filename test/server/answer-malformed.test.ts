@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import { connect, type Socket } from "node:net";
 import t, { type Test } from "tap";
-import { answerMalformed } from "../../dist/server/answer-malformed.js";
+import { answerMalformed } from "../../dist/server/requests/answer-malformed.js";
 
 const LONG = "a".repeat(1_000_000);
 

@@ -5,7 +5,7 @@ import { connect, createServer as createHttp2Server, createSecureServer } from "
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { devTlsFilesIn } from "../../dist/cli/dev/dev-tls.js";
-import { endWithAnswer } from "../../dist/server/end-with-answer.js";
+import { endWithAnswer } from "../../dist/server/requests/end-with-answer.js";
 import { fixtureFile } from "../support/fixtures.js";
 
 /** How long the rest of a request may take that is answered. */

@@ -6,7 +6,7 @@ import t from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
-import type { RequestHandler } from "../../dist/server/request-guard.js";
+import type { RequestHandler } from "../../dist/server/requests/request-guard.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";

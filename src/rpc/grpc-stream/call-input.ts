@@ -1,5 +1,6 @@
 import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
-import { busy, MessageScreen } from "../screening/message-screen.js";
+import { busy } from "../screening/message-errors.js";
+import { MessageScreen } from "../screening/message-screen.js";
 import { GRPC_PROTOBUF } from "../screening/request-type.js";
 import { clampGrpcTimeout } from "../screening/timeout-header.js";
 import { headerOf } from "./headers.js";

@@ -1,6 +1,7 @@
 import type { ByteAccount } from "../../lib/async/byte-budget.js";
 import { EnvelopeAssembler } from "../screening/envelope-assembler.js";
-import { brokenOff, type MessageScreen } from "../screening/message-screen.js";
+import { brokenOff } from "../screening/message-errors.js";
+import type { MessageScreen } from "../screening/message-screen.js";
 import type { Http2Stream } from "./http2-stream.js";
 
 /** What a {@link MessageReader} reads with. */

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { GrowingBuffer } from "./growing-buffer.js";
-import { tooLarge } from "./message-screen.js";
+import { tooLarge } from "./message-errors.js";
 
 /** A message out of its envelope. */
 export interface Envelope {

@@ -1,10 +1,10 @@
 import { type ContextValues, createContextValues } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
-
 import { EnvelopeAssembler } from "./envelope-assembler.js";
 import { GrowingBuffer } from "./growing-buffer.js";
-import { brokenOff, busy, type MessageLimits, MessageScreen, tooLarge, tooSlow } from "./message-screen.js";
+import { brokenOff, busy, tooLarge, tooSlow } from "./message-errors.js";
+import { type MessageLimits, MessageScreen } from "./message-screen.js";
 import { shapeOf } from "./message-shape.js";
 import { RequestPieces } from "./request-pieces.js";
 import { parseRequestType } from "./request-type.js";

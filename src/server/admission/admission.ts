@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import { FairQueue } from "../../lib/async/fair-queue.js";
 import { addressSource } from "../../lib/formats/address-source.js";
-import type { MalformedReason } from "../answer-malformed.js";
 import type { HandshakeFailure } from "../handshake-failure.js";
 import type { IdleReason } from "../idle-sessions.js";
+import type { MalformedReason } from "../requests/answer-malformed.js";
 import { readFirstBytes } from "./first-bytes.js";
 import type { Peers } from "./peers.js";
 import { readProxyHeader } from "./proxy-header.js";

@@ -7,11 +7,11 @@ import type { Test } from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { ByteBudget } from "../../../dist/lib/async/byte-budget.js";
 import { createLogger } from "../../../dist/observe/logger.js";
-import { createConnectHandler } from "../../../dist/rpc/connect-handler.js";
 import { createGrpcStreamHandler } from "../../../dist/rpc/grpc-stream/grpc-stream-handler.js";
+import { createConnectHandler } from "../../../dist/rpc/http/connect-handler.js";
 import type { NodeHandler } from "../../../dist/rpc/node-request.js";
-import { endWithAnswer } from "../../../dist/server/end-with-answer.js";
-import { guardRequests } from "../../../dist/server/request-guard.js";
+import { endWithAnswer } from "../../../dist/server/requests/end-with-answer.js";
+import { guardRequests } from "../../../dist/server/requests/request-guard.js";
 
 /** How long the rest of a request may take that is answered. */
 const REST_MS = 5_000;

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readServerCertificate } from "../../../identity/server-certificate/server-certificate-files.js";
-import { tryHandshake } from "../../../server/trial-handshake.js";
+import { tryHandshake } from "../../../server/probes/trial-handshake.js";
 import { type Check, error, ok, skipped } from "../check.js";
 import { checkDates } from "../dates.js";
 

@@ -4,7 +4,7 @@ import { openPlainListener } from "../../../app/open-plain-listener.js";
 import type { Config } from "../../../config/config.js";
 import { abortable } from "../../../lib/async/abortable.js";
 import { createLogger } from "../../../observe/logger.js";
-import { Acceptance } from "../../../server/acceptance.js";
+import { Acceptance } from "../../../server/probes/acceptance.js";
 import type { CommandContext } from "../../context.js";
 import { runUntilTold } from "../run-service.js";
 import { Supervisor } from "./supervisor.js";

@@ -7,8 +7,8 @@ import {
   errorToJsonBytes,
 } from "@connectrpc/connect/protocol-connect";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
-import { toStatusTrailers } from "./grpc-stream/status-trailer.js";
-import { parseRequestType, type RequestType } from "./screening/request-type.js";
+import { toStatusTrailers } from "../grpc-stream/status-trailer.js";
+import { parseRequestType, type RequestType } from "../screening/request-type.js";
 
 /** What a path can be called with. */
 export const CALL_METHODS = "POST, OPTIONS";

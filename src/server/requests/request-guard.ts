@@ -2,8 +2,8 @@ import { type IncomingMessage, ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { Server, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { type CallLabels, labelCall, REQUEST_ID_HEADER } from "../observe/call-labels.js";
-import type { Logger } from "../observe/logger.js";
+import { type CallLabels, labelCall, REQUEST_ID_HEADER } from "../../observe/call-labels.js";
+import type { Logger } from "../../observe/logger.js";
 
 /** A request of HTTP/2 or HTTP/1. */
 export type Request = IncomingMessage | Http2ServerRequest;

@@ -2,7 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import { request } from "node:https";
 import { createServer, connect as openConnection } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { type ListenOptions, listen } from "./listen.js";
+import { type ListenOptions, listen } from "../listen.js";
 
 const PROBE_PATH = "/agent.v1.IngestService/Register";
 

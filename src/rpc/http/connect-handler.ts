@@ -2,9 +2,9 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandlerFn, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import type { CallLabels } from "../observe/call-labels.js";
-import type { NodeHandler, NodeRequest, NodeResponse } from "./node-request.js";
-import { createScreenedHandlers, type ScreenedHandlersOptions } from "./screening/screened-handlers.js";
+import type { CallLabels } from "../../observe/call-labels.js";
+import type { NodeHandler, NodeRequest, NodeResponse } from "../node-request.js";
+import { createScreenedHandlers, type ScreenedHandlersOptions } from "../screening/screened-handlers.js";
 import { answerUnknownPath, CALL_METHODS, explain } from "./unserved.js";
 
 /** What is served, and how. */
