@@ -23,9 +23,9 @@ import { enrolAll, onStage, type Stage } from "./support/stage.js";
 
 const { values } = parseArgs({
   options: {
-    agents: { type: "string", default: "200" },
+    agents: { type: "string", default: "800" },
     turns: { type: "string", default: "5" },
-    seconds: { type: "string", default: "3" },
+    seconds: { type: "string", default: "2" },
     backlog: { type: "string", default: "200000" },
     "away-seconds": { type: "string", default: "60" },
   },

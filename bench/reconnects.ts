@@ -8,6 +8,7 @@
 import { readFile } from "node:fs/promises";
 import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import {
@@ -27,6 +28,7 @@ const { values } = parseArgs({
 const [agents, rounds] = [Number(values.agents), Number(values.rounds)];
 /** The last one waits for the handshakes of all others. */
 const CONNECT_TIMEOUT_MS = 300_000;
+const RETRY_MS = 1_000;
 const BARE_SERVER = fileURLToPath(new URL("variants/bare-server.js", import.meta.url));
 
 await onStage(
@@ -72,16 +74,21 @@ await onStage(
   { log_statement: "all" },
 );
 
-/** Registers with the key that it has, as an agent does whose JWT expired. */
-function register({ port, ca }: ServiceProcess, identity: AgentIdentity): Promise<AgentIdentity> {
-  return enrol({
+/** Registers with the key that it has, as an agent does whose JWT expired, and again after a second when it cannot. */
+async function register({ port, ca }: ServiceProcess, identity: AgentIdentity): Promise<AgentIdentity> {
+  const options = {
     address: `localhost:${port}`,
     ca,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     key: loadAgentKey(identity.privateKeyPem),
     token: "",
     description: { hostname: identity.agentId, version: "v1", os: "linux", arch: "amd64" },
-  });
+  };
+  for (;;) {
+    const registered = await enrol(options).catch(() => undefined);
+    if (registered !== undefined) return registered;
+    await delay(RETRY_MS);
+  }
 }
 
 /** Opens a stream for each, and resolves when each has a heartbeat acknowledged. */
