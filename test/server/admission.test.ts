@@ -100,6 +100,19 @@ t.test("whoever speaks HTTP without TLS is told", async (t) => {
   t.equal(await askWhoIAm(t, open()), "127.0.0.1", "and others are served");
 });
 
+t.test("whoever speaks HTTP without TLS is told, also when it begins late", async (t) => {
+  const { open, listener } = await startListener(t, { maxHandshakes: 1 }, { slotMs: 20 });
+  const socket = open();
+  await eventually(
+    async () => listener.connections,
+    (count) => count === 1,
+  );
+  // The place of the first one is given on.
+  await shakeHands(t, open());
+  socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  t.match(await answerOf(socket), /^HTTP\/1\.1 400 Bad Request\r\n/);
+});
+
 t.test("whoever speaks HTTP/2 without having offered it is told of, and HTTP/1.1 is served", async (t) => {
   const { listener, failures } = await startListener(t);
   const ask = async (request: string) => {

@@ -82,8 +82,10 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #timing: AdmissionTiming;
   readonly #perAddress = new Map<string, number>();
-  /** By the other end of the connection. */
-  readonly #shaking = new Map<string, { socket: Socket; give: () => void }>();
+  /** Connections whose handshake has begun and not ended, by their other end. */
+  readonly #shaking = new Map<string, { socket: Socket; end: () => void }>();
+  /** How many of them have a place. */
+  #placesTaken = 0;
   readonly #waiting = new FairQueue<Waiting>();
   #open = 0;
 
@@ -120,7 +122,7 @@ export class Admission {
 
   /** The handshake of a connection is done, or was given up. */
   handshakeDone(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
-    this.#shaking.get(keyOf(socket))?.give();
+    this.#shaking.get(keyOf(socket))?.end();
   }
 
   /** Tells whoever spoke HTTP instead of shaking hands; the connection is closed after it. */
@@ -180,7 +182,7 @@ export class Admission {
 
   #startNext(): void {
     const { limits, startTls } = this.#options;
-    while (this.#shaking.size < limits.maxHandshakes) {
+    while (this.#placesTaken < limits.maxHandshakes) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       const { socket, since } = next;
@@ -189,23 +191,31 @@ export class Admission {
         this.#turnAway(socket, "waited too long");
         continue;
       }
-      this.#holdSlot(socket);
+      this.#takePlace(socket);
       startTls(socket);
     }
   }
 
-  #holdSlot(socket: Socket): void {
+  /** Gives the place back when the handshake has ended, or takes long; what is said to its client later is its own. */
+  #takePlace(socket: Socket): void {
     const key = keyOf(socket);
+    let hasPlace = true;
+    this.#placesTaken += 1;
     const give = () => {
-      clearTimeout(timer);
-      socket.off("close", give);
-      if (this.#shaking.get(key)?.socket !== socket) return;
-      this.#shaking.delete(key);
+      if (!hasPlace) return;
+      hasPlace = false;
+      this.#placesTaken -= 1;
       this.#startNext();
     };
     const timer = setTimeout(give, this.#timing.slotMs).unref();
-    socket.once("close", give);
-    this.#shaking.set(key, { socket, give });
+    const end = () => {
+      clearTimeout(timer);
+      socket.off("close", end);
+      if (this.#shaking.get(key)?.socket === socket) this.#shaking.delete(key);
+      give();
+    };
+    socket.once("close", end);
+    this.#shaking.set(key, { socket, end });
   }
 
   /** A machine has all addresses of an IPv6 network (/64) to itself. */
