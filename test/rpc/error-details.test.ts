@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
@@ -6,8 +7,9 @@ import t from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { databaseUnavailable, IngestError } from "../../dist/errors.js";
-import { STATUS, toConnectError } from "../../dist/rpc/refusals/error-status.js";
+import { PLAIN_STATUS, reasonOf, STATUS, toConnectError } from "../../dist/rpc/refusals/error-status.js";
 import { startTestService } from "../support/service.js";
+import { connectRaw } from "../support/wire/raw-call.js";
 
 const DOCUMENT = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));
 
@@ -33,6 +35,24 @@ t.test("an error over each protocol", async (t) => {
   }
 });
 
+t.test("what the domain has no code for has a reason as well", async (t) => {
+  const service = await startTestService(t);
+  const session = await connectRaw(service);
+  t.teardown(() => session.destroy());
+  const cases: [string, Buffer, string][] = [
+    ["Register", Buffer.alloc(65_537), "RESOURCE_EXHAUSTED"],
+    ["Register", Buffer.from([0x0a, 5, 65]), "INVALID_ARGUMENT"],
+    ["Nonsense", Buffer.alloc(0), "UNIMPLEMENTED"],
+  ];
+  for (const [method, message, reason] of cases) {
+    const path = `/agent.v1.IngestService/${method}`;
+    const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/proto" });
+    stream.end(message);
+    const { details } = JSON.parse(await text(stream));
+    t.match(details, [{ type: "google.rpc.ErrorInfo", debug: { reason, domain: "ct-ops-ingest" } }], reason);
+  }
+});
+
 t.test("how long to wait", async (t) => {
   const retryDelayOf = (error: IngestError) =>
     toConnectError(error)?.details.flatMap((detail) => ("desc" in detail ? [detail.value] : []))[1];
@@ -49,5 +69,6 @@ t.test("each reason is documented, with its status", async (t) => {
     reason,
     Code[code]?.replace(/(?<!^)[A-Z]/g, "_$&").toUpperCase(),
   ]);
-  t.same(documented, Object.fromEntries(told));
+  const plain = PLAIN_STATUS.map((code) => [reasonOf(code), reasonOf(code).toUpperCase()]);
+  t.same(documented, Object.fromEntries([...told, ...plain]));
 });

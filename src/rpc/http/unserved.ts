@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect/protocol-connect";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { toStatusTrailers } from "../grpc-stream/status-trailer.js";
+import { withDetails } from "../refusals/error-status.js";
 import { parseRequestType, type RequestType } from "../screening/request-type.js";
 
 /** What a path can be called with. */
@@ -37,7 +38,7 @@ export function answerUnknownPath(
   if (type === undefined || contentType === null) {
     return sentence(404, `there is nothing at ${named}; methods are called at /agent.v1.IngestService/NAME with POST`);
   }
-  const error = new ConnectError(`there is no method at ${named}`, Code.Unimplemented);
+  const error = withDetails(new ConnectError(`there is no method at ${named}`, Code.Unimplemented));
   return { header: new Headers({ "content-type": contentType }), ...inProtocol(type, error) };
 }
 

@@ -1,6 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import type { IngestError } from "../../errors.js";
 
 type Details = ConnectError["details"];
 
@@ -14,7 +13,15 @@ const MAX_DESCRIPTION_LENGTH = 500;
  * What a program is told beside status and message, as google.rpc has it: the code as a constant reason, which field it is,
  * and how long to wait where waiting helps.
  */
-export function detailsOf({ code, message, retryAfterMs }: IngestError): Details {
+export function detailsOf({
+  code,
+  message,
+  retryAfterMs,
+}: {
+  code: string;
+  message: string;
+  retryAfterMs: number | undefined;
+}): Details {
   const details: Details = [{ desc: ErrorInfoSchema, value: { reason: code.toUpperCase(), domain: DOMAIN } }];
   const [, field, description] = (code === "invalid_field" && FIELD_PROBLEM.exec(message)) || [];
   if (field !== undefined && description !== undefined) {

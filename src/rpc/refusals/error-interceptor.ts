@@ -7,7 +7,7 @@ import type { Logger } from "../../observe/logger.js";
 import type { Metrics } from "../../observe/metrics.js";
 import { toDatabaseError } from "../../store/database.js";
 import { callerKey, labelsKey, peerKey, registrantKey } from "../context.js";
-import { isRefusal, toConnectError } from "./error-status.js";
+import { isRefusal, reasonOf, toConnectError, withDetails } from "./error-status.js";
 import type { RefusalMeter } from "./refusal-meter.js";
 import type { RefusalRecorder } from "./refusal-recorder.js";
 
@@ -50,12 +50,10 @@ export function createErrorTranslator({ logger, meter, refusals, metrics }: Erro
     if (told === undefined) {
       metrics.callsFailed.inc({ reason: "internal" });
       logger.error({ ...fields, ...call, err: error }, "call failed");
-      return new ConnectError(
-        `internal error; the service's log has the cause (request ${call.requestId})`,
-        Code.Internal,
-      );
+      const message = `internal error; the service's log has the cause (request ${call.requestId})`;
+      return withDetails(new ConnectError(message, Code.Internal));
     }
-    const reason = error instanceof IngestError ? (error.reason ?? error.code) : snakeCase(Code[told.code]);
+    const reason = error instanceof IngestError ? (error.reason ?? error.code) : reasonOf(told.code);
     const line = {
       ...fields,
       ...call,
@@ -120,10 +118,6 @@ function presentedBy({ contextValues }: FailedCall) {
 function causeOf({ cause }: IngestError, told: ConnectError): object {
   if (cause === undefined || !isRefusal(told)) return { err: cause };
   return { cause: boundText(cause instanceof Error ? cause.message : String(cause), MAX_LOGGED_LENGTH) };
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 }
 
 /** Without an async generator: each message of a stream comes through here. */

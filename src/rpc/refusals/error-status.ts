@@ -35,6 +35,35 @@ export const STATUS: Record<IngestErrorCode, Code> = {
   operation_refused: Code.FailedPrecondition,
 };
 
+/**
+ * The statuses of what the domain has no code for: what cannot be read, is not there, too large, too slow or too much at
+ * once, and bugs. Their reason is the status itself.
+ */
+export const PLAIN_STATUS = [
+  Code.InvalidArgument,
+  Code.NotFound,
+  Code.ResourceExhausted,
+  Code.DeadlineExceeded,
+  Code.Unavailable,
+  Code.Unimplemented,
+  Code.Internal,
+] as const;
+/** What there is no room for now finds some in a moment. */
+const UNAVAILABLE_RETRY_MS = 1_000;
+
+/** The reason of what is refused without a code of the domain. */
+export function reasonOf(status: Code): string {
+  return (Code[status] ?? "unknown").replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+}
+
+/** Gives the details that every error has to one that has none. */
+export function withDetails(error: ConnectError): ConnectError {
+  if (error.details.length > 0) return error;
+  const retryAfterMs = error.code === Code.Unavailable ? UNAVAILABLE_RETRY_MS : undefined;
+  error.details = detailsOf({ code: reasonOf(error.code), message: error.rawMessage, retryAfterMs });
+  return error;
+}
+
 /** gRPC sends it as a header, percent-encoded; many clients take no more than 8 KiB of headers in all. */
 const MAX_ENCODED_LENGTH = 4_096;
 
@@ -48,7 +77,7 @@ export function cutForHeader(message: string): string {
 
 /** Turns what a handler failed with into what the caller is told; undefined for a bug, whose cause is for the log. */
 export function toConnectError(error: unknown): ConnectError | undefined {
-  if (error instanceof ConnectError) return error;
+  if (error instanceof ConnectError) return withDetails(error);
   if (error instanceof IngestError) {
     const told = new ConnectError(cutForHeader(error.message), STATUS[error.code]);
     told.details = detailsOf(error);
