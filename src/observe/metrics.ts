@@ -48,6 +48,12 @@ export async function renderMetrics(snapshots: readonly MetricsSnapshot[]): Prom
   return { contentType: registry.contentType, text: await registry.metrics() };
 }
 
+/** What several processes have counted, as if one had: for those that have ended, of which there is nothing else to say. */
+export function addCounts(snapshots: readonly MetricsSnapshot[]): Promise<MetricsSnapshot> {
+  const isCount = (metric: object) => "type" in metric && (metric.type === "counter" || metric.type === "histogram");
+  return AggregatorRegistry.aggregate(snapshots.map((snapshot) => snapshot.filter(isCount))).getMetricsAsJSON();
+}
+
 /** What becomes of the values that several processes have. */
 type Aggregator = "sum" | "min" | "max" | "first";
 
@@ -55,6 +61,7 @@ type Aggregator = "sum" | "min" | "max" | "first";
 const SHARED = "All instances say the same.";
 /** Seconds. A commit takes one millisecond on a fast disk. */
 const DURATIONS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const EVENT_LOOP_DELAY = "nodejs_eventloop_lag_p99_seconds";
 const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200];
 
 /**
@@ -110,6 +117,8 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
+    // Not the average, in which a worker that is overloaded does not show.
+    Object.assign(this.#registry.getSingleMetric(EVENT_LOOP_DELAY) ?? {}, { aggregator: "max" satisfies Aggregator });
     const labels = ["version", "node_version"] as const;
     this.#gauge("build_info", "The version that runs.", { labels, aggregator: "first" }).set(
       { version: VERSION, node_version: process.version },

@@ -76,6 +76,7 @@ t.test("two workers serve as one", async (t) => {
     process.kill(dead, "SIGKILL");
     t.match(await streams[0].ended, { code: Code.UNAVAILABLE });
     streams = [await connect(agents[0]), streams[1]];
+    t.match(await metrics(), /^ct_ops_ingest_sessions_opened_total 3$/m, "what it counted stays");
     t.equal(await holderOf(agents[0]), holders[1], "the other one has it at once");
     await primary.saw(new RegExp(`"workerPid":${dead},.*a worker ended that was not told to`));
     await eventually(

@@ -8,6 +8,7 @@ import { Acceptance } from "../../../server/probes/acceptance.js";
 import type { CommandContext } from "../../context.js";
 import { runUntilTold } from "../run-service.js";
 import { Supervisor } from "./supervisor.js";
+import { WorkerMetrics } from "./worker-metrics.js";
 
 /** Beyond what a stop may take, for those that are killed. */
 const KILL_GRACE_MS = 2_000;
@@ -18,6 +19,7 @@ export async function runPrimary(context: CommandContext, config: Config): Promi
   const lifetime = createLifetime(logger, config.stopTimeoutMs);
   await runUntilTold(context, { lifetime, logger }, async () => {
     const supervisor = new Supervisor({ workers: config.workers, logger });
+    const metrics = new WorkerMetrics(() => supervisor.running);
     let acceptance: Acceptance | undefined;
     const view: InstanceView = {
       findHealthProblem: () => healthProblemOf(supervisor),
@@ -25,10 +27,7 @@ export async function runPrimary(context: CommandContext, config: Config): Promi
         lifetime.state === "serving"
           ? (healthProblemOf(supervisor) ?? acceptance?.findProblem())
           : `the service is ${lifetime.state}`,
-      metrics: async () => {
-        const snapshots = await Promise.all(supervisor.running.map((worker) => worker.measure()));
-        return snapshots.filter((snapshot) => snapshot !== undefined);
-      },
+      metrics: () => metrics.measure(),
       jwks: () => supervisor.running.map(({ status }) => status?.jwks).find((jwks) => jwks !== undefined),
     };
     const httpPort = await openPlainListener({ config, lifetime, logger, view });
