@@ -304,6 +304,28 @@ t.test(
   },
 );
 
+t.test("who stops a task while it ends is never the one that gives way", async (t) => {
+  const { runId, taskIds } = await insertRun(database, [own], { status: "running" });
+  const [taskId = ""] = taskIds;
+  const webApp = await connectTo(t, database.url);
+  // A little less than that of the service, as it is when the web app has waited for a little longer.
+  await webApp.query("set deadlock_timeout = '900ms'");
+  await webApp.query("begin");
+  await webApp.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskId]);
+  const taskProgress = [{ taskId, outputChunk: "out" }];
+  const reported = report(own, { taskProgress, taskResults: [{ taskId, exitCode: 0, resultJson: "", error: "" }] });
+  await eventually(
+    () =>
+      database.query("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"),
+    ({ length }) => length > 0,
+  );
+  await webApp.query("update task_runs set status = 'cancelling' where id = $1", [runId]);
+  await webApp.query("commit");
+  await reported;
+  t.match((await readTasks(database, taskIds))[0], { status: "cancelled", raw_output: "out" });
+  t.equal(await readRunStatus(database, runId), "cancelled");
+});
+
 t.test("a task of another host locks nothing", async (t) => {
   const { runId, taskIds } = await insertRun(database, [other], { status: "running" });
   const holder = await connectTo(t, database.url);

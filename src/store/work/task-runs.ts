@@ -1,5 +1,12 @@
 import { sql } from "drizzle-orm";
-import type { Transaction } from "../transaction.js";
+import { limitLockWaits, type Transaction } from "../transaction.js";
+
+/**
+ * How long whoever holds a run waits for one of its rows. The web app's Stop may lock rows before their run; of two that
+ * wait for each other PostgreSQL ends one after a second (`deadlock_timeout`), which may be the web app, and nobody would
+ * have stopped anything. Who gives way here comes again.
+ */
+const ROW_WAIT_MS = 400;
 
 /**
  * Locks task runs, in the order of their ids, until the transaction ends. Whoever changes the status of a run's rows
@@ -9,6 +16,7 @@ import type { Transaction } from "../transaction.js";
 export async function lockTaskRuns(tx: Transaction, runIds: readonly string[]): Promise<void> {
   await tx.execute(sql`
     select from task_runs where id = any(${sql.param(runIds)}::text[]) order by id for no key update`);
+  await limitLockWaits(tx, ROW_WAIT_MS);
 }
 
 /**
