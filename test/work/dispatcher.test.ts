@@ -196,6 +196,22 @@ t.test("never more hosts run a task than max_parallel allows, over two instances
   t.same([...sent].sort(), [...taskIds].sort(), "each task was sent once");
 });
 
+t.test("tasks that wait for room in their runs keep no other one of their host waiting", async (t) => {
+  const [busy, host] = (await insertHosts(database, 2)) as [TestHost, TestHost];
+  for (let n = 0; n < 10; n++) {
+    const { taskIds } = await insertRun(database, [busy, host], { maxParallel: 1 });
+    await database.query("update task_run_hosts set status = 'running', started_at = now() where id = $1", [
+      taskIds[0],
+    ]);
+  }
+  const { taskIds } = await insertRun(database, [host]);
+  const agent = new RecordingAgent();
+  startDispatcher(t).join(host, agent.send);
+  const [first] = await agent.receives("task");
+  t.equal(first?.task.taskId, taskIds[0]);
+  t.equal(agent.of("task").length, 1);
+});
+
 t.test("tasks of deleted or stopped runs, and old ones, are not sent", async (t) => {
   const host = await oneHost();
   const dispatcher = startDispatcher(t);

@@ -89,6 +89,7 @@ export async function startTasks(
       join runs on runs.id = r.task_run_id
       where r.status = 'pending' and r.deleted_at is null
         and r.created_at > now() - make_interval(secs => ${maxAgeMs / 1000})
+        and (runs.room is null or runs.room > 0)
     ), chosen as (
       select id, room, row_number() over (partition by run_id order by created_at, id) as nth_of_run
       from waiting where nth_of_host <= ${maxPerHost}
