@@ -4,6 +4,9 @@ import { Metrics } from "../observe/metrics.js";
 import type { FinishedTasks } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 
+/** Ids of checks that are logged at once. */
+const LOGGED_IDS = 5;
+
 /** A host, and the labels of the call that it brings something back over. */
 type LabelledHost = WorkHost & Partial<CallLabels>;
 
@@ -17,6 +20,12 @@ export class WorkEvents {
   /** Results of checks were stored. They are counted and not logged: each check has one a minute. */
   checkResultsStored(statuses: readonly string[]): void {
     for (const status of statuses) this.metrics.checkResults.inc({ status });
+  }
+
+  /** Checks of a host are together too large for one message, and these are not run. */
+  checksLeftOut({ hostId, ids }: { hostId: string; ids: readonly string[] }): void {
+    const event = { hostId, count: ids.length, ids: ids.slice(0, LOGGED_IDS) };
+    this.logger.error(event, "checks are too large for one message and are not run");
   }
 
   /** A task was sent to its agent. */

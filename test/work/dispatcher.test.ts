@@ -1,6 +1,11 @@
+import { toBinary } from "@bufbuild/protobuf";
 import t, { type Test } from "tap";
+import { HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
+import { createLogger } from "../../dist/observe/logger.js";
 import { createClosedOutbox, type Outbox } from "../../dist/outbox/outbox.js";
+import { toPushResponse } from "../../dist/rpc/messages/work-messages.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
+import { WorkEvents } from "../../dist/work/events.js";
 import { createTestDatabase } from "../support/database/database.js";
 import {
   insertCheck,
@@ -16,6 +21,8 @@ import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js"
 
 const HOUR_MS = 3_600_000;
 const NEVER_MS = 2 ** 30;
+/** Bytes of a message that gRPC in Go takes unless told otherwise. */
+const RELEASED_AGENTS_LIMIT = 4 * 1024 * 1024;
 
 const database = await createTestDatabase(t);
 
@@ -23,17 +30,18 @@ interface DispatcherOptions {
   scanIntervalMs?: number;
   /** In whose transactions tasks are started, and put back. */
   outbox?: Outbox;
+  events?: WorkEvents;
 }
 
 /** One instance's dispatcher. Nothing is scanned by itself unless told. */
 function startDispatcher(
   t: Test,
-  { scanIntervalMs = NEVER_MS, outbox = createClosedOutbox() }: DispatcherOptions = {},
+  { scanIntervalMs = NEVER_MS, outbox = createClosedOutbox(), events = quietEvents() }: DispatcherOptions = {},
 ): Dispatcher {
   const dispatcher = new Dispatcher({
     outbox,
     database: openStore(t, database),
-    events: quietEvents(),
+    events,
     maxAgeMs: 24 * HOUR_MS,
     scanIntervalMs,
   });
@@ -145,6 +153,30 @@ t.test("the last check that goes is replaced by one that does nothing", async (t
   dispatcher.hear({ kind: "queries", hostId: untouched.hostId });
   await newcomer.receives("queries");
   t.equal(newcomer.of("checks").length, 0, "a host that never had a check is sent none");
+});
+
+t.test("checks that one message cannot hold are left out, the largest first, with a line in the log", async (t) => {
+  const host = await oneHost();
+  const lines: Record<string, unknown>[] = [];
+  const logger = createLogger("info", { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const dispatcher = startDispatcher(t, { events: new WorkEvents(logger) });
+  const insertSized = (bytes: number) => insertCheck(database, host, { config: { host: "ä".repeat(bytes / 2) } });
+  const [huge, large] = [await insertSized(2_500_000), await insertSized(2_000_000)];
+  const [small, medium] = [await insertCheck(database, host), await insertSized(1_500_000)];
+  const agent = new RecordingAgent();
+  dispatcher.join(host, agent.send);
+  const [list] = await agent.receives("checks");
+  t.same(list?.checks.map(({ checkId }) => checkId).sort(), [small, medium, large].sort());
+  const size = toBinary(HeartbeatResponseSchema, toPushResponse({ kind: "checks", checks: list?.checks ?? [] })).length;
+  t.ok(size < RELEASED_AGENTS_LIMIT, `${size} bytes`);
+  t.match(lines, [{ level: "error", hostId: host.hostId, count: 1, ids: [huge] }]);
+
+  const alone = await oneHost();
+  await insertCheck(database, alone, { config: { host: "x".repeat(RELEASED_AGENTS_LIMIT) } });
+  const other = new RecordingAgent();
+  dispatcher.join(alone, other.send);
+  const [none] = await other.receives("checks");
+  t.match(none?.checks, [{ checkType: "none" }], "an empty list would change nothing");
 });
 
 t.test("the end of an old session takes nothing from the new one", async (t) => {

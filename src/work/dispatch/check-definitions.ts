@@ -9,6 +9,14 @@ export interface CheckDefinition {
   intervalSeconds: number;
 }
 
+/**
+ * Most bytes of a list. Released agents take messages of 4 MiB: a longer one would end their stream, and again on the next
+ * one, with all that came over it.
+ */
+const MAX_LIST_BYTES = 4 * 1024 * 1024 - 1024;
+/** What a definition takes beside its texts, at most: tags, lengths, the interval. */
+const OVERHEAD_BYTES = 40;
+
 const LONGEST_INTERVAL_S = 2_147_483_647;
 
 /**
@@ -29,10 +37,34 @@ const SPELLINGS = new Map([
   ["timeoutSeconds", "timeout_seconds"],
 ]);
 
-/** What an agent is to be sent, which replaces all the checks it runs; undefined when it needs nothing. */
-export function toCheckDefinitions({ checks, everHadAny }: CheckSet): CheckDefinition[] | undefined {
-  if (checks.length > 0) return checks.map(toCheckDefinition);
-  return everHadAny ? [NO_CHECKS] : undefined;
+/** What an agent is to be sent, which replaces all the checks it runs. */
+export interface CheckList {
+  /** Empty when the agent needs nothing. */
+  checks: CheckDefinition[];
+  /** Ids of those that do not fit into one message with the others. */
+  leftOut: string[];
+}
+
+/** The list that an agent is to be sent. What does not fit is left out, the largest first: so most of them are run. */
+export function toCheckList({ checks, everHadAny }: CheckSet): CheckList {
+  const definitions = checks.map(toCheckDefinition);
+  const sizes = new Map(definitions.map((definition) => [definition, sizeOf(definition)]));
+  const bySize = [...sizes].sort(([, one], [, other]) => one - other);
+  let bytes = 0;
+  const leftOut = new Set<CheckDefinition>();
+  for (const [definition, size] of bySize) {
+    bytes += size;
+    if (bytes > MAX_LIST_BYTES) leftOut.add(definition);
+  }
+  const fitting = definitions.filter((definition) => !leftOut.has(definition));
+  return {
+    checks: fitting.length === 0 && everHadAny ? [NO_CHECKS] : fitting,
+    leftOut: [...leftOut].map(({ checkId }) => checkId),
+  };
+}
+
+function sizeOf({ checkId, checkType, configJson }: CheckDefinition): number {
+  return OVERHEAD_BYTES + Buffer.byteLength(checkId) + Buffer.byteLength(checkType) + Buffer.byteLength(configJson);
 }
 
 function toCheckDefinition({ id, type, configText, intervalSeconds }: StoredCheck): CheckDefinition {

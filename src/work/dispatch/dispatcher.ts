@@ -9,7 +9,7 @@ import type { WorkHost } from "../../store/work/work-host.js";
 import type { WorkEvents } from "../events.js";
 import type { Send } from "../push.js";
 import { Seat, Seats } from "../seats.js";
-import { toCheckDefinitions } from "./check-definitions.js";
+import { toCheckList } from "./check-definitions.js";
 import { DueWork, type WorkHint } from "./due-work.js";
 import { TaskSender } from "./task-sender.js";
 
@@ -127,8 +127,9 @@ export class Dispatcher {
       if (seat === undefined || seat.checksDigest === set.digest) continue;
       const before = seat.checksDigest;
       seat.checksDigest = set.digest;
-      const checks = toCheckDefinitions(set);
-      if (checks === undefined) continue;
+      const { checks, leftOut } = toCheckList(set);
+      if (leftOut.length > 0) this.options.events.checksLeftOut({ hostId: set.hostId, ids: leftOut });
+      if (checks.length === 0) continue;
       void seat.send({ kind: "checks", checks }).then((isSent) => {
         // The next scan finds that it differs.
         if (!isSent && seat.checksDigest === set.digest) seat.checksDigest = before ?? "unsent";
