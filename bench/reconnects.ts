@@ -74,8 +74,8 @@ await onStage(
   { log_statement: "all" },
 );
 
-/** Registers with the key that it has, as an agent does whose JWT expired, and again after a second when it cannot. */
-async function register({ port, ca }: ServiceProcess, identity: AgentIdentity): Promise<AgentIdentity> {
+/** Registers with the key that it has, as an agent does whose JWT expired. */
+function register({ port, ca }: ServiceProcess, identity: AgentIdentity): Promise<AgentIdentity> {
   const options = {
     address: `localhost:${port}`,
     ca,
@@ -84,14 +84,10 @@ async function register({ port, ca }: ServiceProcess, identity: AgentIdentity): 
     token: "",
     description: { hostname: identity.agentId, version: "v1", os: "linux", arch: "amd64" },
   };
-  for (;;) {
-    const registered = await enrol(options).catch(() => undefined);
-    if (registered !== undefined) return registered;
-    await delay(RETRY_MS);
-  }
+  return enrol(options);
 }
 
-/** Opens a stream for each, and resolves when each has a heartbeat acknowledged. */
+/** Opens a stream for each, again after a second when it breaks, and resolves when each has a heartbeat acknowledged. */
 function openAll(
   { port, ca }: ServiceProcess,
   identities: readonly AgentIdentity[],
@@ -100,9 +96,16 @@ function openAll(
   const address = { address: `localhost:${port}`, ca, connectTimeoutMs: CONNECT_TIMEOUT_MS };
   return Promise.all(
     identities.map(async (identity) => {
-      const stream = openHeartbeatStream(address, await prepare(identity));
-      await stream.send({ cpuPercent: 1, uptimeSeconds: 1n });
-      return stream;
+      for (;;) {
+        try {
+          const stream = openHeartbeatStream(address, await prepare(identity));
+          await stream.send({ cpuPercent: 1, uptimeSeconds: 1n });
+          return stream;
+        } catch {
+          // The door closes who has waited for longer than agents do.
+          await delay(RETRY_MS);
+        }
+      }
     }),
   );
 }
