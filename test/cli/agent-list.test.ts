@@ -34,6 +34,7 @@ t.test("filters, each and together", async (t) => {
   t.same(await listed("--token", "web servers"), ["2", "3"]);
   t.same(await listed("--token", "token-1"), ["2", "3"]);
   t.same(await listed("--token", "\ufeff token-1\r\n"), ["2", "3"], "as it is pasted");
+  t.same(await listed("--org", "\ufeffother-org \r\n", "--hostname", " db_1* \n"), ["1"], "so are all names and ids");
   t.same(await listed("--heard-within", "10m"), ["6"]);
   t.same(await listed("--silent-for", "10m"), ["1", "2", "3", "4", "5"]);
   t.same(await listed("--status", "pending", "--hostname", "*3"), ["3"]);

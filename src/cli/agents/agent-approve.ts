@@ -29,10 +29,14 @@ export function agentApproveCommand(context: CommandContext): Command {
   const command = new Command("approve")
     .description("approve pending agents: their next poll is answered with an identity")
     .argument("[id...]", "ids of agents")
-    .option("--hostname <pattern>", "those with such a host name: * stands for any characters, ? for one")
+    .option("--hostname <pattern>", "those with such a host name: * stands for any characters, ? for one", trimPasted)
     .option("--token <token>", "those that enrolled with this token: its id or label", trimPasted)
     .option("--all-pending", "all that wait")
-    .option("--as <host>", "let the agent take over this host, which it has an address in common with: id or hostname")
+    .option(
+      "--as <host>",
+      "let the agent take over this host, which it has an address in common with: id or hostname",
+      trimPasted,
+    )
     .option("--json", "print JSON only");
   return withConsentOptions(command).action(async (ids: string[], options: ApproveOptions) => {
     const { as, dryRun, hostname, token, allPending } = options;

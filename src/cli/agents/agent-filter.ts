@@ -17,8 +17,12 @@ export interface FilterOptions {
 /** Gives a command the options of {@link FilterOptions}. */
 export function withFilterOptions(command: Command): Command {
   return command
-    .option("--hostname <pattern>", "only those with such a host name: * stands for any characters, ? for one")
-    .option("--org <slug>", "only those of this organisation")
+    .option(
+      "--hostname <pattern>",
+      "only those with such a host name: * stands for any characters, ? for one",
+      trimPasted,
+    )
+    .option("--org <slug>", "only those of this organisation", trimPasted)
     .addOption(new Option("--status <status>", "only those with this status").choices(AGENT_STATUSES))
     .option("--token <token>", "only those that enrolled with this token: its id or label", trimPasted)
     .option("--heard-within <duration>", "only those whose last heartbeat is no older, for example 5m", readDurationMs)

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { trimPasted } from "../../lib/formats/trim-pasted.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { cancelTask, listOpenItems, type OpenItem } from "../../store/work/open-items.js";
 import { publishEnds } from "../../work/outgoing-work.js";
@@ -22,7 +23,7 @@ export function workCommand(context: CommandContext): Command {
 function listCommand(context: CommandContext): Command {
   const command = new Command("list")
     .description(`list them, the newest ${MAX_ITEMS}`)
-    .option("--host <name>", "only those of hosts with this name");
+    .option("--host <name>", "only those of hosts with this name", trimPasted);
   return withShowOptions(command).action(({ host, ...options }: ShowOptions & { host?: string }) =>
     show(context, options, {
       read: ({ db }) => listOpenItems(db, { hostname: host, limit: MAX_ITEMS }),

@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { issueEnrolmentToken } from "../../enrolment/tokens/token-issue.js";
 import { revokeToken } from "../../enrolment/tokens/token-revocation.js";
+import { trimPasted } from "../../lib/formats/trim-pasted.js";
 import type { Tag } from "../../store/hosts/tags.js";
 import { changePublishingDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
@@ -34,7 +35,7 @@ function createCommand(context: CommandContext): Command {
   return new Command("create")
     .description("make an enrolment token; it is shown once")
     .requiredOption("--label <label>", "what it is for", parseLabel)
-    .option("--org <slug>", "the organisation; may be left out where there is only one")
+    .option("--org <slug>", "the organisation; may be left out where there is only one", trimPasted)
     .option("--auto-approve", "agents that enrol with it need no approval")
     .option("--max-uses <n>", "how many agents may enrol with it", parsePositiveInteger)
     .option("--expires-in <duration>", "how long it can be used, for example 30d", readLifetimeMs)
