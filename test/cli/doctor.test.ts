@@ -131,6 +131,13 @@ t.test("each broken thing is found, with what to do", async (t) => {
       { check: "JWT key", verdict: "warning", message: /every user/, remedy: /^chmod 600/ },
       { check: "JWT key", verdict: "warning", message: /not published/ },
     ]);
+    for (const type of ["pkcs1", "pkcs8"] as const) {
+      const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+      const encrypted = privateKey.export({ format: "pem", type, cipher: "aes-256-cbc", passphrase: "x" });
+      await findsOnly(t, { ...env, INGEST_JWT_KEY_FILE: await file("jwt-encrypted.pem", `${encrypted}`) }, [
+        { check: "JWT key", verdict: "error", message: /is encrypted: write it without a passphrase/ },
+      ]);
+    }
     await query("insert into system_config (key, value) values ('jwt_private_key', 'garbage')");
     await findsOnly(t, env, [{ check: "JWT key", verdict: "warning", message: /system_config.jwt_private_key/ }]);
     await query("update system_config set value = $1", [await readFile(service.env.INGEST_JWT_KEY_FILE ?? "", "utf8")]);

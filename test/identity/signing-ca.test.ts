@@ -214,7 +214,7 @@ t.test("a CA that cannot sign is refused, with the reason", async (t) => {
         ...other,
         keyPem: ecKey().export({ format: "pem", type: "pkcs8", cipher: "aes-256-cbc", passphrase: "x" }).toString(),
       },
-      /is protected by a passphrase/,
+      /is encrypted: write it without a passphrase/,
     ],
     [
       "a key of another kind",

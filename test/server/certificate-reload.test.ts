@@ -128,8 +128,8 @@ t.test("a pair that no agent can use is not taken, nor started with", async (t) 
       { ...leaf, certificatePem: `${leaf.certificatePem}${PEM_OF_NOTHING}` },
       /no client could connect with the server certificate/,
     ],
-    [{ ...leaf, keyPem: encrypt("pkcs8") }, /the key is encrypted: write it without a passphrase/],
-    [{ ...leaf, keyPem: encrypt("pkcs1") }, /the key is encrypted: write it without a passphrase/],
+    [{ ...leaf, keyPem: encrypt("pkcs8") }, /INGEST_TLS_KEY is encrypted: write it without a passphrase/],
+    [{ ...leaf, keyPem: encrypt("pkcs1") }, /INGEST_TLS_KEY is encrypted: write it without a passphrase/],
   ];
   for (const [pair, reason] of cases) {
     lines.length = 0;

@@ -2,13 +2,12 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { IngestError } from "../../errors.js";
 import { WatchedFiles } from "../../lib/watched-files.js";
+import { describeUnreadableKey } from "../encrypted-key.js";
 import type { KeyEvents } from "../key-events.js";
 import { EXTENDED_KEY_USAGE, EXTENSION_ID, readExtendedKeyUsage } from "../x509/certificate-extensions.js";
 import { describeSubject, readCertificate, readPemCertificates } from "../x509/read-certificate.js";
 
 const FILE_WATCH_MS = 2_000;
-/** PKCS#8, and the older form of OpenSSL (RFC 1421, 4.6.1.1). */
-const ENCRYPTED = /BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: *4, *ENCRYPTED/m;
 const AGENTS_KEYS = new Set(["rsa", "EC prime256v1", "EC secp384r1", "EC secp521r1", "ed25519"]);
 const MAX_RSA_BITS = 8192;
 const SERVER_USAGES = new Set([EXTENDED_KEY_USAGE.serverAuthentication, EXTENDED_KEY_USAGE.any]);
@@ -95,9 +94,7 @@ export class ServerCertificateWatch {
 
 function parse([cert = "", key = ""]: readonly string[]): ServerCertificate {
   const [certificate, extendedKeyUsage] = attempt(() => readFirst(cert), "INGEST_TLS_CERT is not a certificate in PEM");
-  if (ENCRYPTED.test(key))
-    throw unusable("the key is encrypted: write it without a passphrase (`openssl pkey -in KEY -out KEY.plain`)");
-  const privateKey = attempt(() => createPrivateKey(key), "INGEST_TLS_KEY is not a private key in PEM");
+  const privateKey = attempt(() => createPrivateKey(key), `INGEST_TLS_KEY ${describeUnreadableKey(key)}`);
   const obstacle = findObstacle(certificate.publicKey, extendedKeyUsage);
   if (obstacle !== undefined) throw unusable(`agents cannot use the certificate: ${obstacle}`);
   if (!certificate.checkPrivateKey(privateKey)) throw unusable("the key does not belong to the certificate");

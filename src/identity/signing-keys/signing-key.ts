@@ -3,6 +3,7 @@ import { promisify } from "node:util";
 import { calculateJwkThumbprint } from "jose";
 import { IngestError } from "../../errors.js";
 import type { PublicSigningKey } from "../../store/identity/signing-keys.js";
+import { describeUnreadableKey } from "../encrypted-key.js";
 
 const MODULUS_BITS = 2048;
 
@@ -32,7 +33,7 @@ export async function readSigningKey(pem: string, source: string): Promise<Signi
   try {
     privateKey = createPrivateKey(pem);
   } catch (cause) {
-    throw new IngestError("unusable_configuration", `${source} is not a private key in PEM`, { cause });
+    throw new IngestError("unusable_configuration", `${source} ${describeUnreadableKey(pem)}`, { cause });
   }
   const bits = privateKey.asymmetricKeyDetails?.modulusLength ?? 0;
   if (privateKey.asymmetricKeyType !== "rsa" || bits < MODULUS_BITS) {

@@ -1,6 +1,7 @@
 import { createPrivateKey, type KeyObject, sign } from "node:crypto";
 import { promisify } from "node:util";
 import { IngestError } from "../../errors.js";
+import { describeUnreadableKey } from "../encrypted-key.js";
 
 /** A CA's private key, ready to sign certificates. */
 export interface CertificateSigner {
@@ -24,9 +25,7 @@ export function readCertificateSigner(pem: string, source: string): CertificateS
   try {
     key = createPrivateKey(pem);
   } catch (cause) {
-    const isProtected = /ENCRYPTED/.test(pem);
-    const problem = isProtected ? "is protected by a passphrase: write it without one" : "is not a private key in PEM";
-    throw new IngestError("unusable_configuration", `${source} ${problem}`, { cause });
+    throw new IngestError("unusable_configuration", `${source} ${describeUnreadableKey(pem)}`, { cause });
   }
   const signature = signatureOf(key);
   if (signature === undefined) {
