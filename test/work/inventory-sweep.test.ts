@@ -10,8 +10,9 @@ const HOUR_MS = 3_600_000;
 const database = await createTestDatabase(t);
 
 t.test("scans are made for hosts that are due, once over two instances", async (t) => {
-  const hosts = await insertHosts(database, 10);
-  const [never, recent, old, malformed, offline, open, failed, failedLongAgo, deleted, stopped] = hosts as [
+  const hosts = await insertHosts(database, 11);
+  const [never, recent, old, malformed, offline, open, failed, failedLongAgo, deleted, stopped, unnoted] = hosts as [
+    TestHost,
     TestHost,
     TestHost,
     TestHost,
@@ -44,6 +45,7 @@ t.test("scans are made for hosts that are due, once over two instances", async (
     [failed, "failed", "30 minutes"],
     [failedLongAgo, "failed", "2 hours"],
     [stopped, "cancelled", "30 minutes"],
+    [unnoted, "success", "30 minutes"],
   ] as const) {
     const { taskIds } = await insertRun(database, [host], { type: "software_inventory", status });
     await database.query("update task_run_hosts set completed_at = now() - $2::interval where id = $1", [

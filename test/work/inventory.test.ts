@@ -115,6 +115,19 @@ t.test("a scan lists what is there, and removes what is not", async (t) => {
   ]);
 });
 
+t.test("the time of a scan is noted whatever a host's metadata are", async (t) => {
+  for (const metadata of [null, "null", "[1]", '"text"']) {
+    const host = await oneHost();
+    await database.query("update hosts set metadata = $2 where id = $1", [host.hostId, metadata]);
+    await upload(host, [chunk((await scan(host)).id)]);
+    const [noted] = await database.query<{ at: string }>(
+      "select metadata ->> 'lastSoftwareScanAt' as at from hosts where id = $1",
+      [host.hostId],
+    );
+    t.ok(Date.now() - Date.parse(noted?.at ?? "") < 60_000, `${metadata}`);
+  }
+});
+
 t.test("an empty scan is a scan", async (t) => {
   const host = await oneHost();
   const task = await scan(host);

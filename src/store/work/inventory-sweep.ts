@@ -38,8 +38,11 @@ export async function listScanCandidates(db: Queryable): Promise<ScanCandidate[]
   }));
 }
 
-/** Those of the hosts whose newest scan failed, or was stopped by somebody, not longer than `withinMs` ago. */
-export async function listHostsOfVainScans(
+/**
+ * Those of the hosts whose newest scan ended not longer than `withinMs` ago: it failed, was stopped, or its time could not
+ * be noted on the host.
+ */
+export async function listHostsScannedLately(
   db: Queryable,
   hosts: readonly WorkHost[],
   withinMs: number,
@@ -55,7 +58,7 @@ export async function listHostsOfVainScans(
       order by r.created_at desc
       limit 1
     ) newest
-    where newest.status in ('failed', 'cancelled') and newest.completed_at > now() - make_interval(secs => ${withinMs / 1000})`);
+    where newest.completed_at > now() - make_interval(secs => ${withinMs / 1000})`);
   return new Set(rows.map(({ host_id }) => host_id));
 }
 

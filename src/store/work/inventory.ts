@@ -129,6 +129,6 @@ export async function insertFailedScan(tx: Transaction, scan: EndedScan, errorMe
 export async function noteSoftwareScan(db: Queryable, { hostId }: WorkHost, scannedAt: Date): Promise<void> {
   await db.execute(sql`
     update hosts
-    set metadata = coalesce(metadata, '{}') || jsonb_build_object('lastSoftwareScanAt', ${scannedAt.toISOString()}::text)
+    set metadata = case when jsonb_typeof(metadata) = 'object' then metadata else '{}' end || jsonb_build_object('lastSoftwareScanAt', ${scannedAt.toISOString()}::text)
     where id = ${hostId} and deleted_at is null`);
 }

@@ -4,7 +4,7 @@ import { tryLockInTransaction } from "../../store/advisory-locks.js";
 import type { Database } from "../../store/database.js";
 import {
   insertScanRuns,
-  listHostsOfVainScans,
+  listHostsScannedLately,
   listScanCandidates,
   type ScanCandidate,
 } from "../../store/work/inventory-sweep.js";
@@ -13,8 +13,8 @@ import type { WorkEvents } from "../events.js";
 const INTERVAL_MS = 60_000;
 const HOUR_MS = 60 * 60 * 1000;
 const DEFAULT_INTERVAL_HOURS = 24;
-/** A host whose scan failed, or was stopped, gets no other one for so long: it would get one every minute. */
-const AFTER_FAILURE_MS = HOUR_MS;
+/** A host whose scan has ended gets no other one for so long, however it ended: it could get one every minute. */
+const BETWEEN_SCANS_MS = HOUR_MS;
 /** Scans of one sweep: a fleet that is due all at once is spread over some minutes. */
 const MAX_SCANS = 500;
 
@@ -59,8 +59,8 @@ export class InventorySweep {
       const candidates = (await listScanCandidates(tx)).filter((candidate) => isScanDue(candidate, now));
       if (candidates.length === 0) return 0;
       // Of those that are due, and not of all: each has a row for every scan it ever had.
-      const vain = await listHostsOfVainScans(tx, candidates, AFTER_FAILURE_MS);
-      const due = candidates.filter(({ hostId }) => !vain.has(hostId)).slice(0, MAX_SCANS);
+      const lately = await listHostsScannedLately(tx, candidates, BETWEEN_SCANS_MS);
+      const due = candidates.filter(({ hostId }) => !lately.has(hostId)).slice(0, MAX_SCANS);
       if (due.length === 0) return 0;
       await insertScanRuns(
         tx,
