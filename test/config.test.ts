@@ -178,6 +178,14 @@ t.test("what Kubernetes sets for a Service of the same name is no setting, and t
   t.match(problemsOf({ INGEST_GRPC_PORT: "http://10.43.0.8:9443" }), [/INGEST_GRPC_PORT=.* a port number/]);
 });
 
+t.test("balancers that are named and not listened to", async (t) => {
+  const env = { ...ENV, INGEST_TRUSTED_PROXIES: "192.0.2.0/24" };
+  t.same(parseConfig(env).warnings, [
+    "INGEST_TRUSTED_PROXIES is set and INGEST_PROXY_PROTOCOL is not true: no PROXY header is taken",
+  ]);
+  t.same(parseConfig({ ...env, INGEST_PROXY_PROTOCOL: "true" }).warnings, []);
+});
+
 t.test("the broker", async (t) => {
   t.equal(configOf({}).broker, undefined);
   t.equal(configOf({ INGEST_AMQP_EXCHANGE: "x" }).broker, undefined);

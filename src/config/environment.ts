@@ -64,6 +64,7 @@ export function findWarnings(environment: Readonly<Record<string, string | undef
   return [
     ...unknownVariables(namedVariables(environment)),
     ...databaseUrlWarnings(environment),
+    ...proxyWarnings(namedVariables(environment)),
     ...serviceLinkWarnings(environment),
   ];
 }
@@ -77,6 +78,12 @@ function unknownVariables(env: Readonly<Record<string, string>>): string[] {
 function databaseUrlWarnings(environment: Readonly<Record<string, string | undefined>>): string[] {
   const { warnings } = parsePostgresUrl(databaseUrlIn(environment) ?? "");
   return warnings.map((warning) => `${databaseUrlName(environment)}: ${warning}`);
+}
+
+function proxyWarnings(env: Readonly<Record<string, string>>): string[] {
+  return env.INGEST_TRUSTED_PROXIES !== undefined && env.INGEST_PROXY_PROTOCOL !== "true"
+    ? ["INGEST_TRUSTED_PROXIES is set and INGEST_PROXY_PROTOCOL is not true: no PROXY header is taken"]
+    : [];
 }
 
 /** One hint for all: there are seven of them to a Service with one port. */
