@@ -39,18 +39,22 @@ t.test("what the domain has no code for has a reason as well", async (t) => {
   const service = await startTestService(t);
   const session = await connectRaw(service);
   t.teardown(() => session.destroy());
-  const cases: [string, Buffer, string][] = [
-    ["Register", Buffer.alloc(65_537), "RESOURCE_EXHAUSTED"],
-    ["Register", Buffer.from([0x0a, 5, 65]), "INVALID_ARGUMENT"],
-    ["Nonsense", Buffer.alloc(0), "UNIMPLEMENTED"],
+  const cases: [string, string, Buffer, string][] = [
+    ["Register", "proto", Buffer.alloc(65_537), "RESOURCE_EXHAUSTED"],
+    ["Register", "proto", Buffer.from([0x0a, 5, 65]), "INVALID_ARGUMENT"],
+    ["Register", "json", Buffer.from('{"orgToken":5}'), "INVALID_ARGUMENT"],
+    ["Register", "json", Buffer.alloc(0), "INVALID_ARGUMENT"],
+    ["Nonsense", "proto", Buffer.alloc(0), "UNIMPLEMENTED"],
   ];
-  for (const [method, message, reason] of cases) {
+  for (const [method, format, message, reason] of cases) {
     const path = `/agent.v1.IngestService/${method}`;
-    const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/proto" });
+    const stream = session.request({ ":method": "POST", ":path": path, "content-type": `application/${format}` });
     stream.end(message);
     const { details } = JSON.parse(await text(stream));
     t.match(details, [{ type: "google.rpc.ErrorInfo", debug: { reason, domain: "ct-ops-ingest" } }], reason);
   }
+  const metrics = await (await fetch(`http://localhost:${service.httpPort}/metrics`)).text();
+  t.match(metrics, /^ct_ops_ingest_refusals_total\{reason="invalid_argument"\} 3$/m, "and is counted");
 });
 
 t.test("how long to wait", async (t) => {

@@ -31,10 +31,17 @@ export class MessageScreen {
   /**
    * @param shape of the messages
    * @param account holds the bytes of the message that is being looked at
+   * @param requireDecodable throws for a message that is within the limits and cannot be decoded all the same
    * @param encoding how the messages are compressed, as the call says
    */
   constructor(
-    private readonly options: { limits: MessageLimits; shape: WireShape; account: ByteAccount; type: RequestType },
+    private readonly options: {
+      limits: MessageLimits;
+      shape: WireShape;
+      account: ByteAccount;
+      type: RequestType;
+      requireDecodable?: ((message: Uint8Array) => void) | undefined;
+    },
     encoding: string | null,
   ) {
     this.#encoding = encoding ?? "identity";
@@ -79,6 +86,7 @@ export class MessageScreen {
         : new ConnectError(`the message has ${walk.detail}, which this method does not take`, Code.ResourceExhausted);
     }
     this.hold(walk.elements * ELEMENT_BYTES);
+    this.options.requireDecodable?.(message);
     return message;
   }
 

@@ -1,4 +1,5 @@
-import { type ContextValues, createContextValues } from "@connectrpc/connect";
+import { type DescMessage, fromJsonString } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import type { ByteBudget } from "../../lib/async/byte-budget.js";
 import { EnvelopeAssembler } from "./envelope-assembler.js";
@@ -12,6 +13,8 @@ import { clampTimeout } from "./timeout-header.js";
 
 /** How long a message may take to arrive that is all of its request, unless told otherwise, in milliseconds. */
 const MESSAGE_MS = 20_000;
+/** It names what the caller sent, and goes into a header. */
+const MAX_DETAIL_LENGTH = 200;
 
 /** Is told why a request could not be read. */
 export type OnUnreadable = (
@@ -49,7 +52,14 @@ export function screenRequests(
     const slow = isOneMessage ? setTimeout(() => pieces.end(tooSlow(messageMs)), messageMs).unref() : undefined;
     const account = budget.open(() => pieces.end(busy()));
     request.signal.addEventListener("abort", account.close, { once: true });
-    const screen = new MessageScreen({ limits, shape, account, type }, header.get(type.encodingHeader));
+    const requireDecodable =
+      isOneMessage && type.format === "json"
+        ? (message: Uint8Array) => requireJson(handler.method.input, message)
+        : undefined;
+    const screen = new MessageScreen(
+      { limits, shape, account, type, requireDecodable },
+      header.get(type.encodingHeader),
+    );
     header.delete(type.encodingHeader);
     header.delete("content-length");
     const screened = type.hasEnvelopes
@@ -69,6 +79,16 @@ export function screenRequests(
       }
     }
   };
+}
+
+/** Of a value of another type than its field: Connect's handler answers it, and tells nobody. */
+function requireJson(input: DescMessage, message: Uint8Array): void {
+  try {
+    fromJsonString(input, new TextDecoder().decode(message), { ignoreUnknownFields: true });
+  } catch (cause) {
+    const detail = (cause as Error).message.slice(0, MAX_DETAIL_LENGTH);
+    throw new ConnectError(`malformed request: ${detail}`, Code.InvalidArgument, undefined, undefined, cause);
+  }
 }
 
 async function* tellOf<T>(pieces: AsyncIterable<T>, onError: (error: unknown) => void): AsyncGenerator<T> {
