@@ -12,3 +12,12 @@ t.test("sources take turns, and what comes from one stays in order", async (t) =
   t.equal(queue.length, 0);
   t.equal(queue.shift(), undefined);
 });
+
+t.test("what is urgent comes next, and not twice before others", async (t) => {
+  const queue = new FairQueue<string>();
+  for (const item of ["a1", "b1"]) queue.push(item.slice(0, 1), item);
+  for (const item of ["u1", "u2", "u3"]) queue.push("u", item, true);
+  const all = Array.from({ length: 5 }, () => queue.shift());
+  t.same(all, ["u1", "a1", "b1", "u2", "u3"]);
+  t.equal(queue.length, 0);
+});

@@ -261,6 +261,19 @@ t.test("the service's own look at its port comes in where balancers of this mach
   t.ok(await probeAgentPort({ ...on, isProxy }, 2_000));
 });
 
+t.test("the service's own look at its port does not wait for a storm", async (t) => {
+  const isProxy = () => true;
+  const { open, listener, turnedAway } = await startListener(t, { maxHandshakes: 1, isProxy }, { slotMs: 100 });
+  for (let host = 1; host <= SILENT; host++) open(`PROXY TCP4 192.0.2.${host} 10.0.0.1 4660 9443\r\n`);
+  await eventually(
+    async () => listener.waitingConnections,
+    (count) => count === SILENT - 1,
+  );
+  t.ok(await probeAgentPort({ port: listener.port, address: "127.0.0.1", isProxy }, 30_000));
+  t.ok(listener.waitingConnections > SILENT / 2, `${listener.waitingConnections} of ${SILENT} wait still`);
+  t.same(turnedAway, []);
+});
+
 t.test("handshakes wait for their turn", async (t) => {
   const { open, listener } = await startListener(t, { maxHandshakes: 1 }, { slotMs: 60_000 });
   const silent = open(Uint8Array.of(0x16));

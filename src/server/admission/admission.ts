@@ -176,7 +176,8 @@ export class Admission {
   }
 
   #queue(waiting: Waiting): void {
-    this.#waiting.push(this.#sourceOf(waiting.socket), waiting);
+    const { socket } = waiting;
+    this.#waiting.push(this.#sourceOf(socket), waiting, this.#isOwn(socket));
     this.#startNext();
   }
 
@@ -216,6 +217,17 @@ export class Admission {
     };
     socket.once("close", end);
     this.#shaking.set(key, { socket, end });
+  }
+
+  /**
+   * Whether a connection is of this machine, as is the service's look at its own port: behind thousands of others it would
+   * come too late, and balancers would be told that nobody is answered, when most depends on it.
+   */
+  #isOwn(socket: Socket): boolean {
+    const { remoteAddress = "", localAddress } = socket;
+    // What a balancer of this machine brings is its clients'.
+    const isBehind = this.#options.peers.addressOf(socket) !== remoteAddress.replace(/^::ffff:/, "");
+    return remoteAddress === localAddress && !isBehind;
   }
 
   /** A machine has all addresses of an IPv6 network (/64) to itself. */
