@@ -190,6 +190,45 @@ t.test("an inventory comes on a second connection, also with a JWT that expired 
   stream.destroy();
 });
 
+t.test("uploads of one host at once, on two instances, leave one state, and a third is refused", async (t) => {
+  const { identity, host } = await enrolHost();
+  const { taskIds, runId } = await insertRun(database, [host], { type: "software_inventory", status: "running" });
+  const chunksOf = (names: string[]) =>
+    Array.from({ length: 40 }, (_, chunkIndex) => ({
+      scanId: taskIds[0],
+      source: "dpkg",
+      chunkIndex,
+      isLast: chunkIndex === 39,
+      packages: names.map((name) => ({ name: `${name}-${chunkIndex}`, version: "1", architecture: "amd64" })),
+    }));
+  const ends = await Promise.allSettled([
+    uploadInventory(service, identity, identity.jwt, chunksOf(["a", "b", "c"])),
+    uploadInventory(second, identity, identity.jwt, chunksOf(["c", "b", "d"])),
+    uploadInventory(service, identity, identity.jwt, chunksOf(["b", "c", "a"])),
+  ]);
+  const stored = ends.filter(({ status }) => status === "fulfilled").length;
+  for (const end of ends) if (end.status === "rejected") t.match(end.reason, { code: Code.NOT_FOUND });
+  t.ok(stored > 0, `${stored} of three were stored`);
+  t.match((await readTasks(database, taskIds))[0], { status: "success", exit_code: 0 });
+  const [run] = await database.query("select status from task_runs where id = $1", [runId]);
+  t.match(run, { status: "completed" });
+  const packages = await database.query<{ kind: string; there: boolean; count: number }>(
+    `select left(name, 1) as kind, removed_at is null as there, count(*)::int as count
+     from software_packages where host_id = $1 group by 1, 2 order by 1`,
+    [host.hostId],
+  );
+  const there = packages.filter((row) => row.there).map(({ kind }) => kind);
+  t.ok(["abc", "bcd"].includes(there.join("")), `${there}: of the one that was stored last`);
+  t.ok(
+    packages.every(({ count }) => count === 40),
+    "and all of it",
+  );
+  const scans = await database.query("select status from software_scans where host_id = $1", [host.hostId]);
+  t.same(new Set(scans.map(({ status }) => status)), new Set(["success"]));
+  t.equal(scans.length, stored);
+  await t.rejects(uploadInventory(service, identity, identity.jwt, chunksOf(["e"])), { code: Code.NOT_FOUND });
+});
+
 t.test("an agent before 0.30.2 names itself in its first message", async (t) => {
   const { identity } = await enrolHost();
   const strict = openStream(service, identity);
