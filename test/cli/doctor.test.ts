@@ -8,6 +8,8 @@ import t, { type Test } from "tap";
 import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
+import { encodeSubjectAltName, NAME_TAG } from "../../dist/identity/x509/certificate-extensions.js";
+import { encodeName } from "../../dist/identity/x509/write-certificate.js";
 import type { Queryable } from "../../dist/store/database.js";
 import { enrol } from "../support/agents/field-agent.js";
 import { createCa, UNFIT_CA_EXTENSIONS } from "../support/certificates/agent-cas.js";
@@ -90,6 +92,25 @@ t.test("each broken thing is found, with what to do", async (t) => {
   await t.test("server certificate", async (t) => {
     await findsOnly(t, { ...env, INGEST_TLS_KEY: await file("other.key", `${otherKey}`) }, [
       { check: "server certificate", verdict: "error", message: /key does not belong/, remedy: String },
+    ]);
+    const root = await createCa();
+    const DAY_MS = 24 * 60 * 60 * 1000;
+    const expired = { notBefore: new Date(Date.now() - 9 * DAY_MS), notAfter: new Date(Date.now() - DAY_MS) };
+    const between = await createCa({ name: encodeName({ commonName: "between" }), issuer: root, ...expired });
+    const extensions = [encodeSubjectAltName([{ tag: NAME_TAG.dns, value: Buffer.from("localhost") }])];
+    const leaf = await createCa({ name: encodeName({ commonName: "leaf" }), issuer: between, extensions });
+    const chain = {
+      INGEST_TLS_CERT: await file("chain.crt", leaf.certificatePem + between.certificatePem),
+      INGEST_TLS_KEY: await file("chain.key", leaf.keyPem),
+      INGEST_GRPC_PORT: "0",
+    };
+    await findsOnly(t, { ...env, ...chain }, [
+      {
+        check: "server certificate",
+        verdict: "warning",
+        message: /CN=between, in its chain, expired/,
+        remedy: /leave/,
+      },
     ]);
   });
   await t.test("connection limit", async (t) => {
@@ -225,6 +246,26 @@ t.test("each broken thing is found, with what to do", async (t) => {
     );
     await query("drop view agents");
     await query("alter table real_agents rename to agents");
+  });
+  await t.test("updates of agents", async (t) => {
+    const updates = (INGEST_WEB_SERVER_CERT: string, INGEST_RELEASE_MANIFEST_PATH: string) => ({
+      ...env,
+      INGEST_WEB_SERVER_CERT,
+      INGEST_RELEASE_MANIFEST_PATH,
+    });
+    const missing = join(service.directory, "missing");
+    await findsOnly(t, updates(missing, missing), [
+      { check: "updates of agents", verdict: "warning", message: /INGEST_WEB_SERVER_CERT: .*ENOENT/, remedy: String },
+      { check: "updates of agents", verdict: "warning", message: /INGEST_RELEASE_MANIFEST_PATH: .*ENOENT/ },
+    ]);
+    const { cert } = await createDevServerCertificate(["localhost"]);
+    const [web, manifest] = [await file("web.crt", "none"), await file("manifest.json", '{"web": "v1.0.0"}')];
+    await findsOnly(t, updates(web, manifest), [{ message: /INGEST_WEB_SERVER_CERT/ }, { message: /no version/ }]);
+    await file("web.crt", cert);
+    await file("manifest.json", '{"agent": "0.31.0"}');
+    await findsOnly(t, updates(web, manifest), []);
+    const { findings } = await examine(updates(web, manifest));
+    t.ok(findings.some(({ message }) => message === "agents are told of v0.31.0"));
   });
   await t.test("features in use", async (t) => {
     await query(`create table alert_rules (id text, enabled boolean, deleted_at timestamptz);

@@ -8,6 +8,7 @@ import type { CommandContext } from "../context.js";
 import { type ShowOptions, show } from "../interaction/show.js";
 import type { Check } from "./check.js";
 import { agentCaCheck } from "./checks/agent-ca.js";
+import { agentUpdatesCheck } from "./checks/agent-updates.js";
 import { agentsCheck } from "./checks/agents.js";
 import { clockCheck } from "./checks/clock.js";
 import { configurationCheck } from "./checks/configuration.js";
@@ -66,6 +67,7 @@ function checks(databaseProblem: unknown): Check[] {
     serviceUserCheck,
     agentsCheck,
     descriptorsCheck,
+    agentUpdatesCheck,
     unsupportedFeaturesCheck,
   ];
 }

@@ -60,8 +60,12 @@ export class Releases {
   }
 }
 
-/** @throws Error when it is no manifest */
-function readManifest(text: string): string {
+/**
+ * The version of the agent in a release manifest, with its `v`.
+ *
+ * @throws Error when it is no manifest
+ */
+export function readManifest(text: string): string {
   const manifest: unknown = JSON.parse(text);
   const version = typeof manifest === "object" && manifest !== null && "agent" in manifest ? manifest.agent : undefined;
   if (typeof version !== "string" || !/^v?\d+(\.\d+)*[\w.+-]*$/.test(version)) {

@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { readServerCertificate } from "../../../identity/server-certificate/server-certificate-files.js";
+import { describeSubject, readPemCertificates } from "../../../identity/x509/read-certificate.js";
 import { tryHandshake } from "../../../server/probes/trial-handshake.js";
-import { type Check, error, ok, skipped } from "../check.js";
+import { type Check, error, type Finding, ok, skipped, warning } from "../check.js";
 import { checkDates } from "../dates.js";
 
 const REMEDY = "put a renewed certificate and its key into INGEST_TLS_CERT and INGEST_TLS_KEY";
@@ -26,6 +27,21 @@ export const serverCertificateCheck: Check = {
             "the certificate has no subject alternative name: agents accept it for no address",
             "have it issued with the names and addresses that agents connect to",
           ),
+      ...checkChain(cert),
     ];
   },
 };
+
+/** What follows the server's own certificate. One that expired may be passed over by agents that know another way. */
+function checkChain(pem: string): Finding[] {
+  return readPemCertificates(pem)
+    .slice(1)
+    .map((der) => new X509Certificate(der))
+    .filter(({ validTo }) => new Date(validTo).getTime() < Date.now())
+    .map((certificate) =>
+      warning(
+        `${describeSubject(certificate)}, in its chain, expired on ${new Date(certificate.validTo).toISOString()}`,
+        "leave it out of INGEST_TLS_CERT, or put a renewed one in: agents that need it cannot connect",
+      ),
+    );
+}
