@@ -99,3 +99,8 @@ t.test("nor is the one message waited for that makes a stream of answers", async
   stream.write("\0\0");
   t.match(await readAnswer(stream, "grpc"), { code: 4 });
 });
+
+t.test("a handshake that is not done in time is closed in that moment", async (t) => {
+  const patient = await startTestService(t, { timing: { requests: { handshakeMs: 50, restMs: 600_000 } } });
+  t.equal(await untilClosed(open(patient, "TLS, no handshake"), "", ""), "");
+});

@@ -38,6 +38,11 @@ export function answerMalformed(
     },
   );
   server.on("clientError", (error: Error & { code?: string }, socket: Duplex) => {
+    // Nothing can be said before the handshake is done, and nothing waited for.
+    if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") {
+      socket.destroy();
+      return;
+    }
     // It was answered, and this is what else came.
     if (socket.writableEnded && !socket.destroyed) return;
     const reason = REASONS[error.code ?? ""];
