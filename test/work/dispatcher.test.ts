@@ -179,6 +179,22 @@ t.test("checks that one message cannot hold are left out, the largest first, wit
   t.match(none?.checks, [{ checkType: "none" }], "an empty list would change nothing");
 });
 
+t.test("a task that one message cannot hold has failed, says why, and closes its run", async (t) => {
+  const host = await oneHost();
+  const { runId, taskIds } = await insertRun(database, [host], { maxParallel: 1 });
+  await database.query("update task_runs set config = jsonb_build_object('script', repeat('x', $2)) where id = $1", [
+    runId,
+    RELEASED_AGENTS_LIMIT,
+  ]);
+  const small = await insertRun(database, [host]);
+  const agent = new RecordingAgent();
+  startDispatcher(t).join(host, agent.send);
+  const [first] = await agent.receives("task");
+  t.equal(first?.task.taskId, small.taskIds[0]);
+  t.match((await readTasks(database, taskIds))[0], { status: "failed", exit_code: -1, raw_output: /4 MiB/ });
+  t.equal(await readRunStatus(database, runId), "failed");
+});
+
 t.test("the end of an old session takes nothing from the new one", async (t) => {
   const host = await oneHost();
   const dispatcher = startDispatcher(t);

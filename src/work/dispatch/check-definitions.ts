@@ -1,4 +1,5 @@
 import type { CheckSet, StoredCheck } from "../../store/work/checks.js";
+import { MAX_PUSH_BYTES } from "../max-push-bytes.js";
 
 /** A check as an agent is told of it. */
 export interface CheckDefinition {
@@ -9,11 +10,6 @@ export interface CheckDefinition {
   intervalSeconds: number;
 }
 
-/**
- * Most bytes of a list. Released agents take messages of 4 MiB: a longer one would end their stream, and again on the next
- * one, with all that came over it.
- */
-const MAX_LIST_BYTES = 4 * 1024 * 1024 - 1024;
 /** What a definition takes beside its texts, at most: tags, lengths, the interval. */
 const OVERHEAD_BYTES = 40;
 
@@ -54,7 +50,7 @@ export function toCheckList({ checks, everHadAny }: CheckSet): CheckList {
   const leftOut = new Set<CheckDefinition>();
   for (const [definition, size] of bySize) {
     bytes += size;
-    if (bytes > MAX_LIST_BYTES) leftOut.add(definition);
+    if (bytes > MAX_PUSH_BYTES) leftOut.add(definition);
   }
   const fitting = definitions.filter((definition) => !leftOut.has(definition));
   return {

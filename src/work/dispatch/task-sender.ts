@@ -12,6 +12,7 @@ import {
 import type { WorkEvents } from "../events.js";
 import { publishEnds, publishStarts } from "../outgoing-work.js";
 import type { Seat } from "../seats.js";
+import { failLargeTasks } from "./fail-large-tasks.js";
 
 /** Tasks that a host is given at once; the next ones follow when these were sent. */
 const MAX_TASKS_PER_HOST = 8;
@@ -73,10 +74,14 @@ export class TaskSender {
       const limits = { runIds: waiting, maxAgeMs, maxPerHost: MAX_TASKS_PER_HOST };
       let started: StartedTask[] = [];
       try {
-        await outbox.transaction(database, async (tx, outgoing) => {
-          started = await startTasks(tx, hosts, limits);
+        const ended = await outbox.transaction(database, async (tx, outgoing) => {
+          const { sendable, finished } = await failLargeTasks(tx, await startTasks(tx, hosts, limits));
+          started = sendable;
           publishStarts(outgoing, started);
+          publishEnds(outgoing, finished.tasks);
+          return finished;
         });
+        this.options.events.tasksFinished(ended);
       } catch (error) {
         // It may have committed all the same, and nothing was sent.
         for (const task of started) this.#unsent.set(task.id, task);
