@@ -160,6 +160,7 @@ t.test("a balancer says who it speaks for", async (t) => {
   const refused: [string | Buffer, RegExp][] = [
     ["GET / HTTP/1.1\r\n\r\n", /sends no PROXY header/],
     ["PROXY TCP4 nonsense\r\n", /malformed/],
+    ["PROXY TCP4 ....:::: 10.0.0.1 4660 9443\r\n", /malformed/],
     [`PROXY TCP4 ${"1".repeat(120)}`, /without an end/],
     [version2(1, 0x11, Buffer.alloc(2)), /malformed/],
     [version2(5, 0x11, four), /unknown version/],

@@ -1,3 +1,5 @@
+import { parseAddress } from "../../lib/formats/cidr.js";
+
 /** Who is at the other end of a balancer's connection; undefined where the balancer itself is (its health checks). */
 export interface ProxyHeader {
   /** Bytes of the header, which come before everything else. */
@@ -31,8 +33,10 @@ function readVersion1(bytes: Buffer): ProxyHeaderResult {
   const end = bytes.indexOf("\r\n");
   if (end < 0) return bytes.length < V1_MAX_BYTES ? { incomplete: true } : { problem: "a PROXY header without an end" };
   const match = V1_LINE.exec(bytes.toString("latin1", 0, end + 2));
-  if (match === null || end + 2 > V1_MAX_BYTES) return { problem: "a malformed PROXY header" };
-  return { header: { length: end + 2, address: match[2] } };
+  const address = match?.[2];
+  const isAddress = address === undefined || parseAddress(address) !== undefined;
+  if (match === null || !isAddress || end + 2 > V1_MAX_BYTES) return { problem: "a malformed PROXY header" };
+  return { header: { length: end + 2, address } };
 }
 
 function readVersion2(bytes: Buffer): ProxyHeaderResult {
