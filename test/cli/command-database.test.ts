@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { announceDatabase } from "../../dist/cli/command-database.js";
 import { developmentEnvironment } from "../../dist/cli/dev/dev-environment.js";
-import { writeDevInstance } from "../../dist/cli/dev/dev-instance.js";
+import { findDevInstance, writeDevInstance } from "../../dist/cli/dev/dev-instance.js";
 import { runCli } from "../../dist/cli/program.js";
 import { unsealKey } from "../../dist/identity/agent-ca/sealed-key.js";
 import { generateSigningKeyPem } from "../../dist/identity/signing-keys/signing-key.js";
@@ -164,4 +164,12 @@ t.test("a database is named without its password", async (t) => {
   t.throws(() => announceDatabase({ DATABASE_URL: "s3cret" }, "s3cret"), {
     message: /^DATABASE_URL is not valid: [^3]*$/,
   });
+});
+
+t.test("a damaged note of a dev instance counts as none", async (t) => {
+  const directory = await makeDirectory(t);
+  for (const text of ["", '{"pid": 1, "grpcAd', "[]"]) {
+    await writeFile(join(directory, "dev.json"), text);
+    t.equal(await findDevInstance(directory), undefined, text);
+  }
 });

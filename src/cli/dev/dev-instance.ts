@@ -32,8 +32,17 @@ export async function removeDevInstance(dataDir: string): Promise<void> {
 export async function findDevInstance(dataDir = DEFAULT_DATA_DIR): Promise<DevInstance | undefined> {
   const text = await readFile(fileIn(dataDir), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
-  const parsed = schema.safeParse(JSON.parse(text));
+  const parsed = schema.safeParse(parseJson(text));
   return parsed.success && isRunning(parsed.data.pid) ? parsed.data : undefined;
+}
+
+/** A machine that lost power may have left half a note: it is none. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function fileIn(dataDir: string): string {
