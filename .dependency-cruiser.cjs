@@ -48,6 +48,7 @@ const innerRooms = {
   heartbeat: [["presence", "inventory"], ["recording"]],
   rpc: [["screening", "refusals", "messages"], ["grpc-stream", "grpc-services"], ["http"]],
   server: [["requests", "probes"], ["admission"]],
+  app: [["opening"]],
   cli: [
     ["terminal"],
     ["interaction"],

@@ -10,7 +10,7 @@ import type { ConnectionPolicy } from "../store/connection/connection-policy.js"
 import type { DatabaseHealthTiming } from "../store/connection/health.js";
 import type { WorkTiming } from "../work/open-work.js";
 import type { AgentPace } from "./agent-pace.js";
-import type { SessionsTiming } from "./open-sessions.js";
+import type { SessionsTiming } from "./opening/open-sessions.js";
 
 /** How often the service looks at what may change while it runs; what is left out is as production needs it. */
 export interface AppTiming {

@@ -5,7 +5,7 @@ import type { Logger } from "../observe/logger.js";
 import type { AppTiming } from "./app-timing.js";
 import { createLifetime } from "./create-lifetime.js";
 import { type InstanceView, startInstance } from "./instance.js";
-import { openPlainListener } from "./open-plain-listener.js";
+import { openPlainListener } from "./opening/open-plain-listener.js";
 import type { App } from "./running-app.js";
 
 /** How an app is started, where not as usual. */

@@ -24,14 +24,14 @@ import { openWork } from "../work/open-work.js";
 import { AGENT_PACE } from "./agent-pace.js";
 import type { AppTiming } from "./app-timing.js";
 import { followMetrics } from "./follow-metrics.js";
-import { openChangeListener } from "./open-change-listener.js";
-import { openDatabases } from "./open-databases.js";
-import { openEnrolment } from "./open-enrolment.js";
-import { openKeys } from "./open-keys.js";
-import { openClosedOutbox, openQueueTo } from "./open-outbox.js";
-import { openRefusals } from "./open-refusals.js";
-import { openSessions } from "./open-sessions.js";
-import { watchCertificates } from "./watch-certificates.js";
+import { openChangeListener } from "./opening/open-change-listener.js";
+import { openDatabases } from "./opening/open-databases.js";
+import { openEnrolment } from "./opening/open-enrolment.js";
+import { openKeys } from "./opening/open-keys.js";
+import { openClosedOutbox, openQueueTo } from "./opening/open-outbox.js";
+import { openRefusals } from "./opening/open-refusals.js";
+import { openSessions } from "./opening/open-sessions.js";
+import { watchCertificates } from "./opening/watch-certificates.js";
 
 /** Of the time for stopping, how much there is for telling agents to reconnect, and for storing what was under way. */
 const DRAIN_SHARE = 0.75;

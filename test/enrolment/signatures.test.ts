@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { openEnrolment } from "../../dist/app/open-enrolment.js";
+import { openEnrolment } from "../../dist/app/opening/open-enrolment.js";
 import type { Decision } from "../../dist/enrolment/decision.js";
 import { rejectAgent, revokeAgent } from "../../dist/enrolment/operators/approval.js";
 import type { RegistrationConnection } from "../../dist/enrolment/registration-connection.js";

@@ -10,7 +10,7 @@ import { parse } from "yaml";
 import { createAgentKey, enrol, openHeartbeatStream } from "../../dist/agent/index.js";
 import { createLifetime } from "../../dist/app/create-lifetime.js";
 import type { InstanceView } from "../../dist/app/instance.js";
-import { openPlainListener } from "../../dist/app/open-plain-listener.js";
+import { openPlainListener } from "../../dist/app/opening/open-plain-listener.js";
 import { parseConfig } from "../../dist/config/config.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";

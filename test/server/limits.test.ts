@@ -11,6 +11,7 @@ import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
 import { callRaw, connectRaw, envelope, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
+import { untilClosed } from "../support/wire/until-closed.js";
 
 const RESOURCE_EXHAUSTED = 8;
 const DEADLINE_EXCEEDED = 4;
@@ -62,19 +63,6 @@ async function expectTold(t: Test, port: "agents" | "plain", reason: string, atL
 
 function openTls(protocol: "h2" | "http/1.1"): Socket {
   return connectTls({ host: "localhost", port: service.grpcPort, ca: service.ca, ALPNProtocols: [protocol] });
-}
-
-/** All that comes until the other end closes the connection. */
-async function untilClosed(t: Test, socket: Socket, bytes: string): Promise<string> {
-  t.teardown(() => socket.destroy());
-  let text = "";
-  socket.on("data", (piece: Buffer) => {
-    text += piece;
-  });
-  socket.on("error", () => {});
-  socket.write(bytes);
-  await once(socket, "close");
-  return text;
 }
 
 async function connect(t: Test, credentials?: TestCredentials): Promise<ClientHttp2Session> {

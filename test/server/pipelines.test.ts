@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import t, { type Test } from "tap";
+import t from "tap";
 import { createTestLog } from "../support/log.js";
 import { startTestService } from "../support/service.js";
+import { untilClosed } from "../support/wire/until-closed.js";
 
 const REQUESTS = 1_000;
 const HEALTH = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -15,19 +16,6 @@ const REGISTER = [
   "",
   "{}",
 ].join("\r\n");
-
-/** All that comes until the connection ends. */
-async function allOf(t: Test, socket: Socket, bytes: string): Promise<string> {
-  t.teardown(() => socket.destroy());
-  let text = "";
-  socket.on("data", (piece: Buffer) => {
-    text += piece;
-  });
-  socket.on("error", () => {});
-  socket.write(bytes);
-  await once(socket, "close");
-  return text;
-}
 
 const { logger, lines } = createTestLog();
 const service = await startTestService(t, { logger });
@@ -42,7 +30,7 @@ const ports: [name: "agents" | "plain", open: () => Socket, request: string][] =
 
 for (const [name, open, request] of ports) {
   t.test(`${name}: whoever waits for no answer is cut`, async (t) => {
-    const answer = await allOf(t, open(), request.repeat(REQUESTS));
+    const answer = await untilClosed(t, open(), request.repeat(REQUESTS));
     t.ok(answer.split("HTTP/1.1 ").length <= 11, "ten are begun at most");
     const line = { msg: "connections were turned away", port: name, reason: "too many pipelined requests" };
     t.match(
@@ -61,7 +49,11 @@ for (const [name, open, request] of ports) {
       t.match(String(await once(socket, "data")), /^HTTP\/1\.1 /);
     }
     const few = connectTcp(service.httpPort);
-    const answer = await allOf(t, few, HEALTH.repeat(9) + HEALTH.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    const answer = await untilClosed(
+      t,
+      few,
+      HEALTH.repeat(9) + HEALTH.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"),
+    );
     t.equal(answer.split("HTTP/1.1 200 ").length - 1, 10, "and may send a few at once");
   });
 }

@@ -7,7 +7,7 @@ import { NO_CHECKS } from "../../dist/work/dispatch/check-definitions.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import { ReportWriter } from "../../dist/work/report-writer.js";
 import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
-import { connectTo, createTestDatabase } from "../support/database/database.js";
+import { connectTo, createTestDatabase, untilLockedOut } from "../support/database/database.js";
 import {
   insertCheck,
   insertHosts,
@@ -17,7 +17,6 @@ import {
   readTasks,
   type TestHost,
 } from "../support/database/work-rows.js";
-import { eventually } from "../support/eventually.js";
 
 const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const KIB = 1024;
@@ -292,11 +291,7 @@ t.test(
     await other.query("select from task_runs where id = $1 for no key update", [runId]);
     const taskProgress = [{ taskId, outputChunk: "out" }];
     const reported = report(own, { taskProgress, taskResults: [{ taskId, exitCode: 0, resultJson: "", error: "" }] });
-    await eventually(
-      () =>
-        database.query("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"),
-      ({ length }) => length > 0,
-    );
+    await untilLockedOut(database);
     await other.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskId]);
     await other.query("commit");
     await reported;
@@ -314,11 +309,7 @@ t.test("who stops a task while it ends is never the one that gives way", async (
   await webApp.query("update task_run_hosts set status = 'cancelling' where id = $1", [taskId]);
   const taskProgress = [{ taskId, outputChunk: "out" }];
   const reported = report(own, { taskProgress, taskResults: [{ taskId, exitCode: 0, resultJson: "", error: "" }] });
-  await eventually(
-    () =>
-      database.query("select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"),
-    ({ length }) => length > 0,
-  );
+  await untilLockedOut(database);
   await webApp.query("update task_runs set status = 'cancelling' where id = $1", [runId]);
   await webApp.query("commit");
   await reported;

@@ -1,6 +1,6 @@
 import { createLifetime } from "../../../app/create-lifetime.js";
 import type { InstanceView } from "../../../app/instance.js";
-import { openPlainListener } from "../../../app/open-plain-listener.js";
+import { openPlainListener } from "../../../app/opening/open-plain-listener.js";
 import type { Config } from "../../../config/config.js";
 import { abortable } from "../../../lib/async/abortable.js";
 import { createLogger } from "../../../observe/logger.js";

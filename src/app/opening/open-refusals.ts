@@ -1,9 +1,9 @@
-import type { Lifetime } from "../lib/lifetime.js";
-import type { Logger } from "../observe/logger.js";
-import { RefusalMeter } from "../rpc/refusals/refusal-meter.js";
-import { RefusalRecorder } from "../rpc/refusals/refusal-recorder.js";
-import type { Queryable } from "../store/database.js";
-import type { AppTiming } from "./app-timing.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import type { Logger } from "../../observe/logger.js";
+import { RefusalMeter } from "../../rpc/refusals/refusal-meter.js";
+import { RefusalRecorder } from "../../rpc/refusals/refusal-recorder.js";
+import type { Queryable } from "../../store/database.js";
+import type { AppTiming } from "../app-timing.js";
 
 /** Opens what is kept of refusals, and what sums them up in the log. */
 export function openRefusals({

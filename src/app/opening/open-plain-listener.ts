@@ -1,15 +1,15 @@
-import type { Config } from "../config/config.js";
-import { shareRunning } from "../lib/async/share-running.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import { DoorMetrics } from "../observe/door-metrics.js";
-import type { Logger } from "../observe/logger.js";
-import { renderMetrics } from "../observe/metrics.js";
-import { VERSION } from "../observe/version.js";
-import { CORS_HEADERS } from "../rpc/cors-headers.js";
-import { createDoorReporter } from "../server/admission/door-reporter.js";
-import { startPlainListener } from "../server/plain-listener.js";
-import type { AppTiming } from "./app-timing.js";
-import type { InstanceView } from "./instance.js";
+import type { Config } from "../../config/config.js";
+import { shareRunning } from "../../lib/async/share-running.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import { DoorMetrics } from "../../observe/door-metrics.js";
+import type { Logger } from "../../observe/logger.js";
+import { renderMetrics } from "../../observe/metrics.js";
+import { VERSION } from "../../observe/version.js";
+import { CORS_HEADERS } from "../../rpc/cors-headers.js";
+import { createDoorReporter } from "../../server/admission/door-reporter.js";
+import { startPlainListener } from "../../server/plain-listener.js";
+import type { AppTiming } from "../app-timing.js";
+import type { InstanceView } from "../instance.js";
 
 /**
  * Opens the plain listener.

@@ -1,9 +1,9 @@
-import type { Config } from "../config/config.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import type { Logger } from "../observe/logger.js";
-import { DatabaseHealth } from "../store/connection/health.js";
-import { type Database, openDatabase } from "../store/database.js";
-import type { AppTiming } from "./app-timing.js";
+import type { Config } from "../../config/config.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import type { Logger } from "../../observe/logger.js";
+import { DatabaseHealth } from "../../store/connection/health.js";
+import { type Database, openDatabase } from "../../store/database.js";
+import type { AppTiming } from "../app-timing.js";
 
 /** Of the database connections, how many are for streams alone. */
 const STREAMS_SHARE = 1 / 3;

@@ -1,14 +1,14 @@
-import { BrokerEvents } from "../broker/events.js";
-import { RabbitMqPublisher } from "../broker/rabbitmq/rabbitmq-publisher.js";
-import type { BrokerConfig } from "../config/broker.js";
-import type { Config } from "../config/config.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import type { Logger } from "../observe/logger.js";
-import { findAbandonedMessages } from "../outbox/abandoned-messages.js";
-import { createClosedOutbox, type Outbox } from "../outbox/outbox.js";
-import { openQueue, type QueueFigures } from "../outbox/queue.js";
-import { openDatabase, type Queryable } from "../store/database.js";
-import type { AppTiming } from "./app-timing.js";
+import { BrokerEvents } from "../../broker/events.js";
+import { RabbitMqPublisher } from "../../broker/rabbitmq/rabbitmq-publisher.js";
+import type { BrokerConfig } from "../../config/broker.js";
+import type { Config } from "../../config/config.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import type { Logger } from "../../observe/logger.js";
+import { findAbandonedMessages } from "../../outbox/abandoned-messages.js";
+import { createClosedOutbox, type Outbox } from "../../outbox/outbox.js";
+import { openQueue, type QueueFigures } from "../../outbox/queue.js";
+import { openDatabase, type Queryable } from "../../store/database.js";
+import type { AppTiming } from "../app-timing.js";
 
 /** For what is left over, settling what was published, and looking after the outbox. */
 const QUEUE_CONNECTIONS = 3;

@@ -1,10 +1,10 @@
-import type { CertificateUpkeep } from "../enrolment/certificate-upkeep.js";
-import type { HeartbeatEvents } from "../heartbeat/events.js";
-import type { IdentityWatch } from "../heartbeat/identity-watch.js";
-import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import { Listener } from "../store/connection/listener.js";
-import type { Dispatcher } from "../work/dispatch/dispatcher.js";
+import type { CertificateUpkeep } from "../../enrolment/certificate-upkeep.js";
+import type { HeartbeatEvents } from "../../heartbeat/events.js";
+import type { IdentityWatch } from "../../heartbeat/identity-watch.js";
+import type { AgentCas } from "../../identity/agent-ca/agent-cas.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import { Listener } from "../../store/connection/listener.js";
+import type { Dispatcher } from "../../work/dispatch/dispatcher.js";
 
 /** Whom {@link openChangeListener} tells. */
 export interface ChangeListenerOptions {

@@ -1,14 +1,14 @@
-import type { Config } from "../config/config.js";
-import type { AgentCas } from "../identity/agent-ca/agent-cas.js";
-import { watchExpiry } from "../identity/expiry-watch.js";
-import type { KeyEvents } from "../identity/key-events.js";
+import type { Config } from "../../config/config.js";
+import type { AgentCas } from "../../identity/agent-ca/agent-cas.js";
+import { watchExpiry } from "../../identity/expiry-watch.js";
+import type { KeyEvents } from "../../identity/key-events.js";
 import {
   type readServerCertificate,
   ServerCertificateWatch,
-} from "../identity/server-certificate/server-certificate-files.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import type { RpcListener } from "../server/rpc-listener.js";
-import type { AppTiming } from "./app-timing.js";
+} from "../../identity/server-certificate/server-certificate-files.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import type { RpcListener } from "../../server/rpc-listener.js";
+import type { AppTiming } from "../app-timing.js";
 
 /** What {@link watchCertificates} needs. */
 export interface CertificateWatchOptions {

@@ -1,10 +1,10 @@
-import type { Config } from "../config/config.js";
-import { type AgentCas, openAgentCas } from "../identity/agent-ca/agent-cas.js";
-import type { KeyEvents } from "../identity/key-events.js";
-import { openSigningKeyRing, type SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
-import type { Lifetime } from "../lib/lifetime.js";
-import type { Database } from "../store/database.js";
-import type { AppTiming } from "./app-timing.js";
+import type { Config } from "../../config/config.js";
+import { type AgentCas, openAgentCas } from "../../identity/agent-ca/agent-cas.js";
+import type { KeyEvents } from "../../identity/key-events.js";
+import { openSigningKeyRing, type SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import type { Lifetime } from "../../lib/lifetime.js";
+import type { Database } from "../../store/database.js";
+import type { AppTiming } from "../app-timing.js";
 
 /** What {@link openKeys} needs. */
 export interface KeysOptions {
