@@ -19,6 +19,7 @@ import {
 } from "../support/agents/field-agent.js";
 import { comeAndGo, machine, passTime, registerMachine } from "../support/agents/machines.js";
 import { createEmptyDatabase } from "../support/database/database.js";
+import { recordStatements } from "../support/database/statements.js";
 import { startTestService } from "../support/service.js";
 import { shareTestService, UNLIMITED } from "../support/shared-service.js";
 
@@ -228,6 +229,27 @@ t.test("of very many hosts that match no more are read than it takes to refuse, 
   });
   const shared = { organisationId, hostname: undefined, addresses: ["192.0.2.10"] };
   t.equal((await findMatchingHosts(service.store.db, [shared], (addresses) => addresses))[0]?.length, 100);
+});
+
+t.test("machines that register together are looked for together: no table is searched once for each", async (t) => {
+  const service = await sharedService();
+  const [{ id: organisationId } = { id: "" }] = await service.database.query("select id from organisations");
+  const machines = Array.from({ length: 20 }, (_, index) => ({
+    organisationId,
+    hostname: `rolled-out-${index}`,
+    addresses: [`198.51.100.${index}`],
+  }));
+  const statements = await recordStatements(() => findMatchingHosts(service.store.db, machines, () => []));
+  t.equal(statements.length, 1, "and that they match nothing is all that is asked");
+  const [{ text, values } = { text: "", values: [] }] = statements;
+  const [row] = await service.database.query(`explain (analyze, format json) ${text}`, values);
+  const loops = JSON.stringify(row?.["QUERY PLAN"]).matchAll(/"Relation Name":"(\w+)".*?"Actual Loops":(\d+)/g);
+  const searched = [...loops].map(([, table, times]) => ({ table, once: Number(times) <= 1 }));
+  t.ok(searched.some(({ table }) => table === "hosts"));
+  t.same(
+    searched.filter(({ once }) => !once),
+    [],
+  );
 });
 
 t.test("fifty keys of one machine at once on two instances end with one host", async (t) => {

@@ -39,14 +39,15 @@ export async function findMatchingHosts(
   machines: readonly MachineDescription[],
   pickIdentifying: (addresses: readonly string[]) => readonly string[],
 ): Promise<MatchingHost[][]> {
+  const candidateIds = await findCandidates(db, machines);
+  if (candidateIds.length === 0) return machines.map(() => []);
   const wanted = machines.map(({ organisationId, hostname, addresses, exceptOfAgent }, index) => ({
     index,
     organisation_id: organisationId,
-    hostnames: hostname === undefined ? [] : hostnameSpellings(hostname),
+    hostnames: spellingsOf(hostname),
     addresses,
     except_of_agent: exceptOfAgent,
   }));
-  // Arrays instead of joins: how many rows share an address is guessed far too high, and hosts would be read as a whole.
   const { rows } = await db.execute<
     HostStateRow & {
       index: number;
@@ -55,6 +56,15 @@ export async function findMatchingHosts(
       previous_addresses: string[] | null;
     }
   >(sql`
+    with candidate as materialized (
+      select h.id, h.organisation_id, h.ip_addresses, lower(h.hostname) as hostname, r.identifying_addresses,
+             lower(c.previous_hostname) as previous_hostname, c.previous_addresses
+      from hosts h
+      left join agents a on a.id = h.agent_id
+      left join ingest.agent_registrations r on r.agent_id = a.id
+      left join ingest.agent_adoptions c on c.agent_id = a.id and ${UNDOABLE}
+      where h.id = any(${sql.param(candidateIds)}::text[])
+    )
     select m.index, found.*
     from jsonb_to_recordset(${JSON.stringify(wanted)}::jsonb)
       as m(index int, organisation_id text, hostnames text[], addresses text[], except_of_agent text)
@@ -71,22 +81,13 @@ export async function findMatchingHosts(
       from hosts h
       ${HOST_STATE_JOINS}
       where h.id = any(array(
-          select id from hosts
-          where organisation_id = m.organisation_id and lower(hostname) = any(folded.names)
-          union all
-          select id from hosts where ip_addresses ?| m.addresses
-          union all
-          select id from hosts
-          where ip_addresses is null and agent_id = any(array(
-            select agent_id from ingest.agent_registrations where identifying_addresses && m.addresses))
-          union all
-          select id from hosts
-          where agent_id = any(array(
-            select agent_id from ingest.agent_adoptions join agents a on a.id = agent_id and ${UNDOABLE}
-            where lower(previous_hostname) = any(folded.names) or previous_addresses && m.addresses))
+          select id from candidate
+          where organisation_id = m.organisation_id
+            and (hostname = any(folded.names) or ip_addresses ?| m.addresses
+              or ip_addresses is null and identifying_addresses && m.addresses
+              or previous_hostname = any(folded.names) or previous_addresses && m.addresses)
         ))
-        and h.organisation_id = m.organisation_id and h.deleted_at is null
-        and h.agent_id is distinct from coalesce(m.except_of_agent, '')
+        and h.deleted_at is null and h.agent_id is distinct from coalesce(m.except_of_agent, '')
       order by hostname_matches desc, own.status = 'online' desc, own.id, h.id
       limit ${MAX_MATCHING}
     ) found
@@ -106,4 +107,35 @@ export async function findMatchingHosts(
     found[row.index]?.set(row.id, { ...toHostState(row), hostnameMatches, matchingAddresses });
   }
   return found.map((byId) => [...byId.values()]);
+}
+
+/**
+ * The hosts that match any of some machines, whichever organisation they are of: of new machines there is none, and no more
+ * is asked. Each table is searched once for all: where a fleet is enrolling, PostgreSQL knows too little of the tables, and
+ * reads them as a whole.
+ */
+async function findCandidates(db: Queryable, machines: readonly MachineDescription[]): Promise<string[]> {
+  const hostnames = sql.param(machines.flatMap(({ hostname }) => spellingsOf(hostname)));
+  const addresses = sql`${sql.param([...new Set(machines.flatMap(({ addresses }) => addresses))])}::text[]`;
+  const organisations = sql`${sql.param([...new Set(machines.map(({ organisationId }) => organisationId))])}::text[]`;
+  const names = sql`any(array(select lower(name) from unnest(${hostnames}::text[]) as name))`;
+  // Arrays instead of joins: how many rows share an address is guessed far too high.
+  const { rows } = await db.execute<{ id: string }>(sql`
+    select id from hosts where organisation_id = any(${organisations}) and lower(hostname) = ${names}
+    union
+    select id from hosts where ip_addresses ?| ${addresses}
+    union
+    select id from hosts
+    where ip_addresses is null and agent_id = any(array(
+      select agent_id from ingest.agent_registrations where identifying_addresses && ${addresses}))
+    union
+    select id from hosts
+    where agent_id = any(array(
+      select agent_id from ingest.agent_adoptions join agents a on a.id = agent_id and ${UNDOABLE}
+      where lower(previous_hostname) = ${names} or previous_addresses && ${addresses}))`);
+  return rows.map(({ id }) => id);
+}
+
+function spellingsOf(hostname: string | undefined): string[] {
+  return hostname === undefined ? [] : hostnameSpellings(hostname);
 }
