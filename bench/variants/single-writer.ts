@@ -29,5 +29,5 @@ HeartbeatWriter.prototype.write = async (row) => {
   await database.transaction(async (tx) => {
     for (const statement of statements) await tx.execute(statement);
   });
-  return { cameBack: false, inventory: undefined };
+  return { cameBack: false, inventory: row.inventory === null ? undefined : { isStored: true, ageMs: 0 } };
 };

@@ -33,8 +33,8 @@ export interface HeartbeatHandlerOptions {
   messageMs: number;
 }
 
-/** The same for all: it says nothing else. */
-const ACKNOWLEDGEMENT = create(HeartbeatResponseSchema, { ok: true });
+/** The same for all: it says nothing else. Frozen, so that it is encoded once. */
+const ACKNOWLEDGEMENT = Object.freeze(create(HeartbeatResponseSchema, { ok: true }));
 
 /**
  * `Heartbeat`: hands the stream over to a session, and its agent to the work that waits for it. The next message is read when the one before it is stored and

@@ -1,5 +1,7 @@
 import { gzipSync } from "node:zlib";
+import { create } from "@bufbuild/protobuf";
 import t from "tap";
+import { HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import { envelope } from "../support/wire/raw-call.js";
 import { encoded, message, type RawStream } from "../support/wire/raw-stream.js";
 import { expectAlike, type StreamCase } from "../support/wire/stream-cases.js";
@@ -26,6 +28,22 @@ const zipped = (agentId: string) => envelope(gzipSync(encoded(agentId)), 1);
 /** An answer that is worth compressing. */
 const large: HeartbeatImpl = async function* () {
   yield { ok: true, command: "a".repeat(2 * COMPRESS_MIN_BYTES) };
+};
+
+/** One message object, changed between the answers. */
+const changing: HeartbeatImpl = async function* () {
+  const answer = create(HeartbeatResponseSchema, { ok: true });
+  for (const command of ["first", "second"]) {
+    answer.command = command;
+    yield answer;
+  }
+};
+
+/** One message object that cannot change. */
+const frozen: HeartbeatImpl = async function* () {
+  const answer = Object.freeze(create(HeartbeatResponseSchema, { ok: true, command: "the same" }));
+  yield answer;
+  yield answer;
 };
 
 async function sendByteByByte(call: RawStream): Promise<void> {
@@ -55,6 +73,8 @@ const cases: StreamCase[] = [
   },
   { name: "in single bytes", send: sendByteByByte, code: 0, answers: 2 },
   { name: "each after the answer to the one before", send: sendInTurns, code: 0, answers: 3 },
+  { name: "answers out of one object that changes", implementation: changing, code: 0, answers: 2 },
+  { name: "answers out of one object that is frozen", implementation: frozen, code: 0, answers: 2 },
   {
     name: "the end of one, and the beginning of the next",
     send: sending(

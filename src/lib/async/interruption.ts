@@ -26,11 +26,19 @@ export class Interruption {
         return;
       }
       this.#rejectPending = reject;
-      begin()
-        .then(resolve, reject)
-        .finally(() => {
-          if (this.#rejectPending === reject) this.#rejectPending = undefined;
-        });
+      const settled = () => {
+        if (this.#rejectPending === reject) this.#rejectPending = undefined;
+      };
+      begin().then(
+        (result) => {
+          settled();
+          resolve(result);
+        },
+        (error) => {
+          settled();
+          reject(error);
+        },
+      );
     });
   }
 }

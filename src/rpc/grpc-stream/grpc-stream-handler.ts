@@ -18,7 +18,7 @@ import type { MessageLimits } from "../screening/message-screen.js";
 import { shapeOf } from "../screening/message-shape.js";
 import { GrpcCall } from "./grpc-call.js";
 import type { Http2Request, Http2Response } from "./http2-stream.js";
-import type { StreamMethod, StreamMethodSpec } from "./stream-method.js";
+import type { StreamMessage, StreamMethod, StreamMethodSpec } from "./stream-method.js";
 
 /** What is served, and how. */
 export interface GrpcStreamHandlerOptions<S extends DescService> extends ConnectRouterOptions {
@@ -72,6 +72,7 @@ function toStreamMethod<S extends DescService>(
     validateUniversalHandlerOptions(options);
   const serialization = createMethodSerializationLookup(method, binaryOptions, jsonOptions, limits);
   const { serialize } = serialization.getO(true);
+  const frozen = new WeakMap<StreamMessage, Uint8Array>();
   return {
     spec,
     interceptors,
@@ -79,7 +80,13 @@ function toStreamMethod<S extends DescService>(
     shape: shapeOf(method.input),
     budget: budgets.stream,
     parse: serialization.getI(true).parse,
-    serialize: (message) => serialize(isMessage(message, method.output) ? message : create(method.output, message)),
+    serialize: (message) => {
+      const known = frozen.get(message);
+      if (known !== undefined) return known;
+      const bytes = serialize(isMessage(message, method.output) ? message : create(method.output, message));
+      if (Object.isFrozen(message)) frozen.set(message, bytes);
+      return bytes;
+    },
     acceptCompression,
     compressMinBytes,
   };

@@ -20,6 +20,7 @@ export interface StreamMethod {
   shape: WireShape;
   budget: ByteBudget;
   parse: (message: Uint8Array) => StreamMessage;
+  /** Bytes of a frozen message are kept for as long as it is. */
   serialize: (message: StreamMessage) => Uint8Array;
   /** What messages that go out can be compressed with. */
   acceptCompression: Compression[];

@@ -10,14 +10,17 @@ export interface Envelope {
 
 const HEADER_BYTES = 5;
 const FLAG_COMPRESSED = 0x01;
+const EMPTY = new Uint8Array(0);
 
 /** Takes messages out of their envelopes, in whatever pieces these arrive. */
 export class EnvelopeAssembler {
-  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #header = Buffer.alloc(HEADER_BYTES);
   #headerBytes = 0;
   #length = 0;
   readonly #body: GrowingBuffer;
-  #piece: Uint8Array = new Uint8Array(0);
+  /** The newest piece, for as long as there is something in it that was not taken. */
+  #piece: Uint8Array = EMPTY;
+  #taken = 0;
 
   /**
    * @param maxBytes of one message, as it comes
@@ -38,6 +41,7 @@ export class EnvelopeAssembler {
   /** Gives it the next piece. Every message in the one before must have been taken. */
   push(piece: Uint8Array): void {
     this.#piece = piece;
+    this.#taken = 0;
   }
 
   /**
@@ -48,12 +52,13 @@ export class EnvelopeAssembler {
   take(): Envelope | undefined {
     if (this.#headerBytes < HEADER_BYTES && !this.#takeHeader()) return undefined;
     const missing = this.#length - this.#body.length;
+    const left = this.#piece.length - this.#taken;
     let data: Uint8Array;
-    if (this.#body.length === 0 && this.#piece.length >= missing) {
+    if (this.#body.length === 0 && left >= missing) {
       this.hold(missing);
       data = this.#cut(missing);
     } else {
-      this.#body.append(this.#cut(Math.min(missing, this.#piece.length)), this.#length);
+      this.#body.append(this.#cut(Math.min(missing, left)), this.#length);
       if (this.#body.length < this.#length) return undefined;
       data = this.#body.take();
     }
@@ -62,23 +67,24 @@ export class EnvelopeAssembler {
   }
 
   #takeHeader(): boolean {
-    const part = this.#cut(Math.min(HEADER_BYTES - this.#headerBytes, this.#piece.length));
-    this.#header.set(part, this.#headerBytes);
-    this.#headerBytes += part.length;
-    if (this.#headerBytes < HEADER_BYTES) return false;
-    const view = new DataView(this.#header.buffer);
-    const flags = view.getUint8(0);
+    const header = this.#header;
+    while (this.#headerBytes < HEADER_BYTES) {
+      if (this.#taken === this.#piece.length) return false;
+      header[this.#headerBytes++] = this.#piece[this.#taken++] as number;
+    }
+    const flags = header[0];
     if (flags !== 0 && flags !== FLAG_COMPRESSED) {
       throw new ConnectError(`malformed request: envelope flags ${flags} are not defined`, Code.InvalidArgument);
     }
-    this.#length = view.getUint32(1);
+    this.#length = header.readUInt32BE(1);
     if (this.#length > this.maxBytes) throw tooLarge(this.maxBytes);
     return true;
   }
 
   #cut(bytes: number): Uint8Array {
-    const part = this.#piece.subarray(0, bytes);
-    this.#piece = this.#piece.subarray(bytes);
+    const part = this.#piece.subarray(this.#taken, this.#taken + bytes);
+    this.#taken += bytes;
+    if (this.#taken === this.#piece.length) this.push(EMPTY);
     return part;
   }
 }
