@@ -161,9 +161,12 @@ export class Session implements WatchedSession {
   async #read(): Promise<RawHeartbeatReport | undefined> {
     if (this.#finishing !== undefined) throw this.#finishing;
     this.#doing = "read";
-    // Waiting for its turn is no silence of the agent.
-    this.#readingSince = Number.POSITIVE_INFINITY;
-    await this.#interruption.wait(() => this.#takeTurn());
+    const waitMs = this.#takeTurn();
+    if (waitMs > 0) {
+      // Waiting for its turn is no silence of the agent.
+      this.#readingSince = Number.POSITIVE_INFINITY;
+      await this.#interruption.wait(() => new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref()));
+    }
     this.#readingSince = performance.now();
     const report = await this.#interruption.wait(() => this.stream.read());
     this.#doing = "store";
@@ -172,14 +175,16 @@ export class Session implements WatchedSession {
     return report;
   }
 
-  /** An agent that sends more than an agent needs to is read more slowly: nothing of what it sends is lost. */
-  async #takeTurn(): Promise<void> {
+  /**
+   * An agent that sends more than an agent needs to is read more slowly: nothing of what it sends is lost. Returns for how
+   * long it waits, in milliseconds.
+   */
+  #takeTurn(): number {
     const { pace, events } = this.dependencies;
     const { agentId } = this.caller;
     const waitMs = pace.take(agentId);
-    if (waitMs === 0) return;
-    events.heartbeatDelayed(agentId, waitMs);
-    await new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref());
+    if (waitMs > 0) events.heartbeatDelayed(agentId, waitMs);
+    return waitMs;
   }
 
   /** It is stored, but an agent that reads nothing would never take the acknowledgement. */

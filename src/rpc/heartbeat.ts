@@ -52,7 +52,8 @@ export function createHeartbeatHandler(
     const acknowledge = async () => {
       // Not before its first heartbeat is stored: by then the session is the agent's current one.
       work ??= options.work.open(caller, (push) => responses.offer(toPushResponse(push)));
-      await work.report(toRawAgentMessage(incoming.last));
+      const reported = work.report(toRawAgentMessage(incoming.last));
+      if (reported !== undefined) await reported;
       await responses.put(ACKNOWLEDGEMENT);
     };
     const stream = { read: () => incoming.read(), acknowledge, over: signal, reset, isCancelled };

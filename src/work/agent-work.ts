@@ -14,11 +14,11 @@ export interface RawAgentMessage extends RawWorkReport {
 /** One session's side of the work. */
 export interface WorkSession {
   /**
-   * Stores what a message brings back; resolves when it is committed, and at once when there is nothing.
+   * Stores what a message brings back; resolves when it is committed. Undefined when there is nothing, as with most.
    *
    * @throws IngestError `database_unavailable`
    */
-  report(message: RawAgentMessage): Promise<void>;
+  report(message: RawAgentMessage): Promise<void> | undefined;
   close(): void;
 }
 
@@ -31,9 +31,9 @@ export class AgentWork {
     const { dispatcher, reports, signals } = this.options;
     const seat = dispatcher.join(host, send);
     return {
-      report: async (message) => {
+      report: (message) => {
         signals.report(seat, message);
-        if (bringsWork(message)) await reports.write(host, clampWorkReport(message, host, new Date()));
+        return bringsWork(message) ? reports.write(host, clampWorkReport(message, host, new Date())) : undefined;
       },
       close: () => {
         dispatcher.leave(seat);
