@@ -40,8 +40,10 @@ export class HeartbeatWriter {
     const writer = new SetWriter<HeartbeatRow, Written>({
       write: async (rows) => {
         const askedAt = performance.now();
-        const outcomes = await outbox.transaction(database, (tx, outgoing) =>
-          writeBatch(tx, outgoing, rows, inventoryTiming),
+        const outcomes = await outbox.transaction(
+          database,
+          (tx, outgoing) => writeBatch(tx, outgoing, rows, inventoryTiming),
+          { keepsStatements: true },
         );
         // Who is acknowledged and then ends its stream in order need not be given time to come back.
         calm.reportAnswer(askedAt);

@@ -1,6 +1,6 @@
 import type { BodyOf } from "../broker/messages/message.js";
 import type { Topic } from "../broker/messages/topics.js";
-import type { Database, TransactionLimits } from "../store/database.js";
+import type { Database, TransactionOptions } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
 
 /** What is to be published of a transaction. */
@@ -22,7 +22,7 @@ export interface Outbox {
   transaction<T>(
     database: Database,
     work: (tx: Transaction, outgoing: Outgoing) => Promise<T>,
-    limits?: TransactionLimits,
+    options?: TransactionOptions,
   ): Promise<T>;
 }
 
@@ -35,6 +35,6 @@ export interface PublishingDatabase {
 /** An outbox without a broker: nothing is written, and nothing leaves the process. */
 export function createClosedOutbox(): Outbox {
   return {
-    transaction: (database, work, limits) => database.transaction((tx) => work(tx, { publish: () => {} }), limits),
+    transaction: (database, work, options) => database.transaction((tx) => work(tx, { publish: () => {} }), options),
   };
 }

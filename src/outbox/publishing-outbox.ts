@@ -1,5 +1,5 @@
 import type { Publisher } from "../broker/publisher.js";
-import type { Database, TransactionLimits } from "../store/database.js";
+import type { Database, TransactionOptions } from "../store/database.js";
 import type { Transaction } from "../store/transaction.js";
 import { CollectedMessages, type MessageRow, type MessageSet, weightOf, writeMessages } from "./collected-messages.js";
 import type { Deliveries } from "./deliveries.js";
@@ -36,7 +36,7 @@ export class PublishingOutbox implements Outbox {
   async transaction<T>(
     database: Database,
     work: (tx: Transaction, outgoing: Outgoing) => Promise<T>,
-    limits?: TransactionLimits,
+    options?: TransactionOptions,
   ): Promise<T> {
     let routes: Route[] = [];
     let rows: MessageRow[] = [];
@@ -53,7 +53,7 @@ export class PublishingOutbox implements Outbox {
           routes[index]?.left === undefined ? this.options.leaseMs : 0,
         );
         return result;
-      }, limits);
+      }, options);
       committed = true;
       return result;
     } finally {

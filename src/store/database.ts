@@ -1,8 +1,8 @@
 import { type ExtractTablesWithRelations, sql } from "drizzle-orm";
-import { drizzle, type NodePgQueryResultHKT } from "drizzle-orm/node-postgres";
-import type { PgDatabase } from "drizzle-orm/pg-core";
+import { drizzle, type NodePgQueryResultHKT, NodePgSession, NodePgTransaction } from "drizzle-orm/node-postgres";
+import { type PgDatabase, PgDialect } from "drizzle-orm/pg-core";
 import { databaseUnavailable } from "../errors.js";
-import { retryConflicts } from "./connection/conflicts.js";
+import { isStaleStatement, retryConflicts } from "./connection/conflicts.js";
 import type { Connection } from "./connection/connection.js";
 import { ConnectionError, causesOf, sqlStateOf } from "./connection/connection-error.js";
 import type { ConnectionPolicy } from "./connection/connection-policy.js";
@@ -25,16 +25,21 @@ export interface Database {
    * Runs one transaction; it is rolled back when `work` rejects. After a deadlock or a serialization failure it runs
    * again: what `work` does outside of the transaction has to bear that.
    */
-  transaction<T>(work: (tx: Transaction) => Promise<T>, limits?: TransactionLimits): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** Cuts the connections of which nothing was heard since then, as `performance.now()` tells it: they are dead. */
   cutSilent(since: number): void;
   close(): Promise<void>;
 }
 
-/** What one transaction may do that others may not. */
-export interface TransactionLimits {
-  /** How long one statement may take, in milliseconds. */
-  statementTimeoutMs: number;
+/** How one transaction is run. */
+export interface TransactionOptions {
+  /** How long one statement may take, in milliseconds; as long as elsewhere unless given. */
+  statementTimeoutMs?: number;
+  /**
+   * Each connection has the server keep its statements, and their plans: for what runs many times a second and finds its
+   * rows by their keys.
+   */
+  keepsStatements?: boolean | undefined;
 }
 
 /** How a pool is opened. */
@@ -67,7 +72,18 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   return {
     db: drizzle(pool),
-    transaction: (work, limits) => retryConflicts(() => runTransaction(pool, work, limits)),
+    transaction: (work, options) => {
+      let { keepsStatements } = options ?? {};
+      return retryConflicts(async () => {
+        try {
+          return await runTransaction(pool, work, { ...options, keepsStatements });
+        } catch (error) {
+          // Other connections may keep the same.
+          if (isStaleStatement(error)) keepsStatements = false;
+          throw error;
+        }
+      });
+    },
     cutSilent: (since) => pool.cutSilent(since),
     close: () => {
       isClosing = true;
@@ -76,38 +92,56 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 }
 
+/**
+ * How a transaction begins whose statements are kept. Left to itself the server would plan those with few values each time,
+ * and a plan that was made when there were ten hosts, and reads all of them, would be used for thousands, until the tables
+ * are analysed. What an index cannot find costs so much then, before PostgreSQL 18, that it would be compiled.
+ */
+const BEGIN_KEPT = `begin;
+  set local plan_cache_mode = force_generic_plan;
+  set local enable_seqscan = off;
+  set local jit = off`;
+
 /** drizzle's own, on a pool, never gives back a connection on which `begin` failed. */
 async function runTransaction<T>(
   pool: ConnectionPool,
   work: (tx: Transaction) => Promise<T>,
-  limits?: TransactionLimits,
+  { statementTimeoutMs, keepsStatements = false }: TransactionOptions,
 ): Promise<T> {
   const client = await pool.connect();
+  const dialect = new PgDialect();
+  const tx = new NodePgTransaction(dialect, new NodePgSession(client, dialect, undefined), undefined) as Transaction;
   let failure: { error: unknown } | undefined;
   try {
-    const result = await drizzle(client).transaction(async (tx) => {
-      try {
-        if (limits !== undefined) await limitStatements(tx, client, limits);
-        return await work(tx);
-      } catch (error) {
-        failure = { error };
-        throw error;
-      } finally {
-        client.limitStatements(undefined);
-      }
-    });
+    await client.query(keepsStatements ? BEGIN_KEPT : "begin");
+    let result: T;
+    try {
+      client.keepStatements(keepsStatements);
+      if (statementTimeoutMs !== undefined) await limitStatements(tx, client, statementTimeoutMs);
+      result = await work(tx);
+    } catch (error) {
+      failure = { error };
+      throw error;
+    } finally {
+      client.limitStatements(undefined);
+      client.keepStatements(false);
+    }
+    await client.query("commit");
     client.release();
     return result;
   } catch (error) {
-    // After a failover the old server only reads: the next connection finds the new one.
-    client.release(sqlStateOf(error) === READ_ONLY || client.getTransactionStatus() !== "I");
-    // When rolling back failed as well, drizzle tells only that.
+    // What fails here as well shows in the state of the transaction.
+    await client.query("rollback").catch(() => {});
+    // After a failover the old server only reads: the next connection finds the new one. A session that has lost its
+    // statements has lost its settings with them.
+    const isUseless = sqlStateOf(error) === READ_ONLY || isStaleStatement(error);
+    client.release(isUseless || client.getTransactionStatus() !== "I");
     throw failure?.error ?? client.brokenBy ?? error;
   }
 }
 
 /** On both sides: a client that gives up earlier would cut what the server may go on with. */
-async function limitStatements(tx: Transaction, client: Connection, { statementTimeoutMs }: TransactionLimits) {
+async function limitStatements(tx: Transaction, client: Connection, statementTimeoutMs: number) {
   client.limitStatements(statementTimeoutMs);
   await tx.execute(sql`select set_config('statement_timeout', ${`${statementTimeoutMs}ms`}, true)`);
 }

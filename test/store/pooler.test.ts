@@ -48,8 +48,28 @@ t.test("PgBouncer in session mode", { skip: pgbouncer.skip }, async (t) => {
   t.match(refusal, /unsupported startup parameter: options; look into the log of the pooler/);
 });
 
+const RESETS_NOTHING = "PgBouncer that resets nothing: who gets the session of another one keeps statements of its own";
+
+t.test(RESETS_NOTHING, { skip: pgbouncer.skip }, async (t) => {
+  const database = await createTestDatabase(t);
+  const url = await startPgbouncer(t, database.url, "server_reset_query =\ndefault_pool_size = 1");
+  const sessions: (number | undefined)[] = [];
+  for (const value of [1, 2]) {
+    const pooled = openDatabase({ url, maxConnections: 1 });
+    t.teardown(() => pooled.close());
+    const { rows } = await pooled.transaction(
+      (tx) => tx.execute<{ value: number; pid: number }>(sql`select ${value}::int as value, pg_backend_pid() as pid`),
+      { keepsStatements: true },
+    );
+    t.match(rows, [{ value }]);
+    sessions.push(rows[0]?.pid);
+    await pooled.close();
+  }
+  t.equal(sessions[0], sessions[1], "it is the same session");
+});
+
 /** Starts it in front of a server, and returns the URL of the same database by way of it. */
-async function startPgbouncer(t: Test, target: string): Promise<string> {
+async function startPgbouncer(t: Test, target: string, settings = ""): Promise<string> {
   const { hostname, port: targetPort, username, password, pathname } = new URL(target);
   const directory = await makeDirectory(t);
   // It refuses to run as root, and reads its file as the user it becomes.
@@ -66,6 +86,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = any
 pool_mode = session
+${settings}
 ${process.getuid?.() === 0 ? "user = nobody" : ""}
 `,
   );

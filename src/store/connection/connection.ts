@@ -2,6 +2,7 @@ import pg from "pg";
 import { ConnectionError } from "./connection-error.js";
 import { APPLY_SETTINGS, type ConnectionPolicy, type SessionState, settingsOf } from "./connection-policy.js";
 import { clientConfig, type Endpoint, Endpoints } from "./endpoints.js";
+import { KeptStatements } from "./kept-statements.js";
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /** The server ends a statement by itself; when nothing is heard of that for so long, nothing will be. */
@@ -21,6 +22,8 @@ export class Connection extends pg.Client {
   #brokenBy: ConnectionError | undefined;
   #hasEnded = false;
   #statementTimeoutMs: number | undefined;
+  readonly #kept = new KeptStatements();
+  #keepsStatements = false;
 
   constructor(
     private readonly endpoints: Endpoints,
@@ -36,9 +39,10 @@ export class Connection extends pg.Client {
       // The deadline holds for all of it, not only until the server is ready.
       connectionTimeoutMillis: 0,
     });
-    this.query = ((...query: unknown[]) => {
+    this.query = ((statement: string | pg.QueryConfig, ...query: unknown[]) => {
       this.#waitFor((this.#statementTimeoutMs ?? policy.statementTimeoutMs) + ANSWER_GRACE_MS);
-      return Reflect.apply(super.query, this, query);
+      const isKept = this.#keepsStatements && typeof statement === "object";
+      return Reflect.apply(super.query, this, [isKept ? this.#kept.keep(statement, query[0]) : statement, ...query]);
     }) as pg.Client["query"];
     // Without a listener the process ends. Whoever waits for an answer hears of it in any case.
     this.on("error", (error) => {
@@ -83,6 +87,11 @@ export class Connection extends pg.Client {
   /** Waits so long for each statement from here on, in milliseconds; as the policy says when undefined. */
   limitStatements(timeoutMs: number | undefined): void {
     this.#statementTimeoutMs = timeoutMs;
+  }
+
+  /** Has the server keep each statement from here on, or no more. */
+  keepStatements(keep: boolean): void {
+    this.#keepsStatements = keep;
   }
 
   /** Ends it at once; what is under way fails with this error. */

@@ -49,21 +49,23 @@ export async function lockHostsAndAgents(
     ), locked_agents as materialized (
       select a.id, a.status
       from agents a
-      where a.id in (select agent_id from locked_hosts) and a.deleted_at is null
+      where a.id = any(array(select agent_id from locked_hosts)) and a.deleted_at is null
       order by a.id
       for no key update skip locked
     )
+    -- Each looked up by its key: joined, the tables might be read whole by a plan that is kept.
     select w.agent_id,
-           h.id is not null and a.id is not null as present,
+           (
+             select true from hosts h
+             where h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
+               and (select true from agents a where a.id = w.agent_id and a.deleted_at is null)
+           ) is true as present,
            lh.id is not null and la.id is not null as locked,
            la.status,
-           s.epoch
+           (select s.epoch from ingest.agent_sessions s where s.agent_id = w.agent_id) as epoch
     from wanted w
-    left join hosts h on h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
-    left join agents a on a.id = w.agent_id and a.deleted_at is null
     left join locked_hosts lh on lh.id = w.host_id and lh.agent_id = w.agent_id
-    left join locked_agents la on la.id = w.agent_id
-    left join ingest.agent_sessions s on s.agent_id = w.agent_id`);
+    left join locked_agents la on la.id = w.agent_id`);
   return new Map(
     rows.map((row): [string, LockedAgent] => {
       if (!row.locked) return [row.agent_id, { state: row.present ? "busy" : "gone" }];
