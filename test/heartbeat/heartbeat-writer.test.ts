@@ -9,6 +9,8 @@ import { openDatabase } from "../../dist/store/database.js";
 import type { HeartbeatRow } from "../../dist/store/sessions/heartbeats.js";
 import { type AgentRows, insertAgentRows } from "../support/database/agent-rows.js";
 import { createTestDatabase } from "../support/database/database.js";
+import { recordStatements } from "../support/database/statements.js";
+import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 
 async function setUp(t: Test, agents: number) {
@@ -30,9 +32,9 @@ async function setUp(t: Test, agents: number) {
   });
   let batches = 0;
   const transaction = database.transaction;
-  database.transaction = (work) => {
+  database.transaction = (work, options) => {
     batches += 1;
-    return transaction(work);
+    return transaction(work, options);
   };
   return { ...test, rows, writer, lines, batches: () => batches };
 }
@@ -87,4 +89,32 @@ t.test("a displaced session's heartbeat and the new one's are written in one bat
     );
     t.match(await query("select count(*)::int from host_metrics where host_id = $1", [agent.hostId]), [{ count: 2 }]);
   }
+});
+
+t.test("a batch is two statements, and no table is read whole that has grown since they were planned", async (t) => {
+  const { query, rows, writer } = await setUp(t, 3);
+  const write = (agents: AgentRows[]) => Promise.all(agents.map((agent) => writer.write(row(agent), 1)));
+  await query("analyze");
+  await write(rows);
+  await query(
+    `with a as (
+       insert into agents (id, organisation_id, hostname, public_key, status)
+       select 'more-' || i, 'organisation', 'more-' || i, 'more ' || i, 'active' from generate_series(1, 5000) i
+       returning id
+     )
+     insert into hosts (id, organisation_id, agent_id, hostname) select id, 'organisation', id, id from a`,
+  );
+  const added = Array.from({ length: 20 }, (_, i) => `more-${i + 1}`);
+  const statements = await recordStatements(() =>
+    write(added.map((id) => ({ agentId: id, hostId: id, organisationId: "organisation" }))),
+  );
+  t.equal(statements.length, 2);
+  const readTables = () =>
+    query(
+      `select n_tup_upd::int as updated, seq_tup_read < 5000 as by_key from pg_stat_user_tables
+       where relname in ('hosts', 'agents')`,
+    );
+  // The server counts what a session did a moment after it did it.
+  await eventually(readTables, (tables) => tables.every(({ updated }) => Number(updated) >= 23));
+  t.match(await readTables(), [{ by_key: true }, { by_key: true }]);
 });

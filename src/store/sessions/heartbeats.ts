@@ -59,49 +59,54 @@ export function newestOfEachHost(rows: readonly HeartbeatRow[]): HeartbeatRow[] 
  */
 export async function writeHeartbeats(tx: Transaction, rows: readonly HeartbeatRow[]): Promise<HeartbeatRow[]> {
   const newest = newestOfEachHost(rows);
-  const column = <T>(of: (row: HeartbeatRow) => T, from: readonly HeartbeatRow[] = newest) => sql.param(from.map(of));
-  await tx.execute(sql`
-    update hosts h
-    set cpu_percent = v.cpu_percent,
-        memory_percent = v.memory_percent,
-        disk_percent = v.disk_percent,
-        uptime_seconds = v.uptime_seconds,
-        os = coalesce(v.os, h.os),
-        os_version = coalesce(v.os_version, h.os_version),
-        arch = coalesce(v.arch, h.arch),
-        status = 'online',
-        last_seen_at = now(),
-        updated_at = now()
-    from unnest(
-      ${column((r) => r.hostId)}::text[], ${column((r) => r.cpuPercent)}::real[],
-      ${column((r) => r.memoryPercent)}::real[], ${column((r) => r.diskPercent)}::real[],
-      ${column((r) => r.uptimeSeconds)}::int[], ${column((r) => r.os)}::text[],
-      ${column((r) => r.osVersion)}::text[], ${column((r) => r.arch)}::text[]
-    ) as v(host_id, cpu_percent, memory_percent, disk_percent, uptime_seconds, os, os_version, arch)
-    where h.id = v.host_id`);
-  await tx.execute(sql`
-    update agents a
-    set last_heartbeat_at = now(),
-        version = coalesce(v.version, a.version),
-        status = 'active',
-        updated_at = now()
-    from unnest(${column((r) => r.agentId)}::text[], ${column((r) => r.agentVersion)}::text[]) as v(agent_id, version)
-    where a.id = v.agent_id and ${isCallingStatus(sql`a.status`)}`);
-  await writeIntervals(tx, newest);
   const samples = rows.filter(({ isRepeat }) => !isRepeat);
-  if (samples.length === 0) return [];
+  const newestOf = columnsOf(newest);
+  const samplesOf = columnsOf(samples);
+  await writeIntervals(tx, newest);
   const { rows: stored } = await tx.execute<{ id: string }>(sql`
+    with updated_hosts as (
+      update hosts h
+      set cpu_percent = v.cpu_percent,
+          memory_percent = v.memory_percent,
+          disk_percent = v.disk_percent,
+          uptime_seconds = v.uptime_seconds,
+          os = coalesce(v.os, h.os),
+          os_version = coalesce(v.os_version, h.os_version),
+          arch = coalesce(v.arch, h.arch),
+          status = 'online',
+          last_seen_at = now(),
+          updated_at = now()
+      from unnest(
+        ${newestOf((r) => r.hostId)}::text[], ${newestOf((r) => r.cpuPercent)}::real[],
+        ${newestOf((r) => r.memoryPercent)}::real[], ${newestOf((r) => r.diskPercent)}::real[],
+        ${newestOf((r) => r.uptimeSeconds)}::int[], ${newestOf((r) => r.os)}::text[],
+        ${newestOf((r) => r.osVersion)}::text[], ${newestOf((r) => r.arch)}::text[]
+      ) as v(host_id, cpu_percent, memory_percent, disk_percent, uptime_seconds, os, os_version, arch)
+      where h.id = v.host_id
+    ), updated_agents as (
+      update agents a
+      set last_heartbeat_at = now(),
+          version = coalesce(v.version, a.version),
+          status = 'active',
+          updated_at = now()
+      from unnest(${newestOf((r) => r.agentId)}::text[], ${newestOf((r) => r.agentVersion)}::text[]) as v(agent_id, version)
+      where a.id = v.agent_id and ${isCallingStatus(sql`a.status`)}
+    )
     insert into host_metrics
       (id, organisation_id, host_id, recorded_at, cpu_percent, memory_percent, disk_percent, uptime_seconds)
     select * from unnest(
-      ${column((r) => r.metricId, samples)}::text[], ${column((r) => r.organisationId, samples)}::text[],
-      ${column((r) => r.hostId, samples)}::text[], ${column((r) => r.receivedAt, samples)}::timestamptz[],
-      ${column((r) => r.cpuPercent, samples)}::real[], ${column((r) => r.memoryPercent, samples)}::real[],
-      ${column((r) => r.diskPercent, samples)}::real[], ${column((r) => r.uptimeSeconds, samples)}::int[])
+      ${samplesOf((r) => r.metricId)}::text[], ${samplesOf((r) => r.organisationId)}::text[],
+      ${samplesOf((r) => r.hostId)}::text[], ${samplesOf((r) => r.receivedAt)}::timestamptz[],
+      ${samplesOf((r) => r.cpuPercent)}::real[], ${samplesOf((r) => r.memoryPercent)}::real[],
+      ${samplesOf((r) => r.diskPercent)}::real[], ${samplesOf((r) => r.uptimeSeconds)}::int[])
     on conflict do nothing
     returning id`);
   const ids = new Set(stored.map(({ id }) => id));
   return samples.filter(({ metricId }) => ids.has(metricId));
+}
+
+function columnsOf(rows: readonly HeartbeatRow[]) {
+  return (of: (row: HeartbeatRow) => unknown) => sql.param(rows.map(of));
 }
 
 /** Keeps learned intervals with the current sessions, where whoever sweeps them finds them. */
