@@ -20,6 +20,9 @@ export interface LoadTarget {
   ca: string;
 }
 
+/** What an agent opens its stream with. */
+export type LoadAgent = Pick<AgentIdentity, "agentId" | "accessToken" | "certificatePem" | "privateKeyPem">;
+
 /** How long to send; answered with `"measuring"` after the first part, and with a {@link LoadResult} after the second. */
 export interface LoadTurn {
   warmUpMs: number;
@@ -43,7 +46,7 @@ const ENVELOPE_BYTES = 5;
 /** Vitals change with every heartbeat, the inventory does not. */
 const VARIANTS = 16;
 
-const identities: AgentIdentity[] = JSON.parse(await readFile(process.argv[2] ?? "", "utf8"));
+const identities: LoadAgent[] = JSON.parse(await readFile(process.argv[2] ?? "", "utf8"));
 let acknowledged = 0;
 let waits: number[] = [];
 
@@ -95,7 +98,7 @@ class Agent {
   #sentAt = 0;
   #onIdle: () => void = () => {};
 
-  private constructor(session: ClientHttp2Session, { agentId }: AgentIdentity) {
+  private constructor(session: ClientHttp2Session, { agentId }: LoadAgent) {
     this.#heartbeats = Array.from({ length: VARIANTS }, (_, variant) => heartbeat(agentId, variant));
     this.#stream = session.request({
       ":method": "POST",
@@ -109,7 +112,7 @@ class Agent {
     this.#stream.on("data", (piece: Buffer) => this.#read(piece));
   }
 
-  static async open(identity: AgentIdentity, { port, ca }: LoadTarget): Promise<Agent> {
+  static async open(identity: LoadAgent, { port, ca }: LoadTarget): Promise<Agent> {
     const { certificatePem: cert, privateKeyPem: key } = identity;
     const session = connect(`https://localhost:${port}`, { ca, cert, key });
     await once(session, "connect");

@@ -3,9 +3,8 @@ import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AgentIdentity } from "../../dist/agent/index.js";
 import { cpuMsOfFamily } from "./cpu-time.js";
-import type { LoadResult, LoadTarget, LoadTurn } from "./heartbeat-load.js";
+import type { LoadAgent, LoadResult, LoadTarget, LoadTurn } from "./heartbeat-load.js";
 import type { ServiceProcess } from "./service-process.js";
 
 const LOAD = fileURLToPath(new URL("heartbeat-load.js", import.meta.url));
@@ -28,7 +27,7 @@ export interface Turn {
 export async function startLoad(
   directory: string,
   { port, ca }: ServiceProcess,
-  identities: readonly AgentIdentity[],
+  identities: readonly LoadAgent[],
 ): Promise<ChildProcess> {
   const file = join(directory, `identities-${port}.json`);
   await writeFile(file, JSON.stringify(identities));
