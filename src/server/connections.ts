@@ -11,7 +11,7 @@ export class Connections {
       this.#open.add(socket);
       const peer = peerOf(socket);
       this.#handshaking.set(peer, socket);
-      socket.once("close", () => {
+      socket.on("close", () => {
         this.#open.delete(socket);
         if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer);
       });

@@ -32,11 +32,15 @@ export function closeWhenIdle(
   let stopWaiting = wait(headersMs, "no request in time");
   session.on("stream", (stream) => {
     stopWaiting();
+    // It would keep a timer that is over for as long as the stream lasts.
+    stopWaiting = nothing;
     streams += 1;
-    stream.once("close", () => {
+    stream.on("close", () => {
       streams -= 1;
       if (streams === 0 && !session.destroyed) stopWaiting = wait(idleMs, "idle");
     });
   });
-  session.once("close", () => stopWaiting());
+  session.on("close", () => stopWaiting());
 }
+
+function nothing(): void {}

@@ -154,7 +154,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
   };
   server.on("session", (session) => {
     sessions.add(session);
-    session.once("close", () => sessions.delete(session));
+    session.on("close", () => sessions.delete(session));
     cutWhenDead(session, timing);
     const remoteAddress = peers.addressOf(session.socket);
     const { maxResetsPerSecond } = limits;

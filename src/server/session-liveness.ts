@@ -36,7 +36,7 @@ export function cutWhenDead(session: ServerHttp2Session, timing: Partial<Session
     });
   }, idleMs);
   look.unref();
-  session.once("close", () => {
+  session.on("close", () => {
     clearInterval(look);
     stopWaiting?.();
   });

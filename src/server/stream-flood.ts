@@ -16,7 +16,7 @@ export function cutWhenFlooding(session: ServerHttp2Session, maxPerSecond: numbe
   let resets = 0;
   let since = performance.now();
   session.on("stream", (stream) => {
-    stream.once("close", () => {
+    stream.on("close", () => {
       if (stream.rstCode === constants.NGHTTP2_NO_ERROR || session.destroyed) return;
       const now = performance.now();
       if (now - since > PERIOD_MS) [resets, since] = [0, now];

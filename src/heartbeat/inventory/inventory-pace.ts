@@ -31,7 +31,12 @@ export class InventoryPace {
     const ageMs = this.now() - stored.at;
     const { inventoryPaceMs, inventoryRewriteMs } = this.timing;
     if (ageMs < inventoryRewriteMs) {
-      if (ageMs < inventoryPaceMs || (stored.raw !== undefined && isSameInventory(stored.raw, raw))) return undefined;
+      if (ageMs < inventoryPaceMs) return undefined;
+      if (stored.raw !== undefined && isSameInventory(stored.raw, raw)) {
+        // The newest one is kept as the last sample in any case.
+        stored.raw = raw;
+        return undefined;
+      }
       const clamped = clampInventory(raw);
       if (clamped.inventory.digest !== stored.digest) return clamped;
       // Another order, or beyond the bounds.

@@ -4,70 +4,69 @@
  * nobody can take the room away from the others by sending half of something.
  */
 export class ByteBudget {
-  #held = 0;
-  /** Those that wait for more bytes, the one that has waited longest first. */
-  readonly #waiting = new Set<ByteAccount>();
-
-  constructor(private readonly maxBytes: number) {}
-
   /** What all accounts hold. */
-  get held(): number {
-    return this.#held;
-  }
+  held = 0;
+  /** Those that wait for more bytes, the one that has waited longest first. */
+  readonly waiting = new Set<ByteAccount>();
+
+  constructor(readonly maxBytes: number) {}
 
   /** @param onCut is called when this one had to give everything back */
   open(onCut: () => void): ByteAccount {
-    let own = 0;
-    let isSettled = false;
-    let isClosed = false;
-    const giveBack = () => {
-      this.#waiting.delete(account);
-      this.#held -= own;
-      own = 0;
-      isSettled = false;
-    };
-    const account: ByteAccount = {
-      hold: (bytes) => {
-        if (isClosed) return false;
-        while (this.#held + bytes > this.maxBytes) {
-          const [longest] = this.#waiting;
-          const victim = longest === account ? [...this.#waiting][1] : longest;
-          if (victim === undefined) return false;
-          victim.cut();
-        }
-        if (!isSettled) this.#waiting.add(account);
-        own += bytes;
-        this.#held += bytes;
-        return true;
-      },
-      settle: () => {
-        isSettled = true;
-        this.#waiting.delete(account);
-      },
-      release: giveBack,
-      close: () => {
-        isClosed = true;
-        giveBack();
-      },
-      cut: () => {
-        account.close();
-        onCut();
-      },
-    };
-    return account;
+    return new ByteAccount(this, onCut);
   }
 }
 
 /** The bytes of one holder. */
-export interface ByteAccount {
+export class ByteAccount {
+  #own = 0;
+  #isSettled = false;
+  #isClosed = false;
+
+  constructor(
+    private readonly budget: ByteBudget,
+    private readonly onCut: () => void,
+  ) {}
+
   /** Holds more; false when there is no room. */
-  hold(bytes: number): boolean;
+  hold(bytes: number): boolean {
+    if (this.#isClosed) return false;
+    const { budget } = this;
+    while (budget.held + bytes > budget.maxBytes) {
+      const [longest, second] = budget.waiting;
+      const victim = longest === this ? second : longest;
+      if (victim === undefined) return false;
+      victim.cut();
+    }
+    if (!this.#isSettled) budget.waiting.add(this);
+    this.#own += bytes;
+    budget.held += bytes;
+    return true;
+  }
+
   /** Everything has arrived: from now on until {@link release} it is not cut off. */
-  settle(): void;
+  settle(): void {
+    this.#isSettled = true;
+    this.budget.waiting.delete(this);
+  }
+
   /** Gives everything back. */
-  release(): void;
+  release(): void {
+    this.budget.waiting.delete(this);
+    this.budget.held -= this.#own;
+    this.#own = 0;
+    this.#isSettled = false;
+  }
+
   /** Gives everything back, and holds nothing any more. */
-  close(): void;
+  close(): void {
+    this.#isClosed = true;
+    this.release();
+  }
+
   /** Closes it, and tells its holder. */
-  cut(): void;
+  cut(): void {
+    this.close();
+    this.onCut();
+  }
 }

@@ -32,5 +32,5 @@ export function openInput(
     screen.requireEncoding();
   };
   const messages = new MessageReader({ stream, maxBytes: limits.maxBytes, screen, account, parse, begin });
-  return { messages, timeoutMs: timeout.timeoutMs, release: account.close };
+  return { messages, timeoutMs: timeout.timeoutMs, release: () => account.close() };
 }

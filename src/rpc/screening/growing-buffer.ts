@@ -1,11 +1,13 @@
 const FIRST_CAPACITY = 4 * 1024;
+/** Every stream has a buffer, and most never put anything into it. */
+const EMPTY = new Uint8Array(0);
 
 /**
  * Bytes that arrive in pieces. Pieces are copied, since they may be views on much larger buffers, and room is made for
  * what has arrived: what was announced may never come.
  */
 export class GrowingBuffer {
-  #bytes = new Uint8Array(0);
+  #bytes = EMPTY;
   #length = 0;
 
   /** @param hold is told of bytes before room is made for them; throws when there is none */
@@ -32,7 +34,7 @@ export class GrowingBuffer {
   /** All that was appended; it is empty afterwards. */
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.subarray(0, this.#length);
-    this.#bytes = new Uint8Array(0);
+    this.#bytes = EMPTY;
     this.#length = 0;
     return taken;
   }

@@ -51,7 +51,7 @@ export function screenRequests(
     const pieces = new RequestPieces(request.body as AsyncIterable<Uint8Array>);
     const slow = isOneMessage ? setTimeout(() => pieces.end(tooSlow(messageMs)), messageMs).unref() : undefined;
     const account = budget.open(() => pieces.end(busy()));
-    request.signal.addEventListener("abort", account.close, { once: true });
+    request.signal.addEventListener("abort", () => account.close(), { once: true });
     const requireDecodable =
       isOneMessage && type.format === "json"
         ? (message: Uint8Array) => requireJson(handler.method.input, message)
@@ -63,7 +63,7 @@ export function screenRequests(
     header.delete(type.encodingHeader);
     header.delete("content-length");
     const screened = type.hasEnvelopes
-      ? screenEnvelopes(pieces, screen, limits, isUnary ? () => {} : account.release)
+      ? screenEnvelopes(pieces, screen, limits, isUnary ? () => {} : () => account.release())
       : screenWhole(pieces, screen, limits);
     const { contextValues = createContextValues(), signal } = request;
     // Of a stream the interceptors see what its reading fails with.

@@ -112,7 +112,7 @@ export class Admission {
       return;
     }
     this.#open += 1;
-    socket.once("close", () => {
+    socket.on("close", () => {
       this.#open -= 1;
     });
     const isProxy = limits.isProxy(peers.addressOf(socket));

@@ -17,9 +17,7 @@ export function endWithAnswer(
   restMs: number,
 ): void {
   if ("stream" in request) {
-    const { stream } = request;
-    // Node gives the trailers to nghttp2 with an immediate of its own, which was asked for before this one.
-    stream.once("wantTrailers", () => setImmediate(endRequest, stream));
+    request.stream.on("wantTrailers", endAfterTrailers);
     return;
   }
   response.once("finish", () => {
@@ -30,6 +28,11 @@ export function endWithAnswer(
     const cut = setTimeout(() => request.socket.destroy(), restMs);
     request.once("close", () => clearTimeout(cut));
   });
+}
+
+/** Node gives the trailers to nghttp2 with an immediate of its own, which was asked for before this one. */
+function endAfterTrailers(this: ServerHttp2Stream): void {
+  setImmediate(endRequest, this);
 }
 
 /**
