@@ -11,6 +11,8 @@ const LARGEST_INTERVAL_MS = 24 * 60 * 60 * 1000;
 export class LearnedInterval {
   readonly #gaps: number[] = [];
   #lastAt: number | undefined;
+  /** The middle one of the gaps. */
+  #middle: number | undefined;
   #stored: number | null = null;
 
   /** What earlier sessions of the agent learned; null when they did not. */
@@ -20,8 +22,7 @@ export class LearnedInterval {
 
   /** In milliseconds; null until it is known. */
   get ms(): number | null {
-    const sorted = [...this.#gaps].sort((a, b) => a - b);
-    return sorted[Math.floor((sorted.length - 1) / 2)] ?? this.#stored;
+    return this.#middle ?? this.#stored;
   }
 
   /** What is to be stored of it; null when what is stored is right. */
@@ -46,6 +47,7 @@ export class LearnedInterval {
     if (this.#lastAt !== undefined && this.#lastAt >= heardSince && at - this.#lastAt <= LARGEST_INTERVAL_MS) {
       this.#gaps.push(at - this.#lastAt);
       if (this.#gaps.length > KEPT_GAPS) this.#gaps.shift();
+      this.#middle = [...this.#gaps].sort((a, b) => a - b)[Math.floor((this.#gaps.length - 1) / 2)];
     }
     this.#lastAt = at;
   }
