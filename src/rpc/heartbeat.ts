@@ -33,6 +33,7 @@ export interface HeartbeatHandlerOptions {
   messageMs: number;
 }
 
+const NOTHING = create(HeartbeatRequestSchema);
 /** The same for all: it says nothing else. Frozen, so that it is encoded once. */
 const ACKNOWLEDGEMENT = Object.freeze(create(HeartbeatResponseSchema, { ok: true }));
 
@@ -53,6 +54,8 @@ export function createHeartbeatHandler(
       // Not before its first heartbeat is stored: by then the session is the agent's current one.
       work ??= options.work.open(caller, (push) => responses.offer(toPushResponse(push)));
       const reported = work.report(toRawAgentMessage(incoming.last));
+      // Most of a stream's life is the wait for the next one.
+      incoming.last = NOTHING;
       if (reported !== undefined) await reported;
       await responses.put(ACKNOWLEDGEMENT);
     };
@@ -70,8 +73,8 @@ export function createHeartbeatHandler(
 
 /** Reads the messages of a stream. The first one carries the JWT, every other one the id of the same agent. */
 class HeartbeatReader {
-  /** The message that was read last. */
-  last: HeartbeatRequest = create(HeartbeatRequestSchema);
+  /** The message that was read last, until it is handled. */
+  last: HeartbeatRequest = NOTHING;
   readonly #iterator: AsyncIterator<HeartbeatRequest>;
   #isFirst = true;
 
