@@ -5,9 +5,10 @@ import { keepHosts } from "../store/hosts/row-locks.js";
 import { SetWriter } from "../store/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import { insertCheckResults } from "../store/work/checks.js";
-import { completeQueries, type QueryAnswer } from "../store/work/queries.js";
+import { completeQueries, lockQueries, type QueryAnswer } from "../store/work/queries.js";
+import { lockTasks } from "../store/work/task-locks.js";
 import { appendTaskOutput } from "../store/work/task-output.js";
-import { type FinishedTasks, findOwnInventories, finishTasks, lockRunsOf } from "../store/work/task-results.js";
+import { type FinishedTasks, findOwnInventories, finishTasks } from "../store/work/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 import type { CallingHost } from "./calling-host.js";
 import type { WorkEvents } from "./events.js";
@@ -23,11 +24,14 @@ const LOGGED_IDS = 5;
 
 /**
  * Stores what agents bring back, in batches: {@link write} resolves when the transaction that holds a report has
- * committed. Everything in it counts only together with the host of the stream it came on.
+ * committed. Everything in it counts only together with the host of the stream it came on. A report whose rows somebody
+ * holds waits, and no other: but for those of the same host that came after it, on a newer stream.
  */
 export class ReportWriter {
   readonly #batcher: Batcher<Waiting, Stored>;
   readonly #events: WorkEvents;
+  /** The newest report of each host that has one. */
+  readonly #newest = new Map<string, ReportState>();
 
   constructor({ database, outbox, events }: PublishingDatabase & { events: WorkEvents }) {
     this.#events = events;
@@ -52,12 +56,18 @@ export class ReportWriter {
   async write(host: CallingHost, report: WorkReport): Promise<void> {
     const { hostId, organisationId, call } = host;
     let stored: Stored;
+    const state: ReportState = { isOver: false };
+    const item: Waiting = { host, report, tried: false, after: this.#newest.get(hostId) };
+    this.#newest.set(hostId, state);
     try {
-      stored = await this.#batcher.add({ host, report, tried: false }, weightOf(report));
+      stored = await this.#batcher.add(item, weightOf(report));
     } catch (error) {
       if (!(error instanceof IngestError) || error.code !== "not_storable") throw error;
       this.#events.reportLost({ hostId, organisationId, ...call, error });
       return;
+    } finally {
+      state.isOver = true;
+      if (this.#newest.get(hostId) === state) this.#newest.delete(hostId);
     }
     const { finished, answered, checkStatuses, dropped } = stored;
     this.#events.checkResultsStored(checkStatuses);
@@ -71,11 +81,18 @@ export class ReportWriter {
   }
 }
 
+interface ReportState {
+  /** It is stored, or given up. */
+  isOver: boolean;
+}
+
 interface Waiting {
   host: WorkHost;
   report: WorkReport;
   /** A transaction that held it was begun before; whether that one has committed is not known. */
   tried: boolean;
+  /** The report of the same host that came before. */
+  after: ReportState | undefined;
 }
 
 /** What became of a report. */
@@ -95,11 +112,7 @@ async function writeBatch(
   outgoing: Outgoing,
   items: readonly Waiting[],
 ): Promise<BatchOutcome<Stored>[]> {
-  const hosts = await keepHosts(
-    tx,
-    items.map(({ host }) => host.hostId),
-  );
-  const kept = items.filter(({ host }) => hosts.get(host.hostId) === "locked");
+  const { kept, busy, runIds } = await lockReports(tx, items);
   const gather = <Row>(of: (report: WorkReport) => Row[]) => kept.flatMap(({ report }) => of(report));
   const checkResults = await insertCheckResults(
     tx,
@@ -110,7 +123,6 @@ async function writeBatch(
     gather((report) => report.queryAnswers),
   );
   const outcomesOfTasks = gather((report) => report.taskOutcomes);
-  const runIds = await lockRunsOf(tx, outcomesOfTasks);
   const outputs = await appendTaskOutput(
     tx,
     gather((report) => report.taskProgress),
@@ -125,10 +137,9 @@ async function writeBatch(
   );
   for (const id of await findOwnInventories(tx, unknown)) known.add(id);
   const outcomes = items.map((item): BatchOutcome<Stored> => {
-    const { host, report } = item;
-    if (hosts.get(host.hostId) === "busy") return { busy: true };
-    const isKept = hosts.has(host.hostId);
-    const answered = report.queryAnswers.filter(({ queryId }) => isKept && queries.has(queryId));
+    if (busy.has(item)) return { busy: true };
+    const { report } = item;
+    const answered = kept.includes(item) ? report.queryAnswers.filter(({ queryId }) => queries.has(queryId)) : [];
     return {
       done: {
         answered,
@@ -161,6 +172,41 @@ async function writeBatch(
     }
   });
   return outcomes;
+}
+
+/**
+ * Locks all that reports write to, before anything is written. What is neither kept nor busy came from a host that is
+ * gone.
+ */
+async function lockReports(
+  tx: Transaction,
+  items: readonly Waiting[],
+): Promise<{ kept: Waiting[]; busy: Set<Waiting>; runIds: string[] }> {
+  const hosts = await keepHosts(
+    tx,
+    items.map(({ host }) => host.hostId),
+  );
+  const busy = new Set(items.filter(({ host, after }) => after?.isOver === false || hosts.get(host.hostId) === "busy"));
+  const present = items.filter((item) => hosts.has(item.host.hostId) && !busy.has(item));
+  const busyQueries = await lockQueries(
+    tx,
+    present.flatMap(({ report }) => report.queryAnswers),
+  );
+  const tasks = await lockTasks(
+    tx,
+    present.flatMap(({ report: { taskProgress, taskOutcomes } }) => [
+      ...taskProgress.map((progress) => ({ ...progress, ends: false })),
+      ...taskOutcomes.map((outcome) => ({ ...outcome, ends: true })),
+    ]),
+  );
+  for (const item of present) {
+    const { queryAnswers, taskProgress, taskOutcomes } = item.report;
+    const isBusy =
+      queryAnswers.some(({ queryId }) => busyQueries.has(queryId)) ||
+      [...taskProgress, ...taskOutcomes].some(({ taskId }) => tasks.busy.has(taskId));
+    if (isBusy) busy.add(item);
+  }
+  return { kept: present.filter((item) => !busy.has(item)), busy, runIds: tasks.runIds };
 }
 
 function refusalOf({ hostId, organisationId }: WorkHost, kind: string, ids: readonly string[]) {

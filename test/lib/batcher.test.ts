@@ -108,7 +108,24 @@ t.test("what is busy is tried again with a later batch", async (t) => {
       return items.map(() => (attempts === 1 ? { busy: true } : { done: attempts }));
     },
     maxItems: 10,
-    busyRetryMs: 1,
   });
   t.equal(await batcher.add("a"), 2);
+});
+
+t.test("what stays busy is tried more and more seldom", async (t) => {
+  const attemptedAt: number[] = [];
+  const batcher = new Batcher<string, string>({
+    flush: async (items) => {
+      attemptedAt.push(performance.now());
+      return items.map(() => (attemptedAt.length < 25 ? { busy: true } : { done: "done" }));
+    },
+    maxItems: 10,
+  });
+  await batcher.add("a");
+  const [first = 0] = attemptedAt;
+  attemptedAt.slice(1).forEach((at, index) => {
+    const before = attemptedAt[index] ?? 0;
+    // Timers count whole milliseconds.
+    t.ok(at - before >= Math.max(10, (before - first) / 10) - 2, `try ${index + 2}`);
+  });
 });

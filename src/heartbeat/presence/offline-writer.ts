@@ -9,7 +9,6 @@ import type { Transaction } from "../../store/transaction.js";
 import type { HeartbeatEvents } from "../events.js";
 
 const MAX_BATCH_ROWS = 500;
-const BUSY_RETRY_MS = 200;
 
 /** An agent that is to be marked offline, and why. */
 export interface Departure extends SessionEnd {
@@ -40,7 +39,6 @@ export class OfflineWriter {
         return outcomes;
       },
       maxItems: MAX_BATCH_ROWS,
-      busyRetryMs: BUSY_RETRY_MS,
     });
   }
 

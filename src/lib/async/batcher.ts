@@ -21,9 +21,10 @@ export interface BatcherOptions<Item, Result> {
    * full batch. Nothing unless given. Where items keep coming faster than they are written, so many wait anyway.
    */
   company?: { items: number; withinMs: number };
-  /** How long an item that was busy waits before it is tried again, in milliseconds; 100 unless given. */
-  busyRetryMs?: number;
 }
+
+/** How long an item that was busy waits before it is tried again: a part of what it has waited, within bounds. */
+const BUSY_RETRY = { share: 0.1, leastMs: 10, mostMs: 1_000 };
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -53,7 +54,6 @@ export class Batcher<Item, Result> {
       maxWaitingWeight: Number.POSITIVE_INFINITY,
       paceMs: 0,
       company: { items: 1, withinMs: 0 },
-      busyRetryMs: 100,
       ...options,
     };
   }
@@ -162,7 +162,9 @@ export class Batcher<Item, Result> {
 
   #settle(entry: Waiting<Item, Result>, outcome: BatchOutcome<Result>): void {
     if ("busy" in outcome) {
-      setTimeout(() => this.#enqueue(entry), this.#options.busyRetryMs);
+      const waitedMs = performance.now() - entry.since;
+      const { share, leastMs, mostMs } = BUSY_RETRY;
+      setTimeout(() => this.#enqueue(entry), Math.min(Math.max(share * waitedMs, leastMs), mostMs));
       return;
     }
     this.#waitingWeight -= entry.weight;

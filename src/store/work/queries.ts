@@ -45,7 +45,28 @@ export interface QueryAnswer extends WorkHost {
 }
 
 /**
- * Stores answers to queries that are pending and their host's own. The hosts are locked.
+ * Locks pending queries of their own hosts until the transaction ends; those that somebody holds are passed over.
+ *
+ * @returns the ids of those that somebody holds
+ */
+export async function lockQueries(tx: Transaction, answers: readonly QueryAnswer[]): Promise<Set<string>> {
+  if (answers.length === 0) return new Set();
+  const { rows } = await tx.execute<{ id: string }>(sql`
+    with own as materialized (
+      select q.id
+      from unnest(${sql.param(answers.map(({ queryId }) => queryId))}::text[],
+                  ${sql.param(answers.map(({ hostId }) => hostId))}::text[]) as v(query_id, host_id)
+      join agent_queries q on q.id = v.query_id and q.host_id = v.host_id
+      where q.status = 'pending' and q.deleted_at is null
+    ), locked as materialized (
+      select id from agent_queries where id = any(array(select id from own)) order by id for no key update skip locked
+    )
+    select id from own where id not in (select id from locked)`);
+  return new Set(rows.map(({ id }) => id));
+}
+
+/**
+ * Stores answers to queries that are pending and their host's own. Both are locked.
  *
  * @returns the ids of the queries that were answered
  */

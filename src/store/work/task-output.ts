@@ -2,16 +2,19 @@ import { type SQL, sql } from "drizzle-orm";
 import type { Transaction } from "../transaction.js";
 import type { WorkHost } from "./work-host.js";
 
-/** Most bytes of `task_run_hosts.raw_output`; what is more is cut, with a mark. */
-export const MAX_RAW_OUTPUT_BYTES = 1024 * 1024;
-const CUT_MARK = "\n[output cut: it is longer than 1 MiB]\n";
+/**
+ * Most bytes of what a task printed; what is more is cut, with a mark. With the error that may follow, 64 KiB at most,
+ * `task_run_hosts.raw_output` stays below 1 MiB.
+ */
+const MAX_PRINTED_BYTES = 900 * 1024;
+const CUT_MARK = "\n[output cut: it is longer than 900 KiB]\n";
 
 /**
  * What `raw_output` becomes when text is appended: nothing more once it was cut. A character has four bytes at most, so
  * that cutting by characters stays below the bound.
  */
 function appended(text: SQL): SQL {
-  const room = sql`(${MAX_RAW_OUTPUT_BYTES} - octet_length(r.raw_output))`;
+  const room = sql`(${MAX_PRINTED_BYTES} - octet_length(r.raw_output))`;
   return sql`case
     when right(r.raw_output, ${CUT_MARK.length}) = ${CUT_MARK} then r.raw_output
     when octet_length(${text}) <= ${room} then r.raw_output || ${text}
@@ -26,7 +29,7 @@ export interface TaskProgress extends WorkHost {
 }
 
 /**
- * Appends to the output of open tasks of their own hosts.
+ * Appends to the output of open tasks of their own hosts. Their rows are locked ({@link lockTasks}).
  *
  * @param isRetry whether a commit of unknown outcome may have written it already: what the output ends with is not
  * appended again

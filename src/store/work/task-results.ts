@@ -47,8 +47,8 @@ export const toFinishedTask = (row: FinishedRow): FinishedTask => ({
 });
 
 /**
- * Locks the runs of tasks of their own hosts. A run is locked before its rows, everywhere: before anything is written to
- * a row that is to end in the same transaction.
+ * Locks the runs of tasks of their own hosts, and waits for whoever holds one; {@link lockTasks} does not. A run is locked
+ * before its rows, everywhere: before anything is written to a row that is to end in the same transaction.
  *
  * @returns the ids of the runs
  */
@@ -66,7 +66,7 @@ export async function lockRunsOf(tx: Transaction, outcomes: readonly TaskOutcome
 
 /**
  * Ends open tasks of their own hosts, and closes the runs that have no open row left. A task that has ended keeps its
- * end: a late result never overwrites it. The hosts are locked, and the runs ({@link lockRunsOf}).
+ * end: a late result never overwrites it. The hosts are locked, and the runs.
  */
 export async function finishTasks(
   tx: Transaction,
