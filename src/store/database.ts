@@ -126,7 +126,9 @@ async function runTransaction<T>(
       client.limitStatements(undefined);
       client.keepStatements(false);
     }
-    await client.query("commit");
+    const { command } = await client.query("commit");
+    // PostgreSQL answers so, and with no error, when a statement failed before.
+    if (command === "ROLLBACK") throw new Error("the transaction was rolled back: a failure in it was passed over");
     client.release();
     return result;
   } catch (error) {

@@ -69,3 +69,18 @@ t.test("what no repetition helps is not repeated", async (t) => {
   );
   t.equal(runs, 1);
 });
+
+t.test("a transaction in which something failed is not taken for committed, whoever made light of it", async (t) => {
+  const { url, query } = await createTestDatabase(t);
+  const database = openDatabase({ url, maxConnections: 1 });
+  t.teardown(() => database.close());
+  await query("create table things (id int primary key)");
+  const work = async (tx: Transaction) => {
+    await tx.execute(sql`insert into things values (1)`);
+    await tx.execute(sql`insert into things values (1)`).catch(() => {});
+  };
+  await t.rejects(database.transaction(work), { message: /rolled back/ });
+  t.same(await query("select id from things"), []);
+  await database.transaction((tx) => tx.execute(sql`insert into things values (2)`));
+  t.same(await query("select id from things"), [{ id: 2 }]);
+});
