@@ -25,6 +25,6 @@ export const agentAdoptions = ingest.table(
   },
   (t) => [
     index("agent_adoptions_previous_hostname_idx").on(sql`lower(${t.previousHostname})`),
-    index("agent_adoptions_previous_addresses_idx").using("gin", t.previousAddresses),
+    index("agent_adoptions_previous_addresses_idx").using("gin", t.previousAddresses).with({ fastupdate: false }),
   ],
 );

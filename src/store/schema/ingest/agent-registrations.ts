@@ -16,5 +16,9 @@ export const agentRegistrations = ingest.table(
     /** They stand for a host that has not reported its own yet: `hosts.ip_addresses` is null until a heartbeat. */
     identifyingAddresses: text("identifying_addresses").array().notNull().default([]),
   },
-  (t) => [index("agent_registrations_identifying_addresses_idx").using("gin", t.identifyingAddresses)],
+  (t) => [
+    index("agent_registrations_identifying_addresses_idx")
+      .using("gin", t.identifyingAddresses)
+      .with({ fastupdate: false }),
+  ],
 );
