@@ -118,3 +118,22 @@ t.test("a batch is two statements, and no table is read whole that has grown sin
   await eventually(readTables, (tables) => tables.every(({ updated }) => Number(updated) >= 23));
   t.match(await readTables(), [{ by_key: true }, { by_key: true }]);
 });
+
+t.test("a heartbeat that is refused in COMMIT, by a deferred constraint, fails alone", async (t) => {
+  const { query, rows, writer } = await setUp(t, 5);
+  await query(
+    `create function refuse() returns trigger language plpgsql as
+     $$ begin raise exception 'no' using errcode = 'check_violation'; end $$`,
+  );
+  await query(
+    `create constraint trigger refuse after insert on host_metrics deferrable initially deferred
+     for each row when (new.cpu_percent = 99) execute function refuse()`,
+  );
+  const heartbeats = rows.map((agent, index) => row(agent, { cpuPercent: index === 2 ? 99 : 1 }));
+  const results = await Promise.allSettled(heartbeats.map((heartbeat) => writer.write(heartbeat, 1)));
+  t.match(results[2], { status: "rejected", reason: { code: "not_storable" } });
+  const acknowledged = heartbeats.filter((_, index) => results[index]?.status === "fulfilled");
+  const stored = await query<{ id: string }>("select id from host_metrics");
+  t.equal(acknowledged.length, 4);
+  t.same(new Set(stored.map(({ id }) => id)), new Set(acknowledged.map(({ metricId }) => metricId)));
+});
