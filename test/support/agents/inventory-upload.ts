@@ -15,7 +15,12 @@ export async function uploadInventory(
   const client = createGrpcClient(service, identity);
   const metadata = new Metadata();
   if (jwt !== "") metadata.set("authorization", `Bearer ${jwt}`);
+  let cancel = () => {};
+  const onAbort = () => cancel();
   try {
+    // One that ended a moment ago is told of no abort any more.
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", onAbort);
     return await new Promise<{ received: number }>((resolve, reject) => {
       const call = (
         client as unknown as {
@@ -27,9 +32,10 @@ export async function uploadInventory(
       ).submitSoftwareInventory(metadata, (error, reply) => (error ? reject(error) : resolve(reply)));
       for (const chunk of chunks) call.write(chunk);
       call.end();
-      signal?.addEventListener("abort", () => call.cancel(), { once: true });
+      cancel = () => call.cancel();
     });
   } finally {
+    signal?.removeEventListener("abort", onAbort);
     client.close();
   }
 }
