@@ -38,8 +38,9 @@ const NOTHING = create(HeartbeatRequestSchema);
 const ACKNOWLEDGEMENT = Object.freeze(create(HeartbeatResponseSchema, { ok: true }));
 
 /**
- * `Heartbeat`: hands the stream over to a session, and its agent to the work that waits for it. The next message is read when the one before it is stored and
- * acknowledged, so that a writer that is behind slows the stream down through HTTP/2 flow control.
+ * `Heartbeat`: hands the stream over to a session, and its agent to the work that waits for it. The next message is read
+ * when the one before it is stored and acknowledged, so that a writer that is behind slows the stream down through HTTP/2
+ * flow control.
  */
 export function createHeartbeatHandler(
   options: HeartbeatHandlerOptions,
