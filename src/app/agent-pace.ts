@@ -1,4 +1,4 @@
-import type { PaceLimit } from "../lib/async/pace.js";
+import type { PaceLimit } from "../lib/bounds/pace.js";
 
 /** How often one agent may do what, on each instance. */
 export interface AgentPace {

@@ -5,7 +5,7 @@ import { trimPasted } from "../lib/formats/trim-pasted.js";
 import { VERSION } from "../observe/version.js";
 import { completionCommand } from "./completion/completion.js";
 import type { CommandContext } from "./context.js";
-import { CommandFailure, describeError } from "./describe-error.js";
+import { CommandFailure, describeError } from "./interaction/describe-error.js";
 import { printable, printableOutput } from "./terminal/printable.js";
 
 const SUCCESS = 0;

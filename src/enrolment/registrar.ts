@@ -1,6 +1,6 @@
 import { IngestError, type IngestErrorCode } from "../errors.js";
 import { groupLookups } from "../lib/async/group-lookups.js";
-import type { Pace } from "../lib/async/pace.js";
+import type { Pace } from "../lib/bounds/pace.js";
 import { addressSource } from "../lib/formats/address-source.js";
 import type { Database } from "../store/database.js";
 import { type FoundKey, findKeys, isGone } from "../store/enrolment/known-agents.js";

@@ -3,7 +3,7 @@ import type { Caller } from "../identity/caller.js";
 import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
 import { findObjection } from "../identity/standing.js";
 import { Interruption } from "../lib/async/interruption.js";
-import type { Pace } from "../lib/async/pace.js";
+import type { Pace } from "../lib/bounds/pace.js";
 import type { CallLabels } from "../observe/call-labels.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
 import type { SessionCredentials } from "../store/sessions/session-validity.js";

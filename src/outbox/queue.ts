@@ -1,16 +1,16 @@
 import type { Publisher, PublisherState } from "../broker/publisher.js";
 import type { Logger } from "../observe/logger.js";
 import type { Database } from "../store/database.js";
-import { Deliveries } from "./deliveries.js";
 import { OutboxEvents } from "./events.js";
-import { Lanes } from "./lanes.js";
-import { Leases } from "./leases.js";
 import type { Outbox } from "./outbox.js";
-import { PublisherReport } from "./publisher-report.js";
-import { PublishingOutbox } from "./publishing-outbox.js";
-import { Relay } from "./relay.js";
-import { Settlements } from "./settlements.js";
-import { OutboxUpkeep, type StoredFigures, type UpkeepTiming } from "./upkeep.js";
+import { Deliveries } from "./publishing/deliveries.js";
+import { Lanes } from "./publishing/lanes.js";
+import { Leases } from "./publishing/leases.js";
+import { PublisherReport } from "./publishing/publisher-report.js";
+import { PublishingOutbox } from "./publishing/publishing-outbox.js";
+import { Relay } from "./publishing/relay.js";
+import { Settlements } from "./publishing/settlements.js";
+import { OutboxUpkeep, type StoredFigures, type UpkeepTiming } from "./publishing/upkeep.js";
 
 /** How often a {@link Queue} does what, in milliseconds; what is left out is as production needs it. */
 export interface QueueTiming {

@@ -7,7 +7,7 @@ import type { Sessions } from "../heartbeat/sessions.js";
 import { type Callers, requireAccessToken } from "../identity/caller.js";
 import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
-import type { PaceLimit } from "../lib/async/pace.js";
+import type { PaceLimit } from "../lib/bounds/pace.js";
 import type { Logger } from "../observe/logger.js";
 import type { Metrics } from "../observe/metrics.js";
 import type { AgentWork } from "../work/agent-work.js";

@@ -1,9 +1,9 @@
 import type { CallingHost } from "./calling-host.js";
 import type { Dispatcher } from "./dispatch/dispatcher.js";
 import type { Send } from "./push.js";
-import type { ReportWriter } from "./report-writer.js";
+import type { ReportWriter } from "./reports/report-writer.js";
+import { bringsWork, clampWorkReport, type RawWorkReport } from "./reports/work-report.js";
 import type { Signals } from "./signals/signals.js";
-import { bringsWork, clampWorkReport, type RawWorkReport } from "./work-report.js";
 
 /** What one message of an agent says of its work and of itself. */
 export interface RawAgentMessage extends RawWorkReport {

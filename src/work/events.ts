@@ -1,7 +1,7 @@
 import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 import { Metrics } from "../observe/metrics.js";
-import type { FinishedTasks } from "../store/work/task-results.js";
+import type { FinishedTasks } from "../store/work/tasks/task-results.js";
 import type { WorkHost } from "../store/work/work-host.js";
 
 /** Ids of checks that are logged at once. */

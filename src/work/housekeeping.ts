@@ -1,7 +1,7 @@
 import { Refresher } from "../lib/async/refresher.js";
 import type { PublishingDatabase } from "../outbox/outbox.js";
 import { tryLockInTransaction } from "../store/advisory-locks.js";
-import { endOverdueTasks, findOverdueTasks } from "../store/work/overdue-tasks.js";
+import { endOverdueTasks, findOverdueTasks } from "../store/work/tasks/overdue-tasks.js";
 import type { WorkEvents } from "./events.js";
 import { publishEnds } from "./outgoing-work.js";
 

@@ -7,7 +7,7 @@ import type { WorkEvents } from "./events.js";
 import { Housekeeping } from "./housekeeping.js";
 import { InventorySweep } from "./inventory/inventory-sweep.js";
 import { InventoryUploads } from "./inventory/inventory-uploads.js";
-import { ReportWriter } from "./report-writer.js";
+import { ReportWriter } from "./reports/report-writer.js";
 import { type ReleaseSource, Releases } from "./signals/releases.js";
 import { Signals } from "./signals/signals.js";
 

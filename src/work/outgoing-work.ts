@@ -3,8 +3,8 @@ import type { Outgoing } from "../outbox/outbox.js";
 import { publishEvents } from "../outbox/publish-events.js";
 import type { CheckResultRow } from "../store/work/checks.js";
 import type { QueryAnswer } from "../store/work/queries.js";
-import type { FinishedTask } from "../store/work/task-results.js";
-import type { DueTask } from "../store/work/tasks.js";
+import type { FinishedTask } from "../store/work/tasks/task-results.js";
+import type { DueTask } from "../store/work/tasks/tasks.js";
 import type { WorkHost } from "../store/work/work-host.js";
 
 // What is published of the work that agents do, with the transaction that writes it.

@@ -5,7 +5,7 @@ import { createServer as createHttpsServer } from "node:https";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { clockCheck } from "../../dist/cli/doctor/checks/clock.js";
+import { clockCheck } from "../../dist/cli/doctor/checks/machine/clock.js";
 import { checkDates } from "../../dist/cli/doctor/dates.js";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { encodeSubjectAltName, NAME_TAG } from "../../dist/identity/x509/certificate-extensions.js";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { ByteBudget } from "../../dist/lib/async/byte-budget.js";
+import { ByteBudget } from "../../dist/lib/bounds/byte-budget.js";
 
 t.test("who waits longest for the rest of something makes room for the others", (t) => {
   const budget = new ByteBudget(100);

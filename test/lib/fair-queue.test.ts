@@ -1,5 +1,5 @@
 import t from "tap";
-import { FairQueue } from "../../dist/lib/async/fair-queue.js";
+import { FairQueue } from "../../dist/lib/bounds/fair-queue.js";
 
 t.test("sources take turns, and what comes from one stays in order", async (t) => {
   const queue = new FairQueue<string>();

@@ -1,5 +1,5 @@
 import t from "tap";
-import { Slots } from "../../dist/lib/async/slots.js";
+import { Slots } from "../../dist/lib/bounds/slots.js";
 
 const NEVER = new AbortController().signal;
 

@@ -1,8 +1,8 @@
 import t, { type Test } from "tap";
 import type { AgentStatusMessage, MetricsMessage } from "../../dist/broker/messages/index.js";
-import { Lanes } from "../../dist/outbox/lanes.js";
 import { createClosedOutbox, type Outbox } from "../../dist/outbox/outbox.js";
-import { PublishingOutbox } from "../../dist/outbox/publishing-outbox.js";
+import { Lanes } from "../../dist/outbox/publishing/lanes.js";
+import { PublishingOutbox } from "../../dist/outbox/publishing/publishing-outbox.js";
 import { openQueue, type QueueTiming } from "../../dist/outbox/queue.js";
 import { createStoringOutbox } from "../../dist/outbox/storing-outbox.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";

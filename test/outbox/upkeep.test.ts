@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import t from "tap";
 import { OutboxEvents } from "../../dist/outbox/events.js";
-import { OutboxUpkeep } from "../../dist/outbox/upkeep.js";
+import { OutboxUpkeep } from "../../dist/outbox/publishing/upkeep.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { FakePublisher } from "../support/broker/fake-publisher.js";
 import { createTestDatabase } from "../support/database/database.js";

@@ -1,7 +1,7 @@
 import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { AGENT_PACE } from "../../dist/app/agent-pace.js";
-import { Pace } from "../../dist/lib/async/pace.js";
+import { Pace } from "../../dist/lib/bounds/pace.js";
 import { AgentCalls } from "../../dist/rpc/agent-calls.js";
 import {
   createTestCsr,

@@ -5,7 +5,7 @@ import t from "tap";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import { RegisterRequestSchema } from "#gen/agent/v1/registration_pb.js";
-import { ByteBudget } from "../../dist/lib/async/byte-budget.js";
+import { ByteBudget } from "../../dist/lib/bounds/byte-budget.js";
 import { screenRequests } from "../../dist/rpc/screening/screen-requests.js";
 import { envelope } from "../support/wire/raw-call.js";
 

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { type SQL, sql } from "drizzle-orm";
 import t, { type Test } from "tap";
-import { describeError } from "../../dist/cli/describe-error.js";
+import { describeError } from "../../dist/cli/interaction/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
 import { type Database, type DatabaseOptions, isTransient, openDatabase } from "../../dist/store/database.js";
 import type { Transaction } from "../../dist/store/transaction.js";

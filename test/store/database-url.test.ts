@@ -5,7 +5,7 @@ import "reflect-metadata";
 import { ExtendedKeyUsage, ExtendedKeyUsageExtension, PemConverter, X509CertificateGenerator } from "@peculiar/x509";
 import { sql } from "drizzle-orm";
 import t from "tap";
-import { describeError } from "../../dist/cli/describe-error.js";
+import { describeError } from "../../dist/cli/interaction/describe-error.js";
 import { openConnection } from "../../dist/store/connection/connection.js";
 import { isTransient, openDatabase } from "../../dist/store/database.js";
 import { runCommand } from "../support/commands/cli.js";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { status as Code } from "@grpc/grpc-js";
 import { sql } from "drizzle-orm";
 import t, { type Test } from "tap";
-import { describeError } from "../../dist/cli/describe-error.js";
+import { describeError } from "../../dist/cli/interaction/describe-error.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { enrol, openLiveStream } from "../support/agents/field-agent.js";
 import { createTestDatabase, TEMPLATES } from "../support/database/database.js";

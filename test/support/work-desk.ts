@@ -3,7 +3,10 @@ import { createLogger } from "../../dist/observe/logger.js";
 import { type Database, openDatabase } from "../../dist/store/database.js";
 import { WorkEvents } from "../../dist/work/events.js";
 import type { Push } from "../../dist/work/push.js";
+import type { ReportWriter } from "../../dist/work/reports/report-writer.js";
+import { clampWorkReport, type RawWorkReport, type WorkReport } from "../../dist/work/reports/work-report.js";
 import type { TestDatabase } from "./database/database.js";
+import type { TestHost } from "./database/work-rows.js";
 import { eventually } from "./eventually.js";
 
 /** The product's own access to a test's database. */
@@ -16,6 +19,19 @@ export function openStore(t: Test, { url }: TestDatabase, maxConnections = 4): D
 /** Events that nobody reads, or that are gathered as lines. */
 export function quietEvents(): WorkEvents {
   return new WorkEvents(createLogger("silent"));
+}
+
+const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
+
+/** What an agent reports that has a part of what it may bring back. */
+export function reportOf(host: TestHost, part: Partial<RawWorkReport>, receivedAt = new Date()): WorkReport {
+  return clampWorkReport({ ...NOTHING, ...part }, host, receivedAt);
+}
+
+/** Has agents report to this writer. */
+export function reportTo(writer: ReportWriter) {
+  return (host: TestHost, part: Partial<RawWorkReport>, receivedAt?: Date): Promise<void> =>
+    writer.write(host, reportOf(host, part, receivedAt));
 }
 
 /** An agent that takes what it is sent, and remembers it. */

@@ -1,8 +1,8 @@
 import type pg from "pg";
 import t from "tap";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
-import { ReportWriter } from "../../dist/work/report-writer.js";
-import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
+import { ReportWriter } from "../../dist/work/reports/report-writer.js";
+import type { RawWorkReport } from "../../dist/work/reports/work-report.js";
 import { connectTo, createTestDatabase } from "../support/database/database.js";
 import {
   insertCheck,
@@ -13,9 +13,7 @@ import {
   readTasks,
   type TestHost,
 } from "../support/database/work-rows.js";
-import { openStore, quietEvents } from "../support/work-desk.js";
-
-const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
+import { openStore, quietEvents, reportTo } from "../support/work-desk.js";
 
 const database = await createTestDatabase(t);
 const [own, other] = (await insertHosts(database, 2)) as [TestHost, TestHost];
@@ -25,10 +23,7 @@ const writer = new ReportWriter({
   events: quietEvents(),
 });
 
-/** Has an agent report. */
-function report(host: TestHost, part: Partial<RawWorkReport>): Promise<void> {
-  return writer.write(host, clampWorkReport({ ...NOTHING, ...part }, host, new Date()));
-}
+const report = reportTo(writer);
 
 /** What a task prints, and its end, in one message. */
 function end(taskId = "", outputChunk = "out"): Partial<RawWorkReport> {

@@ -3,16 +3,14 @@ import { createStoringOutbox } from "../../dist/outbox/storing-outbox.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { Housekeeping } from "../../dist/work/housekeeping.js";
 import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
-import { ReportWriter } from "../../dist/work/report-writer.js";
-import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
+import { ReportWriter } from "../../dist/work/reports/report-writer.js";
 import { runCommand } from "../support/commands/cli.js";
 import { createTestDatabase } from "../support/database/database.js";
 import { readOutbox } from "../support/database/outbox-messages.js";
 import { insertCheck, insertHosts, insertQuery, insertRun, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
-import { openStore, quietEvents, RecordingAgent } from "../support/work-desk.js";
+import { openStore, quietEvents, RecordingAgent, reportTo } from "../support/work-desk.js";
 
-const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const DAY_MS = 86_400_000;
 
 const database = await createTestDatabase(t);
@@ -29,23 +27,22 @@ async function told(topic: keyof typeof seen): Promise<Record<string, unknown>[]
 }
 
 t.test("what agents bring back is told with what is stored of it", async (t) => {
-  const writer = new ReportWriter(publishing);
+  const report = reportTo(new ReportWriter(publishing));
   const check = await insertCheck(database, own);
   const foreign = await insertCheck(database, other);
   const query = await insertQuery(database, own);
   const run = await insertRun(database, [own], { status: "running" });
   const [taskId = ""] = run.taskIds;
   const result = { status: "fail", output: "refused", durationMs: 3, ranAtUnix: 1_700_000_000n };
-  const raw: RawWorkReport = {
-    ...NOTHING,
+  const taskResults = [{ taskId, exitCode: 3, resultJson: "", error: "" }];
+  await report(own, {
     checkResults: [
       { checkId: check, ...result },
       { checkId: foreign, ...result },
     ],
     queryResults: [{ queryId: query, status: "ok", error: "", ports: [], services: [] }],
-    taskResults: [{ taskId, exitCode: 3, resultJson: "", error: "" }],
-  };
-  await writer.write(own, clampWorkReport(raw, own, new Date()));
+    taskResults,
+  });
   const [stored] = await database.query("select id from check_results");
   t.match(await told("checks.raw"), [
     {
@@ -65,7 +62,7 @@ t.test("what agents bring back is told with what is stored of it", async (t) => 
     { type: "query.completed", ...place, query_id: query, status: "complete", error: null },
     { type: "work.refused", ...place, kind: "check", ids: [foreign], count: 1 },
   ]);
-  await writer.write(own, clampWorkReport({ ...NOTHING, taskResults: raw.taskResults }, own, new Date()));
+  await report(own, { taskResults });
   t.match(await told("events.raw"), [{ type: "work.refused", kind: "task", ids: [taskId], count: 1 }]);
 });
 

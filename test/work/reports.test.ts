@@ -5,8 +5,8 @@ import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import { NO_CHECKS } from "../../dist/work/dispatch/check-definitions.js";
 import { WorkEvents } from "../../dist/work/events.js";
-import { ReportWriter } from "../../dist/work/report-writer.js";
-import { clampWorkReport, type RawWorkReport } from "../../dist/work/work-report.js";
+import { ReportWriter } from "../../dist/work/reports/report-writer.js";
+import type { RawWorkReport } from "../../dist/work/reports/work-report.js";
 import { createTestDatabase } from "../support/database/database.js";
 import {
   insertCheck,
@@ -17,8 +17,8 @@ import {
   readTasks,
   type TestHost,
 } from "../support/database/work-rows.js";
+import { reportOf, reportTo } from "../support/work-desk.js";
 
-const NOTHING: RawWorkReport = { checkResults: [], queryResults: [], taskProgress: [], taskResults: [] };
 const KIB = 1024;
 
 const database = await createTestDatabase(t);
@@ -34,10 +34,7 @@ const writer = new ReportWriter({
   events: new WorkEvents(logger, metrics),
 });
 
-/** Has an agent report; the others' part is empty. */
-function report(host: TestHost, part: Partial<RawWorkReport>, receivedAt = new Date()): Promise<void> {
-  return writer.write(host, clampWorkReport({ ...NOTHING, ...part }, host, receivedAt));
-}
+const report = reportTo(writer);
 
 function result(checkId: string, fields: Partial<RawWorkReport["checkResults"][number]> = {}) {
   const ranAtUnix = BigInt(Math.floor(Date.now() / 1000) - 60);
@@ -243,7 +240,7 @@ t.test("a run ends with its last row, whichever two end at once", async (t) => {
   await Promise.all(
     hosts.map((host, n) => {
       const taskResults = [{ taskId: taskIds[n] ?? "", exitCode: n === 7 ? 1 : 0, resultJson: "", error: "" }];
-      const part = clampWorkReport({ ...NOTHING, taskResults }, host, new Date());
+      const part = reportOf(host, { taskResults });
       return (n % 2 === 0 ? writer : elsewhere).write(host, part);
     }),
   );

@@ -13,7 +13,7 @@ import { TokenCheck } from "../../enrolment/tokens/token-check.js";
 import type { AgentCas } from "../../identity/agent-ca/agent-cas.js";
 import { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
-import { Pace, type PaceLimit } from "../../lib/async/pace.js";
+import { Pace, type PaceLimit } from "../../lib/bounds/pace.js";
 import type { Logger } from "../../observe/logger.js";
 import type { Metrics } from "../../observe/metrics.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";

@@ -13,7 +13,7 @@ import { OfflineWriter } from "../../heartbeat/presence/offline-writer.js";
 import { SilenceWatch } from "../../heartbeat/presence/silence-watch.js";
 import { SessionOpener } from "../../heartbeat/session-opener.js";
 import { Sessions } from "../../heartbeat/sessions.js";
-import { Pace, type PaceLimit } from "../../lib/async/pace.js";
+import { Pace, type PaceLimit } from "../../lib/bounds/pace.js";
 import type { Lifetime } from "../../lib/lifetime.js";
 import { VERSION } from "../../observe/version.js";
 import type { Outbox } from "../../outbox/outbox.js";

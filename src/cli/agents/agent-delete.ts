@@ -4,8 +4,8 @@ import { findAgentOrDeleted } from "../../store/agents/agents.js";
 import type { Database, Queryable } from "../../store/database.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { CommandFailure } from "../describe-error.js";
 import { type ConsentOptions, requireConsent, withConsentOptions } from "../interaction/consent.js";
+import { CommandFailure } from "../interaction/describe-error.js";
 import { forEachId } from "../interaction/for-each-id.js";
 import { printable } from "../terminal/printable.js";
 

@@ -4,7 +4,7 @@ import { type AgentActivity, type AgentEvent, readAgentActivity } from "../../st
 import type { Database } from "../../store/database.js";
 import { readDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { describeError } from "../describe-error.js";
+import { describeError } from "../interaction/describe-error.js";
 import { readDurationMs } from "../terminal/duration.js";
 import { printable } from "../terminal/printable.js";
 

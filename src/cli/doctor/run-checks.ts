@@ -1,5 +1,5 @@
 import { isMissingRelation } from "../../store/database.js";
-import { describeError } from "../describe-error.js";
+import { describeError } from "../interaction/describe-error.js";
 import { type Check, error, type Finding, type Subject, skipped } from "./check.js";
 
 /** A finding, and the check it is of. */

@@ -2,8 +2,8 @@ import type { PublishingDatabase } from "../../outbox/outbox.js";
 import type { Database } from "../../store/database.js";
 import { changePublishingDatabase } from "../command-database.js";
 import type { CommandContext } from "../context.js";
-import { CommandFailure, describeError } from "../describe-error.js";
 import { printable } from "../terminal/printable.js";
+import { CommandFailure, describeError } from "./describe-error.js";
 
 /** What is done to each of some things. */
 export interface Deed {

@@ -2,7 +2,7 @@ import { type Config, type ConfigResult, parseConfig } from "../../config/config
 import { type Lifetime, StartAborted } from "../../lib/lifetime.js";
 import type { Logger } from "../../observe/logger.js";
 import type { CommandContext } from "../context.js";
-import { CommandFailure } from "../describe-error.js";
+import { CommandFailure } from "../interaction/describe-error.js";
 
 /**
  * The configuration in an environment; warnings are printed.

@@ -2,9 +2,9 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { IngestError } from "../../errors.js";
 import { WatchedFiles } from "../../lib/watched-files.js";
-import { describeUnreadableKey } from "../encrypted-key.js";
 import type { KeyEvents } from "../key-events.js";
 import { EXTENDED_KEY_USAGE, EXTENSION_ID, readExtendedKeyUsage } from "../x509/certificate-extensions.js";
+import { describeUnreadableKey } from "../x509/encrypted-key.js";
 import { describeSubject, readCertificate, readPemCertificates } from "../x509/read-certificate.js";
 
 const FILE_WATCH_MS = 2_000;

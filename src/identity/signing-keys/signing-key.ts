@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { calculateJwkThumbprint } from "jose";
 import { IngestError } from "../../errors.js";
 import type { PublicSigningKey } from "../../store/identity/signing-keys.js";
-import { describeUnreadableKey } from "../encrypted-key.js";
+import { describeUnreadableKey } from "../x509/encrypted-key.js";
 
 const MODULUS_BITS = 2048;
 

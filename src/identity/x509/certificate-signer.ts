@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, sign } from "node:crypto";
 import { promisify } from "node:util";
 import { IngestError } from "../../errors.js";
-import { describeUnreadableKey } from "../encrypted-key.js";
+import { describeUnreadableKey } from "./encrypted-key.js";
 
 /** A CA's private key, ready to sign certificates. */
 export interface CertificateSigner {

@@ -4,7 +4,7 @@ import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionAlpha } from "#gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { ByteBudget } from "../../lib/async/byte-budget.js";
+import { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import type { MessageLimits } from "../screening/message-screen.js";
 import type { OnUnreadable } from "../screening/screen-requests.js";
 import { createScreenedHandlers } from "../screening/screened-handlers.js";

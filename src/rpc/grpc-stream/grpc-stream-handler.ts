@@ -11,7 +11,7 @@ import {
   createMethodUrl,
   validateUniversalHandlerOptions,
 } from "@connectrpc/connect/protocol";
-import type { ByteBudget } from "../../lib/async/byte-budget.js";
+import type { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import type { CallLabels } from "../../observe/call-labels.js";
 import type { NodeRequest, NodeResponse } from "../node-request.js";
 import type { MessageLimits } from "../screening/message-screen.js";

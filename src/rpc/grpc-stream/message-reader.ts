@@ -1,4 +1,4 @@
-import type { ByteAccount } from "../../lib/async/byte-budget.js";
+import type { ByteAccount } from "../../lib/bounds/byte-budget.js";
 import { EnvelopeAssembler } from "../screening/envelope-assembler.js";
 import { brokenOff } from "../screening/message-errors.js";
 import type { MessageScreen } from "../screening/message-screen.js";

@@ -1,7 +1,7 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import type { createMethodImplSpec, Interceptor } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
-import type { ByteBudget } from "../../lib/async/byte-budget.js";
+import type { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import type { WireShape } from "../../lib/formats/wire-walk.js";
 import type { MessageLimits } from "../screening/message-screen.js";
 

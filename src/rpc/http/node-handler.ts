@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import { ByteBudget } from "../../lib/async/byte-budget.js";
-import { Turns } from "../../lib/async/turns.js";
+import { ByteBudget } from "../../lib/bounds/byte-budget.js";
+import { Turns } from "../../lib/bounds/turns.js";
 import { createGrpcStreamHandler } from "../grpc-stream/grpc-stream-handler.js";
 import type { NodeHandler, NodeResponse } from "../node-request.js";
 import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.js";

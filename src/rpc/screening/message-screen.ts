@@ -1,6 +1,6 @@
 import { createGunzip } from "node:zlib";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ByteAccount } from "../../lib/async/byte-budget.js";
+import type { ByteAccount } from "../../lib/bounds/byte-budget.js";
 import { walkJson } from "../../lib/formats/json-walk.js";
 import { type WireShape, walkWire } from "../../lib/formats/wire-walk.js";
 import { GrowingBuffer } from "./growing-buffer.js";

@@ -1,7 +1,7 @@
 import { type DescMessage, fromJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
 import { encodeEnvelope, type UniversalHandler, type UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import type { ByteBudget } from "../../lib/async/byte-budget.js";
+import type { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import { EnvelopeAssembler } from "./envelope-assembler.js";
 import { GrowingBuffer } from "./growing-buffer.js";
 import { brokenOff, busy, tooLarge, tooSlow } from "./message-errors.js";

@@ -1,7 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { type ConnectRouterOptions, createConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import type { UniversalHandlerFn } from "@connectrpc/connect/protocol";
-import type { ByteBudget } from "../../lib/async/byte-budget.js";
+import type { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import type { MessageLimits } from "./message-screen.js";
 import { type OnUnreadable, screenRequests } from "./screen-requests.js";
 

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { FairQueue } from "../../lib/async/fair-queue.js";
+import { FairQueue } from "../../lib/bounds/fair-queue.js";
 import { addressSource } from "../../lib/formats/address-source.js";
 import type { HandshakeFailure } from "../handshake-failure.js";
 import type { IdleReason } from "../idle-sessions.js";

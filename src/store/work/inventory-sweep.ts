@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
-import { INVENTORY_TASK } from "./tasks.js";
+import { INVENTORY_TASK } from "./tasks/tasks.js";
 import { hostsOf, type WorkHost } from "./work-host.js";
 
 /** A host whose organisation wants its software scanned, and no scan is open. */

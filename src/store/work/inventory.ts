@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { Transaction } from "../transaction.js";
-import { INVENTORY_TASK } from "./tasks.js";
+import { INVENTORY_TASK } from "./tasks/tasks.js";
 import type { WorkHost } from "./work-host.js";
 
 /** A package as it is written; name, version and architecture together are one package. */

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import { hasHostname } from "../hosts/hostname-condition.js";
 import type { Transaction } from "../transaction.js";
-import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
+import { closeTaskRuns, lockTaskRuns } from "./tasks/task-runs.js";
 import type { WorkHost } from "./work-host.js";
 
 /** A query or a task that has not ended. */

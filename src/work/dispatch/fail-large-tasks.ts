@@ -1,6 +1,6 @@
 import type { Transaction } from "../../store/transaction.js";
-import { type FinishedTasks, finishTasks } from "../../store/work/task-results.js";
-import type { StartedTask } from "../../store/work/tasks.js";
+import { type FinishedTasks, finishTasks } from "../../store/work/tasks/task-results.js";
+import type { StartedTask } from "../../store/work/tasks/tasks.js";
 import { MAX_PUSH_BYTES } from "../max-push-bytes.js";
 
 /**

@@ -1,6 +1,6 @@
 import { groupBy } from "../../lib/group-by.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
-import { putTasksBack } from "../../store/work/put-tasks-back.js";
+import { putTasksBack } from "../../store/work/tasks/put-tasks-back.js";
 import {
   type DueTask,
   listCancelledTasks,
@@ -8,7 +8,7 @@ import {
   listWaitingRuns,
   type StartedTask,
   startTasks,
-} from "../../store/work/tasks.js";
+} from "../../store/work/tasks/tasks.js";
 import type { WorkEvents } from "../events.js";
 import { publishEnds, publishStarts } from "../outgoing-work.js";
 import type { Seat } from "../seats.js";

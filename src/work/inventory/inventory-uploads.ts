@@ -1,6 +1,6 @@
 import { IngestError } from "../../errors.js";
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
-import { Slots } from "../../lib/async/slots.js";
+import { Slots } from "../../lib/bounds/slots.js";
 import { createId } from "../../lib/ids.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { toDatabaseError } from "../../store/database.js";
@@ -15,7 +15,7 @@ import {
   type ScanCounts,
   storeScan,
 } from "../../store/work/inventory.js";
-import { type FinishedTasks, finishTasks, lockRunsOf } from "../../store/work/task-results.js";
+import { type FinishedTasks, finishTasks, lockRunsOf } from "../../store/work/tasks/task-results.js";
 import type { WorkHost } from "../../store/work/work-host.js";
 import type { CallingHost } from "../calling-host.js";
 import type { WorkEvents } from "../events.js";

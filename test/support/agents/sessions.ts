@@ -11,7 +11,7 @@ import { SessionOpener } from "../../../dist/heartbeat/session-opener.js";
 import type { SessionStream } from "../../../dist/heartbeat/session-stream.js";
 import { Sessions } from "../../../dist/heartbeat/sessions.js";
 import type { Caller } from "../../../dist/identity/caller.js";
-import { Pace, type PaceLimit } from "../../../dist/lib/async/pace.js";
+import { Pace, type PaceLimit } from "../../../dist/lib/bounds/pace.js";
 import { createClosedOutbox } from "../../../dist/outbox/outbox.js";
 import type { Database } from "../../../dist/store/database.js";
 import type { InventoryTiming } from "../../../dist/store/hosts/host-inventories.js";

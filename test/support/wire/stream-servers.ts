@@ -5,7 +5,7 @@ import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Test } from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
-import { ByteBudget } from "../../../dist/lib/async/byte-budget.js";
+import { ByteBudget } from "../../../dist/lib/bounds/byte-budget.js";
 import { createLogger } from "../../../dist/observe/logger.js";
 import { createGrpcStreamHandler } from "../../../dist/rpc/grpc-stream/grpc-stream-handler.js";
 import { createConnectHandler } from "../../../dist/rpc/http/connect-handler.js";

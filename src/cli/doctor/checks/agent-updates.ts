@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { readManifest } from "../../../work/signals/releases.js";
-import { describeError } from "../../describe-error.js";
+import { describeError } from "../../interaction/describe-error.js";
 import { type Check, type Finding, ok, type Subject, warning } from "../check.js";
 import { checkDates } from "../dates.js";
 

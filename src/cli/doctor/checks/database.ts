@@ -1,6 +1,6 @@
 import { findDatabaseRefusal } from "../../../store/connection/database-refusal.js";
 import { readIsReadOnly, readServerVersion } from "../../../store/inspection.js";
-import { describeError } from "../../describe-error.js";
+import { describeError } from "../../interaction/describe-error.js";
 import { type Check, error, ok } from "../check.js";
 
 const OLDEST_SUPPORTED = 14;

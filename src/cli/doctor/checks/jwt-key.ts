@@ -6,7 +6,7 @@ import { readSigningKeyFile } from "../../../identity/signing-keys/signing-key-f
 import type { Queryable } from "../../../store/database.js";
 import { listPublishedSigningKeys } from "../../../store/identity/signing-keys.js";
 import { findSystemConfigValue } from "../../../store/identity/system-config.js";
-import { describeError } from "../../describe-error.js";
+import { describeError } from "../../interaction/describe-error.js";
 import { type Check, error, type Finding, ok, skipped, warning } from "../check.js";
 
 const READABLE_BY_OTHERS = 0o004;

@@ -1,6 +1,6 @@
 import type { Queryable } from "../../../store/database.js";
 import { countUsedRows } from "../../../store/inspection.js";
-import { describeError } from "../../describe-error.js";
+import { describeError } from "../../interaction/describe-error.js";
 import { databaseCheck, error, type Finding, ok, warning } from "../check.js";
 
 /** A table in which what was done stays: it is in use if something was added within this time. */

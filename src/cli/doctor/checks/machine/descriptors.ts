@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { countEnrolledAgents } from "../../../store/inspection.js";
-import { databaseCheck, error, ok, skipped } from "../check.js";
+import { countEnrolledAgents } from "../../../../store/inspection.js";
+import { databaseCheck, error, ok, skipped } from "../../check.js";
 
 /** Files, the database's connections, and calls beside the streams. */
 const RESERVE = 256;

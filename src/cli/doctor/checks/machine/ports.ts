@@ -1,10 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { proxyRule } from "../../../config/proxy-rule.js";
-import { VERSION } from "../../../observe/version.js";
-import type { ListenOptions } from "../../../server/listen.js";
-import { probeAgentPort, probePlainPort, probePort } from "../../../server/probes/port-probe.js";
-import { type Check, error, type Finding, ok, type Subject, warning } from "../check.js";
+import { proxyRule } from "../../../../config/proxy-rule.js";
+import { VERSION } from "../../../../observe/version.js";
+import type { ListenOptions } from "../../../../server/listen.js";
+import { probeAgentPort, probePlainPort, probePort } from "../../../../server/probes/port-probe.js";
+import { type Check, error, type Finding, ok, type Subject, warning } from "../../check.js";
 
 const ANSWER_TIMEOUT_MS = 2_000;
 

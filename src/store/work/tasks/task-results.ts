@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
-import type { Transaction } from "../transaction.js";
+import type { Transaction } from "../../transaction.js";
+import type { WorkHost } from "../work-host.js";
 import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 import { INVENTORY_TASK } from "./tasks.js";
-import type { WorkHost } from "./work-host.js";
 
 /** How a task ended, as it is written. */
 export interface TaskOutcome extends WorkHost {

@@ -1,5 +1,5 @@
-import type { Publisher } from "../broker/publisher.js";
-import type { MessageRow } from "./collected-messages.js";
+import type { Publisher } from "../../broker/publisher.js";
+import type { MessageRow } from "../collected-messages.js";
 import type { Lanes } from "./lanes.js";
 import type { Leases } from "./leases.js";
 import type { Settlements } from "./settlements.js";

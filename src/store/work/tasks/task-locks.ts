@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
-import type { Transaction } from "../transaction.js";
-import type { WorkHost } from "./work-host.js";
+import type { Transaction } from "../../transaction.js";
+import type { WorkHost } from "../work-host.js";
 
 /** What {@link lockTasks} found. */
 export interface LockedTasks {

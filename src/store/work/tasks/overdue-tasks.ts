@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
-import type { Queryable } from "../database.js";
-import type { Transaction } from "../transaction.js";
+import type { Queryable } from "../../database.js";
+import type { Transaction } from "../../transaction.js";
 import { type FinishedTask, toFinishedTask } from "./task-results.js";
 import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 

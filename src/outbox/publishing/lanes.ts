@@ -1,5 +1,5 @@
-import type { Topic } from "../broker/messages/topics.js";
-import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
+import type { Topic } from "../../broker/messages/topics.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
 
 /**
  * Topics whose messages never overtake each other, whatever failed: what came of an agent last is what counts. Metrics

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { joinBodies } from "../broker/outgoing-message.js";
-import type { OutgoingMessage } from "../broker/publisher.js";
-import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
-import { Batcher, type BatchOutcome } from "../lib/async/batcher.js";
-import { type Database, isTransient } from "../store/database.js";
-import { deleteOutboxRows, releaseOutboxRows, rewriteOutboxRow } from "../store/outbox/outbox-rows.js";
-import { setMessagesAside } from "../store/outbox/unroutable-messages.js";
-import type { MessageRow } from "./collected-messages.js";
-import type { OutboxEvents } from "./events.js";
+import { joinBodies } from "../../broker/outgoing-message.js";
+import type { OutgoingMessage } from "../../broker/publisher.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
+import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
+import { type Database, isTransient } from "../../store/database.js";
+import { deleteOutboxRows, releaseOutboxRows, rewriteOutboxRow } from "../../store/outbox/outbox-rows.js";
+import { setMessagesAside } from "../../store/outbox/unroutable-messages.js";
+import type { MessageRow } from "../collected-messages.js";
+import type { OutboxEvents } from "../events.js";
 
 const MAX_BATCH_ROWS = 500;
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 100, maxMs: 5_000 };

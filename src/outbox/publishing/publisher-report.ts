@@ -1,8 +1,8 @@
-import type { Publisher } from "../broker/publisher.js";
-import { Refresher } from "../lib/async/refresher.js";
-import type { Queryable } from "../store/database.js";
-import { forgetSilentPublishers, recordPublisher } from "../store/outbox/publishers.js";
-import type { OutboxEvents } from "./events.js";
+import type { Publisher } from "../../broker/publisher.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import type { Queryable } from "../../store/database.js";
+import { forgetSilentPublishers, recordPublisher } from "../../store/outbox/publishers.js";
+import type { OutboxEvents } from "../events.js";
 
 const INTERVAL_MS = 5_000;
 /** An instance that said nothing for so long is forgotten, if there is another one to say so. */

@@ -1,5 +1,5 @@
-import { readDatabaseClock } from "../../../store/inspection.js";
-import { databaseCheck, error, ok, warning } from "../check.js";
+import { readDatabaseClock } from "../../../../store/inspection.js";
+import { databaseCheck, error, ok, warning } from "../../check.js";
 
 const NOTICEABLE_MS = 5_000;
 /** What is granted to clocks where certificates and tokens are verified. */

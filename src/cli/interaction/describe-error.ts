@@ -1,5 +1,5 @@
-import { IngestError } from "../errors.js";
-import { findDatabaseRefusal } from "../store/connection/database-refusal.js";
+import { IngestError } from "../../errors.js";
+import { findDatabaseRefusal } from "../../store/connection/database-refusal.js";
 
 /** What a command could not do, one line for each. */
 export class CommandFailure extends Error {

@@ -4,9 +4,9 @@
  * nobody can take the room away from the others by sending half of something.
  */
 export class ByteBudget {
-  /** What all accounts hold. */
+  /** What all accounts hold. They write it, and nobody else. */
   held = 0;
-  /** Those that wait for more bytes, the one that has waited longest first. */
+  /** Those that wait for more bytes, the one that has waited longest first. They write it, and nobody else. */
   readonly waiting = new Set<ByteAccount>();
 
   constructor(readonly maxBytes: number) {}

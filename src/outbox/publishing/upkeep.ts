@@ -1,7 +1,7 @@
-import type { Topic } from "../broker/messages/topics.js";
-import type { Publisher } from "../broker/publisher.js";
-import { Refresher } from "../lib/async/refresher.js";
-import type { Queryable } from "../store/database.js";
+import type { Topic } from "../../broker/messages/topics.js";
+import type { Publisher } from "../../broker/publisher.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import type { Queryable } from "../../store/database.js";
 import {
   countDroppedMessages,
   type DroppedMessages,
@@ -10,9 +10,9 @@ import {
   readDroppedMessages,
   readUnroutable,
   type TopicBacklog,
-} from "../store/outbox/backlog.js";
-import { trimUnroutableMessages } from "../store/outbox/unroutable-messages.js";
-import type { OutboxEvents } from "./events.js";
+} from "../../store/outbox/backlog.js";
+import { trimUnroutableMessages } from "../../store/outbox/unroutable-messages.js";
+import type { OutboxEvents } from "../events.js";
 
 /** What may be given up when there is no room, in this order: the newest ones are worth more than the oldest. */
 const DROPPABLE_TOPICS: readonly Topic[] = ["metrics.raw", "checks.raw"];

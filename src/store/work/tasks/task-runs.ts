@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { limitLockWaits, type Transaction } from "../transaction.js";
+import { limitLockWaits, type Transaction } from "../../transaction.js";
 
 /**
  * How long whoever holds a run waits for one of its rows. The web app's Stop may lock rows before their run; of two that

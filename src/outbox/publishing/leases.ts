@@ -1,7 +1,7 @@
-import { Refresher } from "../lib/async/refresher.js";
-import type { Queryable } from "../store/database.js";
-import { renewOutboxLeases } from "../store/outbox/outbox-rows.js";
-import type { OutboxEvents } from "./events.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import type { Queryable } from "../../store/database.js";
+import { renewOutboxLeases } from "../../store/outbox/outbox-rows.js";
+import type { OutboxEvents } from "../events.js";
 
 /** For how long a row belongs to who publishes it, unless that is renewed: after that its instance is taken for dead. */
 export const LEASE_MS = 60_000;

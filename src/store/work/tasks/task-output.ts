@@ -1,6 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
-import type { Transaction } from "../transaction.js";
-import type { WorkHost } from "./work-host.js";
+import type { Transaction } from "../../transaction.js";
+import type { WorkHost } from "../work-host.js";
 
 /**
  * Most bytes of what a task printed; what is more is cut, with a mark. With the error that may follow, 64 KiB at most,

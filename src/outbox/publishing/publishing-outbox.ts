@@ -1,10 +1,10 @@
-import type { Publisher } from "../broker/publisher.js";
-import type { Database, TransactionOptions } from "../store/database.js";
-import type { Transaction } from "../store/transaction.js";
-import { CollectedMessages, type MessageRow, type MessageSet, weightOf, writeMessages } from "./collected-messages.js";
+import type { Publisher } from "../../broker/publisher.js";
+import type { Database, TransactionOptions } from "../../store/database.js";
+import type { Transaction } from "../../store/transaction.js";
+import { CollectedMessages, type MessageRow, type MessageSet, weightOf, writeMessages } from "../collected-messages.js";
+import type { Outbox, Outgoing } from "../outbox.js";
 import type { Deliveries } from "./deliveries.js";
 import type { Lanes, LeftBecause } from "./lanes.js";
-import type { Outbox, Outgoing } from "./outbox.js";
 
 /** Messages that may be on their straight way to the broker at once: what the memory of an outage is bounded by. */
 const MAX_DIRECT_MESSAGES = 4_000;

@@ -1,13 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { TOPICS, type Topic } from "../broker/messages/topics.js";
-import { toOutgoingMessage } from "../broker/outgoing-message.js";
-import type { Publisher } from "../broker/publisher.js";
-import { Refresher } from "../lib/async/refresher.js";
-import type { Queryable } from "../store/database.js";
-import { findDueTopics, type OutboxRow, takeOutboxRows } from "../store/outbox/outbox-rows.js";
-import { weightOf } from "./collected-messages.js";
+import { TOPICS, type Topic } from "../../broker/messages/topics.js";
+import { toOutgoingMessage } from "../../broker/outgoing-message.js";
+import type { Publisher } from "../../broker/publisher.js";
+import { Refresher } from "../../lib/async/refresher.js";
+import type { Queryable } from "../../store/database.js";
+import { findDueTopics, type OutboxRow, takeOutboxRows } from "../../store/outbox/outbox-rows.js";
+import { weightOf } from "../collected-messages.js";
+import type { OutboxEvents } from "../events.js";
 import type { Deliveries } from "./deliveries.js";
-import type { OutboxEvents } from "./events.js";
 import type { Lanes } from "./lanes.js";
 
 /** Messages taken at a time, and those that may be in flight at once. */

@@ -1,12 +1,12 @@
-import { groupBy } from "../lib/group-by.js";
-import { createId } from "../lib/ids.js";
-import { type CheckResultRow, KEPT_RESULTS } from "../store/work/checks.js";
-import type { QueryAnswer } from "../store/work/queries.js";
-import type { TaskProgress } from "../store/work/task-output.js";
-import type { TaskOutcome } from "../store/work/task-results.js";
-import type { WorkHost } from "../store/work/work-host.js";
-import { NO_CHECKS } from "./dispatch/check-definitions.js";
-import { cleanJson, cleanText, cutText } from "./text.js";
+import { groupBy } from "../../lib/group-by.js";
+import { createId } from "../../lib/ids.js";
+import { type CheckResultRow, KEPT_RESULTS } from "../../store/work/checks.js";
+import type { QueryAnswer } from "../../store/work/queries.js";
+import type { TaskProgress } from "../../store/work/tasks/task-output.js";
+import type { TaskOutcome } from "../../store/work/tasks/task-results.js";
+import type { WorkHost } from "../../store/work/work-host.js";
+import { NO_CHECKS } from "../dispatch/check-definitions.js";
+import { cleanJson, cleanText, cutText } from "../text.js";
 
 /** What an agent brings back in one message, as it came over the wire. */
 export interface RawWorkReport {

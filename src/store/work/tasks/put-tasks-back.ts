@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import type { Transaction } from "../transaction.js";
+import type { Transaction } from "../../transaction.js";
 import { type FinishedTasks, toFinishedTask } from "./task-results.js";
 import { closeTaskRuns, lockTaskRuns } from "./task-runs.js";
 import type { StartedTask } from "./tasks.js";

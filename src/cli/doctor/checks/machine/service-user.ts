@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { type Check, skipped } from "../check.js";
+import { type Check, skipped } from "../../check.js";
 
 /** Says what cannot be told by root, who may read and write everything, of a service that runs as another user. */
 export const serviceUserCheck: Check = {

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
-import type { Queryable } from "../database.js";
-import type { Transaction } from "../transaction.js";
+import type { Queryable } from "../../database.js";
+import type { Transaction } from "../../transaction.js";
+import { hostsOf, type WorkHost } from "../work-host.js";
 import { lockTaskRuns } from "./task-runs.js";
-import { hostsOf, type WorkHost } from "./work-host.js";
 
 /** The type of task that released agents carry out. */
 export const INVENTORY_TASK = "software_inventory";
