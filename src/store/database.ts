@@ -102,7 +102,7 @@ const BEGIN_KEPT = `begin;
   set local enable_seqscan = off;
   set local jit = off`;
 
-/** drizzle's own, on a pool, never gives back a connection on which `begin` failed. */
+/** Not drizzle's own: that one never gives a connection back on which `begin` failed, and cannot begin as {@link BEGIN_KEPT}. */
 async function runTransaction<T>(
   pool: ConnectionPool,
   work: (tx: Transaction) => Promise<T>,

@@ -129,3 +129,21 @@ t.test("what stays busy is tried more and more seldom", async (t) => {
     t.ok(at - before >= Math.max(10, (before - first) / 10) - 2, `try ${index + 2}`);
   });
 });
+
+t.test("but once a second, however long it has been busy", { timeout: 10_000 }, async (t) => {
+  const { now } = performance;
+  t.teardown(() => {
+    performance.now = now;
+  });
+  let attempts = 0;
+  const batcher = new Batcher<string, number>({
+    flush: async (items) => {
+      attempts += 1;
+      // An hour later.
+      performance.now = () => now.call(performance) + 3_600_000;
+      return items.map(() => (attempts === 1 ? { busy: true } : { done: attempts }));
+    },
+    maxItems: 10,
+  });
+  t.equal(await batcher.add("a"), 2);
+});

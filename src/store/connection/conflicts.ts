@@ -3,7 +3,6 @@ import { causesOf, sqlStateOf } from "./connection-error.js";
 
 const SERIALIZATION_FAILURE = "40001";
 const DEADLOCK = "40P01";
-
 const UNKNOWN_STATEMENT = "26000";
 const NOT_SUPPORTED = "0A000";
 

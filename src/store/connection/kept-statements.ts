@@ -13,11 +13,11 @@ export class KeptStatements {
   /** The statement with the name that it is kept by; without one where it has no values, or too many are kept already. */
   keep(statement: QueryConfig, values: unknown): QueryConfig {
     if (!Array.isArray(values) || values.length === 0) return statement;
-    const name = this.#names.get(statement.text) ?? `${this.#prefix}_${this.#names.size}`;
-    if (!this.#names.has(statement.text)) {
-      if (this.#names.size === MAX_STATEMENTS) return statement;
-      this.#names.set(statement.text, name);
+    const { text } = statement;
+    if (!this.#names.has(text) && this.#names.size < MAX_STATEMENTS) {
+      this.#names.set(text, `${this.#prefix}_${this.#names.size}`);
     }
-    return { ...statement, name };
+    const name = this.#names.get(text);
+    return name === undefined ? statement : { ...statement, name };
   }
 }
