@@ -137,8 +137,8 @@ class Connection {
   }
 
   reset(): void {
-    this.client.resetAndDestroy();
-    this.server.resetAndDestroy();
+    reset(this.client);
+    reset(this.server);
   }
 
   #pass(from: Socket, to: Socket, direction: Direction): void {
@@ -175,4 +175,11 @@ class Connection {
     this.client.destroy();
     this.server.destroy();
   }
+}
+
+/** Node never closes a socket that is reset while its end is under way; whoever holds the other end has all of it then. */
+function reset(socket: Socket): void {
+  const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+  if (isEnding) socket.destroy();
+  else socket.resetAndDestroy();
 }
