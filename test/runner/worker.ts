@@ -2,6 +2,7 @@
  * Runs the test files that its parent names, one after the other: what they import is loaded once, which for most of
  * them takes longer than their tests. Prints TAP.
  */
+import { Socket } from "node:net";
 import t from "tap";
 
 /** What the parent sends. */
@@ -35,6 +36,7 @@ process.on("disconnect", () => {
 
 async function runFile({ url, endMark, closingMs }: FileToRun): Promise<void> {
   const before = openResources();
+  const socketsBefore = openSockets();
   try {
     await import(url);
   } catch (error) {
@@ -43,7 +45,10 @@ async function runFile({ url, endMark, closingMs }: FileToRun): Promise<void> {
   await idle();
   for (let close = teardowns.pop(); close !== undefined; close = teardowns.pop()) await close();
   const left = await leftOpen(before, closingMs);
-  if (left.length > 0) t.fail("leaves something open", { found: left });
+  if (left.length > 0) {
+    const sockets = openSockets().filter((socket) => !socketsBefore.includes(socket));
+    t.fail("leaves something open", { found: left, sockets: sockets.map(describeSocket) });
+  }
   // Twice: tap holds back what is last.
   t.pass(endMark);
   t.pass(endMark);
@@ -78,4 +83,17 @@ async function leftOpen(before: readonly string[], closingMs: number): Promise<s
 
 function openResources(): string[] {
   return process.getActiveResourcesInfo();
+}
+
+/** Node has no documented way to them. */
+function openSockets(): Socket[] {
+  const { _getActiveHandles: handles } = process as unknown as { _getActiveHandles(): unknown[] };
+  return handles.call(process).filter((handle) => handle instanceof Socket);
+}
+
+/** By its ends; one that was destroyed does not know them any more. */
+function describeSocket(socket: Socket): string {
+  const { localPort, remoteAddress, remotePort, destroyed, bytesRead, bytesWritten } = socket;
+  const ends = destroyed ? "destroyed" : `from port ${localPort} to ${remoteAddress} port ${remotePort}`;
+  return `${ends}, ${bytesRead} bytes read, ${bytesWritten} written`;
 }
