@@ -54,8 +54,10 @@ export class GroupEnrolment {
     let written: readonly Enrolment[] = [];
     try {
       if (independent.length > 0) {
-        written = await outbox.transaction(database, (tx, outgoing) =>
-          writeTogether(tx, outgoing, independent, identifyingAddresses),
+        written = await outbox.transaction(
+          database,
+          (tx, outgoing) => writeTogether(tx, outgoing, independent, identifyingAddresses),
+          { keepsStatements: true },
         );
       }
     } catch (error) {

@@ -1,7 +1,8 @@
 import { and, eq, inArray, isNull, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { Queryable } from "../database.js";
-import { agentStatusHistory, agents } from "../schema/platform/index.js";
+import { insertRows } from "../insert-rows.js";
+import { agents } from "../schema/platform/index.js";
 import type { Transaction } from "../transaction.js";
 
 /** The states of an agent (database contract, `agents.status`). */
@@ -79,17 +80,46 @@ export async function findCallerRecords(
 }
 
 /** What is stored of a new agent. */
-export type NewAgent = typeof agents.$inferInsert;
+export type NewAgent = Pick<
+  typeof agents.$inferInsert,
+  | "id"
+  | "organisationId"
+  | "hostname"
+  | "publicKey"
+  | "version"
+  | "os"
+  | "arch"
+  | "enrolmentTokenId"
+  | "approvedAt"
+  | "clientCertPem"
+  | "clientCertSerial"
+  | "clientCertIssuedAt"
+  | "clientCertNotAfter"
+> & { status: AgentStatus };
 
 /** Stores new agents, and returns the ids of those it stored: the public key of the others is known already. */
 export async function insertAgents(tx: Transaction, newAgents: readonly NewAgent[]): Promise<Set<string>> {
-  const stored = await tx
-    .insert(agents)
-    .values([...newAgents])
-    .onConflictDoNothing({ target: agents.publicKey })
-    .returning({ id: agents.id });
-  return new Set(stored.map(({ id }) => id));
+  const { rows } = await tx.execute<{ id: string }>(sql`
+    ${insertRows(agents, INSERTED_COLUMNS, newAgents)} on conflict (public_key) do nothing returning id`);
+  return new Set(rows.map(({ id }) => id));
 }
+
+const INSERTED_COLUMNS = [
+  "id",
+  "organisationId",
+  "hostname",
+  "publicKey",
+  "status",
+  "version",
+  "os",
+  "arch",
+  "enrolmentTokenId",
+  "approvedAt",
+  "clientCertPem",
+  "clientCertSerial",
+  "clientCertIssuedAt",
+  "clientCertNotAfter",
+] as const satisfies readonly (keyof NewAgent)[];
 
 /** Makes an agent a new one under its old id, whether it was deleted or another key takes it over. */
 export async function renewAgent(tx: Transaction, { id, ...agent }: NewAgent): Promise<void> {
@@ -158,10 +188,19 @@ export async function insertStatusHistory(
   changes: readonly StatusChange[],
 ): Promise<{ id: string; createdAt: Date }[]> {
   if (changes.length === 0) return [];
-  return tx
-    .insert(agentStatusHistory)
-    .values(changes.map((change) => ({ id: createId(), createdAt: sql`clock_timestamp()`, ...change })))
-    .returning({ id: agentStatusHistory.id, createdAt: agentStatusHistory.createdAt });
+  const lines = changes.map(({ agentId, organisationId, status, reason }) => ({
+    id: createId(),
+    agent_id: agentId,
+    organisation_id: organisationId,
+    status,
+    reason,
+  }));
+  const { rows } = await tx.execute<{ id: string; created_at: string }>(sql`
+    insert into agent_status_history (id, agent_id, organisation_id, status, reason, created_at)
+    select id, agent_id, organisation_id, status, reason, clock_timestamp()
+    from jsonb_populate_recordset(null::agent_status_history, ${JSON.stringify(lines)}::jsonb)
+    returning id, created_at`);
+  return rows.map(({ id, created_at }) => ({ id, createdAt: new Date(created_at) }));
 }
 
 /**

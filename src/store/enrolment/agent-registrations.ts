@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { RememberedCertificate } from "../identity/client-certificates.js";
+import { insertRows } from "../insert-rows.js";
 import { clientCertificates } from "../schema/ingest/index.js";
 import type { Transaction } from "../transaction.js";
 import type { KnownAgent } from "./known-agents.js";
@@ -29,17 +30,15 @@ export async function recordEnrolments(tx: Transaction, records: readonly Enrolm
     remote_address: remoteAddress,
     showed_certificate: showedCertificate,
   }));
+  const issued = records.flatMap(({ agentId, certificate }) => (certificate ? [{ ...certificate, agentId }] : []));
   await tx.execute(sql`
+    with issued as (
+      ${insertRows(clientCertificates, ["serial", "agentId", "issuerFingerprintSha256", "notBefore", "notAfter"], issued)}
+    )
     insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
     select * from jsonb_to_recordset(${JSON.stringify(registered)}::jsonb)
       as r(agent_id text, identifying_addresses text[], remote_address text, showed_certificate boolean)
     on conflict (agent_id) do update ${SET_RECORD}`);
-  const issued = records.flatMap(({ agentId, certificate }) => {
-    if (certificate === undefined) return [];
-    const { serial, issuerFingerprintSha256, notBefore, notAfter } = certificate;
-    return [{ serial, agentId, issuerFingerprintSha256, notBefore, notAfter }];
-  });
-  if (issued.length > 0) await tx.insert(clientCertificates).values(issued);
 }
 
 const SET_RECORD = sql`

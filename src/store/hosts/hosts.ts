@@ -1,4 +1,5 @@
 import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
+import { insertRows } from "../insert-rows.js";
 import { hosts, OLDEST_HOST_FIRST } from "../schema/platform/index.js";
 import { limitLockWaits, type Transaction } from "../transaction.js";
 import type { Tag } from "./tags.js";
@@ -14,11 +15,12 @@ export async function insertHosts(
   tx: Transaction,
   newHosts: readonly (NewHost & { pendingTags: readonly Tag[] })[],
 ): Promise<void> {
-  await tx.insert(hosts).values(
-    newHosts.map(({ pendingTags, ...host }) => ({
-      ...host,
-      ...(pendingTags.length > 0 && { metadata: { pendingTags } }),
-    })),
+  const rows = newHosts.map(({ pendingTags, ...host }) => ({
+    ...host,
+    metadata: pendingTags.length > 0 ? { pendingTags } : null,
+  }));
+  await tx.execute(
+    insertRows(hosts, ["id", "organisationId", "agentId", "hostname", "os", "osVersion", "arch", "metadata"], rows),
   );
 }
 
