@@ -33,8 +33,7 @@ export async function lockHostsAndAgents(
   const agentIds = sql.param(pairs.map(({ agentId }) => agentId));
   const { rows } = await tx.execute<{
     agent_id: string;
-    present: boolean;
-    locked: boolean;
+    state: LockedAgent["state"];
     status: string;
     epoch: string | null;
   }>(sql`
@@ -55,12 +54,15 @@ export async function lockHostsAndAgents(
     )
     -- Each looked up by its key: joined, the tables might be read whole by a plan that is kept.
     select w.agent_id,
-           (
-             select true from hosts h
-             where h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
-               and (select true from agents a where a.id = w.agent_id and a.deleted_at is null)
-           ) is true as present,
-           lh.id is not null and la.id is not null as locked,
+           case
+             when lh.id is not null and la.id is not null then 'locked'
+             when (
+               select true from hosts h
+               where h.id = w.host_id and h.agent_id = w.agent_id and h.deleted_at is null
+                 and (select true from agents a where a.id = w.agent_id and a.deleted_at is null)
+             ) then 'busy'
+             else 'gone'
+           end as state,
            la.status,
            (select s.epoch from ingest.agent_sessions s where s.agent_id = w.agent_id) as epoch
     from wanted w
@@ -68,8 +70,8 @@ export async function lockHostsAndAgents(
     left join locked_agents la on la.id = w.agent_id`);
   return new Map(
     rows.map((row): [string, LockedAgent] => {
-      if (!row.locked) return [row.agent_id, { state: row.present ? "busy" : "gone" }];
-      return [row.agent_id, { state: "locked", agentStatus: row.status, epoch: Number(row.epoch ?? 0) }];
+      const { agent_id, state, status, epoch } = row;
+      return [agent_id, state === "locked" ? { state, agentStatus: status, epoch: Number(epoch ?? 0) } : { state }];
     }),
   );
 }
