@@ -11,7 +11,7 @@ import { Metrics, type MetricsSnapshot } from "../observe/metrics.js";
 import { VERSION } from "../observe/version.js";
 import { CORS_HEADERS } from "../rpc/cors-headers.js";
 import { createHandshakeReporter } from "../rpc/refusals/handshake-refusals.js";
-import { createServiceHandler } from "../rpc/service.js";
+import { createServiceHandlers } from "../rpc/service.js";
 import { boundByDescriptors } from "../server/admission/descriptor-limit.js";
 import { createDoorReporter } from "../server/admission/door-reporter.js";
 import { Peers } from "../server/admission/peers.js";
@@ -177,7 +177,7 @@ async function start(
         cors: { isAllowed: config.isOriginAllowed, ...CORS_HEADERS, methods: ["POST"] },
         cert: serverCertificate.cert,
         key: serverCertificate.key,
-        handler: createServiceHandler({
+        handlers: createServiceHandlers({
           callers: new Callers({ db: streamDatabase.db, agentCa }),
           registrar,
           renewal,
@@ -191,7 +191,7 @@ async function start(
           refusalMeter,
           logger,
           metrics,
-          peerOf: (request) => peerOf(request, peers),
+          peerOf: (source) => peerOf(source, peers),
           messages: config.limits.messages,
           messageMs: requests.messageMs,
           grpcServices: {

@@ -2,7 +2,6 @@ import type { IngestError } from "../errors.js";
 import type { Caller } from "../identity/caller.js";
 import type { CertificateReference } from "../identity/client-certificates/certificate-verification.js";
 import { findObjection } from "../identity/standing.js";
-import { Interruption } from "../lib/async/interruption.js";
 import type { Pace } from "../lib/bounds/pace.js";
 import type { CallLabels } from "../observe/call-labels.js";
 import type { SessionKey } from "../store/sessions/agent-sessions.js";
@@ -35,16 +34,21 @@ export interface SessionHolder {
   opened(session: Session): void;
   /** Whether its agent has no newer session here. */
   isCurrent(session: Session): boolean;
+  /** Its end is stored. */
+  closed(session: Session): void;
 }
 
 /**
  * One session of an agent: its stream, from the first message to the end. Whatever comes first ends it, also while
- * something is being read, stored or written: the agent, the connection, or {@link end}.
+ * something is being read, stored or written: the agent, the connection, or {@link end}. What is under way then goes on,
+ * and what becomes of it is nobody's.
+ *
+ * Most of its life it waits for the next message: no function is under way then, since each would take half a kilobyte of
+ * every agent.
  */
 export class Session implements WatchedSession {
   readonly certificate: CertificateReference;
   readonly #startedAt = performance.now();
-  readonly #interruption = new Interruption();
   #epoch = 0;
   readonly #recorder: HeartbeatRecorder;
   /** Since when the next message is waited for, as `performance.now()` tells it. */
@@ -53,14 +57,11 @@ export class Session implements WatchedSession {
   isKnownSilent = false;
   #doing: "read" | "store" | "acknowledge" = "read";
   #finishing: IngestError | undefined;
+  /** Nothing is read or written any more. */
+  #isOver = false;
   /** What is under way in the database: it goes on when the stream ends, and what is written of that end follows it. */
-  #storing: Promise<unknown> = Promise.resolve();
+  #storing: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
-  #settleClosed: () => void = () => {};
-  /** Resolves when its end is stored. */
-  readonly closed = new Promise<void>((resolve) => {
-    this.#settleClosed = resolve;
-  });
 
   constructor(
     private readonly caller: Caller,
@@ -73,7 +74,7 @@ export class Session implements WatchedSession {
     this.#recorder = new HeartbeatRecorder(dependencies);
   }
 
-  /** What it was opened with, to be compared with what is on record. */
+  /** To be compared with what is on record. */
   get credentials(): SessionCredentials {
     const { agentId, organisationId, hostId, publicKey, certificate } = this.caller;
     return { agentId, organisationId, hostId, publicKey, serial: certificate.serial, epoch: this.#epoch };
@@ -107,84 +108,73 @@ export class Session implements WatchedSession {
 
   /** Ends the stream with this error, at once. Of several calls the first one counts. */
   end(error: IngestError): void {
-    this.#interruption.interrupt(error);
+    this.#fail(error);
   }
 
-  /** Ends the stream with this error as soon as what was read from it is acknowledged. */
+  /** Does so as soon as what was read from it is acknowledged. */
   finish(error: IngestError): void {
     this.#finishing ??= error;
     if (this.#doing === "read") this.end(error);
     if (this.#doing === "acknowledge") this.#endSoon(error);
   }
 
-  /**
-   * Holds the session for as long as its stream lasts. Resolves when the agent has ended it in order; what the stream is
-   * to end with otherwise is what this rejects with.
-   */
-  async run(): Promise<void> {
-    const { over } = this.stream;
-    const outcome: StreamOutcome = { isCancelled: false };
-    const onOver = () => {
-      outcome.isCancelled = this.stream.isCancelled();
-      this.#interruption.interrupt(over.reason);
-    };
-    over.addEventListener("abort", onOver, { once: true });
-    try {
-      if (over.aborted) onOver();
-      await this.#serve();
-      // Who ends its stream in order is told that it ended when it shows.
-      await this.#interruption.wait(() => this.#close(outcome));
-    } catch (error) {
-      outcome.error = error;
-      throw error;
-    } finally {
-      over.removeEventListener("abort", onOver);
-      void this.#close(outcome);
-      setTimeout(() => this.stream.reset(), END_TIMEOUT_MS).unref();
-    }
+  /** Holds the session for as long as its stream lasts, which is told how it is to end. */
+  start(): void {
+    this.stream.whenOver((reason) => this.#fail(reason, this.stream.isCancelled()));
+    this.#read();
   }
 
-  async #serve(): Promise<void> {
-    const first = await this.#read();
-    if (first === undefined) return;
-    await this.#open(first);
-    for (let next: RawHeartbeatReport | undefined = first; next !== undefined; next = await this.#read()) {
-      const report = next;
-      await this.#interruption.wait(() => this.#store(this.#recorder.record(this.key, report, this.#heardAt)));
-      this.#doing = "acknowledge";
-      if (this.#finishing !== undefined) this.#endSoon(this.#finishing);
-      await this.#interruption.wait(() => this.stream.acknowledge());
-      this.dependencies.events.heartbeatAcknowledged({ durationMs: performance.now() - this.#heardAt });
-    }
-  }
-
-  async #read(): Promise<RawHeartbeatReport | undefined> {
-    if (this.#finishing !== undefined) throw this.#finishing;
+  #read(): void {
     this.#doing = "read";
-    const waitMs = this.#takeTurn();
-    if (waitMs > 0) {
-      // Waiting for its turn is no silence of the agent.
-      this.#readingSince = Number.POSITIVE_INFINITY;
-      await this.#interruption.wait(() => new Promise<void>((resolve) => setTimeout(resolve, waitMs).unref()));
-    }
-    this.#readingSince = performance.now();
-    const report = await this.#interruption.wait(() => this.stream.read());
-    this.#doing = "store";
-    this.isKnownSilent = false;
-    this.#heardAt = performance.now();
-    return report;
-  }
-
-  /**
-   * An agent that sends more than an agent needs to is read more slowly: nothing of what it sends is lost. Returns for how
-   * long it waits, in milliseconds.
-   */
-  #takeTurn(): number {
+    if (this.#finishing !== undefined) this.end(this.#finishing);
+    if (this.#isOver) return;
     const { pace, events } = this.dependencies;
     const { agentId } = this.caller;
     const waitMs = pace.take(agentId);
-    if (waitMs > 0) events.heartbeatDelayed(agentId, waitMs);
-    return waitMs;
+    if (waitMs === 0) {
+      this.#listen();
+      return;
+    }
+    // Who sends more than an agent needs to is read more slowly: nothing of it is lost, and the wait is no silence.
+    events.heartbeatDelayed(agentId, waitMs);
+    this.#readingSince = Number.POSITIVE_INFINITY;
+    setTimeout(() => this.#listen(), waitMs).unref();
+  }
+
+  #listen(): void {
+    if (this.#isOver) return;
+    this.#readingSince = performance.now();
+    this.stream.read().then(this.#hear, this.#fail);
+  }
+
+  readonly #hear = async (report: RawHeartbeatReport | undefined): Promise<void> => {
+    if (this.#isOver) return;
+    this.#doing = "store";
+    this.isKnownSilent = false;
+    this.#heardAt = performance.now();
+    try {
+      if (report !== undefined) await this.#handle(report);
+      else {
+        // Who ends its stream in order is told that it ended when it shows.
+        await this.#close({ isCancelled: false });
+        this.#letGo(() => this.stream.end());
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  };
+
+  async #handle(report: RawHeartbeatReport): Promise<void> {
+    if (this.#epoch === 0) await this.#open(report);
+    if (this.#isOver) return;
+    await this.#store(this.#recorder.record(this.key, report, this.#heardAt));
+    if (this.#isOver) return;
+    this.#doing = "acknowledge";
+    if (this.#finishing !== undefined) this.#endSoon(this.#finishing);
+    await this.stream.acknowledge();
+    if (this.#isOver) return;
+    this.dependencies.events.heartbeatAcknowledged({ durationMs: performance.now() - this.#heardAt });
+    this.#read();
   }
 
   /** It is stored, but an agent that reads nothing would never take the acknowledgement. */
@@ -198,19 +188,31 @@ export class Session implements WatchedSession {
     const { opener, events } = this.dependencies;
     const { uptimeSeconds } = clampVitals(first);
     // The caller was identified before its first message, and who changes the record finds the session only now.
-    const doubt = await this.#interruption.wait(() => opener.findDoubt(this.credentials));
+    const doubt = await opener.findDoubt(this.credentials);
+    if (this.#isOver) return;
     const objection = doubt && findObjection(agentId, doubt);
     if (objection !== undefined) throw objection;
-    await this.#interruption.wait(() =>
-      this.#store(
-        opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
-          this.#epoch = epoch;
-          this.#recorder.interval.startWith(intervalMs);
-          events.sessionOpened({ ...this.key, hostname, remoteAddress, ...this.call });
-          this.holder.opened(this);
-        }),
-      ),
+    await this.#store(
+      opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
+        this.#epoch = epoch;
+        this.#recorder.interval.startWith(intervalMs);
+        events.sessionOpened({ ...this.key, hostname, remoteAddress, ...this.call });
+        this.holder.opened(this);
+      }),
     );
+  }
+
+  readonly #fail = (error: unknown, isCancelled = false): void =>
+    this.#letGo(() => {
+      void this.#close({ error, isCancelled });
+      this.stream.fail(error);
+    });
+
+  #letGo(end: () => void): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    end();
+    setTimeout(() => this.stream.reset(), END_TIMEOUT_MS).unref();
   }
 
   #close(outcome: StreamOutcome): Promise<void> {
@@ -221,7 +223,7 @@ export class Session implements WatchedSession {
   /** Sees to it that the agent is marked offline if this stays its current session. */
   async #storeEnd(outcome: StreamOutcome): Promise<void> {
     const { departures, patience, events } = this.dependencies;
-    await this.#storing.catch(() => {});
+    await this.#storing?.catch(() => {});
     try {
       if (this.#epoch === 0) return;
       const life = { durationMs: Math.round(this.ageMs), heartbeats: this.#recorder.count };
@@ -230,16 +232,16 @@ export class Session implements WatchedSession {
       const end = streamEndOf(outcome, patience);
       if (end !== undefined) await departures.depart(this.key, end, () => !this.holder.isCurrent(this));
     } finally {
-      this.#settleClosed();
+      this.holder.closed(this);
     }
   }
 
   /** It was live until then: what the service sees end by itself is not displaced. */
   #reportDisplacement(): void {
     const { cloneWatch, events } = this.dependencies;
-    const { remoteAddress, key, call } = this;
+    const { remoteAddress, key, call, caller } = this;
     events.sessionDisplaced();
-    const peer = { remoteAddress, hostname: this.caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
+    const peer = { remoteAddress, hostname: caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
     cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, ...call, error }));
   }
 

@@ -20,24 +20,27 @@ export class Sessions {
   readonly #holder: SessionHolder = {
     opened: (session) => this.#displace(session),
     isCurrent: (session) => this.#current.get(session.key.agentId) === session,
+    closed: (session) => this.#forget(session),
   };
   #draining = false;
+  /** Told, while this drains, that no session is left. */
+  #onNoneLeft: () => void = () => {};
 
   constructor(private readonly dependencies: SessionDependencies) {}
 
   /**
-   * Holds a session over a stream for as long as both last; one that the agent holds here already is ended. Resolves when
-   * the agent has ended the stream in order.
-   *
-   * @throws what the stream is to end with; IngestError `draining`, `session_displaced`, `database_unavailable`, or why
-   * the agent may not hold it
+   * Holds a session over a stream for as long as both last; one that the agent holds here already is ended. The stream is
+   * told how it is to end: in order when its agent did so, else with an error; IngestError `draining`,
+   * `session_displaced`, `database_unavailable`, or why the agent may not hold it.
    */
-  async hold(caller: Caller, remoteAddress: string, stream: SessionStream): Promise<void> {
-    if (this.#draining) throw drainingError();
+  hold(caller: Caller, remoteAddress: string, stream: SessionStream): void {
+    if (this.#draining) {
+      stream.fail(drainingError());
+      return;
+    }
     const session = new Session(caller, remoteAddress, stream, this.dependencies, this.#holder);
     this.#open.add(session);
-    void session.closed.then(() => this.#forget(session));
-    await session.run();
+    session.start();
   }
 
   /** Every session whose end is not stored. */
@@ -70,7 +73,10 @@ export class Sessions {
       told = due;
       if (told < open.length) await new Promise((resolve) => setTimeout(resolve, DRAIN_TICK_MS));
     }
-    await Promise.all(open.map((session) => session.closed));
+    if (this.#open.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onNoneLeft = resolve;
+    });
   }
 
   /** Two openings of one agent may come back from the database in either order: the higher epoch is the agent's. */
@@ -87,6 +93,7 @@ export class Sessions {
 
   #forget(session: Session): void {
     this.#open.delete(session);
+    if (this.#open.size === 0) this.#onNoneLeft();
     if (this.#current.get(session.key.agentId) === session) this.#current.delete(session.key.agentId);
   }
 }

@@ -2,6 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { Callers } from "../identity/caller.js";
 import type { AgentCalls } from "./agent-calls.js";
+import { callEndOf } from "./call-end.js";
 import { callerKey, labelsKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
@@ -21,16 +22,18 @@ const ACCESS: Record<MethodName, "anyone" | "client certificate"> = {
  */
 export function createAccessInterceptor(callers: Callers, calls: AgentCalls): Interceptor {
   return (next) => async (request) => {
-    const { method, contextValues, signal } = request;
+    const { method, contextValues } = request;
     const name = method.localName as MethodName;
     if (ACCESS[name] === "anyone") return next(request);
-    const { certificateDer, reset } = contextValues.get(peerKey);
+    const peer = contextValues.get(peerKey);
+    const { certificateDer } = peer;
     calls.requireTurn(method.name, certificateDer);
     const caller = await callers.identify(certificateDer, contextValues.get(labelsKey));
     contextValues.set(callerKey, caller);
-    const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", end: reset });
-    signal.addEventListener("abort", leave, { once: true });
-    if (signal.aborted) leave();
+    // A stream would keep it for as long as it lasts.
+    peer.certificateDer = undefined;
+    const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", end: () => peer.reset() });
+    callEndOf(contextValues, request).whenOver(leave);
     if (request.stream) return next(request);
     try {
       return await next(request);

@@ -6,7 +6,7 @@ import type { CallLabels } from "../observe/call-labels.js";
 export interface Peer {
   /** IP address, without port. */
   address: string;
-  /** The client certificate it presented, DER, not verified; undefined without one. */
+  /** The client certificate it presented, DER, not verified; undefined without one, and once its caller is identified. */
   certificateDer: Uint8Array | undefined;
   /** Ends the stream of this call at once, and what is still to be written; nothing happens to one that is over. */
   reset(): void;

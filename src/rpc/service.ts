@@ -8,6 +8,7 @@ import { type Callers, requireAccessToken } from "../identity/caller.js";
 import { readPresentedCertificate } from "../identity/client-certificates/presented-certificate.js";
 import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
 import type { PaceLimit } from "../lib/bounds/pace.js";
+import type { CallLabels } from "../observe/call-labels.js";
 import type { Logger } from "../observe/logger.js";
 import type { Metrics } from "../observe/metrics.js";
 import type { AgentWork } from "../work/agent-work.js";
@@ -16,13 +17,15 @@ import { createAccessInterceptor } from "./access.js";
 import { AgentCalls } from "./agent-calls.js";
 import { contextValuesOf, labelsKey, type Peer, peerKey, registrantKey, requireCaller } from "./context.js";
 import { createGrpcServices, type GrpcServicesOptions } from "./grpc-services/grpc-services.js";
+import type { Http2Stream } from "./grpc-stream/http2-stream.js";
 import { createHeartbeatHandler } from "./heartbeat.js";
-import { createNodeHandler } from "./http/node-handler.js";
+import { createNodeHandlers, type NodeHandlers } from "./http/node-handler.js";
 import { type MessageSizes, messageLimits } from "./message-limits.js";
 import { toRawRegistration, toRegisterResponse, toRenewCertificateResponse } from "./messages/messages.js";
 import { toRawInventoryChunks } from "./messages/work-messages.js";
-import type { NodeHandler, NodeRequest } from "./node-request.js";
-import { createErrorInterceptor, createErrorTranslator } from "./refusals/error-interceptor.js";
+import type { NodeRequest } from "./node-request.js";
+import { createErrorInterceptor } from "./refusals/error-interceptor.js";
+import { createErrorTranslator } from "./refusals/error-translator.js";
 import type { RefusalMeter } from "./refusals/refusal-meter.js";
 import type { RefusalRecorder } from "./refusals/refusal-recorder.js";
 
@@ -47,7 +50,7 @@ export interface ServiceOptions {
   logger: Logger;
   metrics: Metrics;
   /** Who is at the other end of the connection that a request came over. */
-  peerOf: (request: NodeRequest) => Peer;
+  peerOf: (request: NodeRequest | Http2Stream) => Peer;
   /** What is served besides. */
   grpcServices: Omit<GrpcServicesOptions, "service" | "interceptors" | "onUnreadable" | "messageMs">;
   messages: MessageSizes & {
@@ -58,8 +61,8 @@ export interface ServiceOptions {
   messageMs: number;
 }
 
-/** The request handler that serves `IngestService` over gRPC, gRPC-Web and Connect. */
-export function createServiceHandler(options: ServiceOptions): NodeHandler {
+/** The handlers that serve `IngestService` over gRPC, gRPC-Web and Connect. */
+export function createServiceHandlers(options: ServiceOptions): NodeHandlers {
   const {
     callers,
     registrar,
@@ -106,13 +109,13 @@ export function createServiceHandler(options: ServiceOptions): NodeHandler {
   const limits = messageLimits(messages);
   const translateError = createErrorTranslator({ logger, meter: refusalMeter, refusals, metrics });
   const errors = createErrorInterceptor(translateError);
-  return createNodeHandler({
+  return createNodeHandlers({
     service: IngestService,
     implementation,
     // The first one sees the errors of those after it.
     onUnreadable: translateError,
     interceptors: [errors, createAccessInterceptor(callers, new AgentCalls(callPace))],
-    contextValues: (request, call) => contextValuesOf(peerOf(request), call),
+    contextValues: (request: NodeRequest | Http2Stream, call: CallLabels) => contextValuesOf(peerOf(request), call),
     limitsOf: ({ localName }) => limits[localName as keyof typeof limits],
     maxWaitingBytes: messages.maxWaitingBytes,
     compressMinBytes: COMPRESS_MIN_BYTES,

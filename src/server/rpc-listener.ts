@@ -22,6 +22,7 @@ import { endWithAnswer } from "./requests/end-with-answer.js";
 import { Pipelines } from "./requests/pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./requests/request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./requests/request-timing.js";
+import { answerStreams, type StreamHandler } from "./requests/stream-guard.js";
 import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
 import { cutWhenFlooding } from "./stream-flood.js";
 
@@ -61,11 +62,18 @@ export interface RpcListener extends Listener {
   stopAccepting(): void;
 }
 
+/** Who answers. */
+export interface RpcHandlers {
+  answer: RequestHandler;
+  /** Asked first about each stream of HTTP/2; nobody unless given. */
+  answerStream?: StreamHandler;
+}
+
 /** How agents are listened to. */
 export interface RpcListenerOptions extends CertificatePair, ListenOptions {
   /** Which pages may call, and read what is answered; none unless given. */
   cors?: CorsPolicy;
-  handler: RequestHandler;
+  handlers: RpcHandlers;
   logger: Logger;
   /** Told of each TLS handshake that failed, unless the client hung up. */
   onHandshakeFailure?: (failure: HandshakeFailure) => void;
@@ -89,7 +97,7 @@ const METHODS = "POST, OPTIONS";
  * listed would present none, and one that expired could not even register.
  */
 export async function startRpcListener(options: RpcListenerOptions): Promise<RpcListener> {
-  const { port, address, cors, cert, key, handler, logger, onHandshake, onHandshakeFailure, timing } = options;
+  const { port, address, cors, cert, key, handlers, logger, onHandshake, onHandshakeFailure, timing } = options;
   const { limits, peers, onTurnedAway = () => {} } = options;
   const requests = requestTiming(options.requests);
   const context = {
@@ -98,7 +106,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     secureOptions: constants.SSL_OP_NO_TICKET,
   } as const;
   await tryHandshake({ cert, key });
-  const answer = allowOrigins(cors, handler);
+  const answer = allowOrigins(cors, handlers.answer);
   const turnAway = (socket: Pick<Socket, "remoteAddress" | "remotePort">, reason: TurnedAwayReason) =>
     onTurnedAway({ remoteAddress: peers.addressOf(socket), reason });
   const pipelines = new Pipelines((socket) => turnAway(socket, "too many pipelined requests"));
@@ -122,6 +130,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       }, logger),
     ),
   );
+  if (handlers.answerStream !== undefined) answerStreams(server, { handler: handlers.answerStream, cors, logger });
   boundRequests(server, requests);
   // Of HTTP/1.1, for which a server of HTTP/2 has no options: it would keep idle connections for good.
   Object.assign(server, { keepAliveTimeout: requests.idleMs, maxHeaderSize: limits.maxHeaderBytes });

@@ -12,9 +12,10 @@ import { create, createFileRegistry, type DescMessage, fromBinary, type Message,
 import { type Any, anyPack, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { createLogger } from "../../dist/observe/logger.js";
-import { createNodeHandler } from "../../dist/rpc/http/node-handler.js";
+import { createNodeHandlers } from "../../dist/rpc/http/node-handler.js";
 import { endWithAnswer } from "../../dist/server/requests/end-with-answer.js";
 import { guardRequests } from "../../dist/server/requests/request-guard.js";
+import { answerStreams } from "../../dist/server/requests/stream-guard.js";
 
 /** How long the rest of a request may take that is answered. */
 const REST_MS = 5_000;
@@ -141,7 +142,7 @@ if (service === undefined) throw new Error("the service is not among the descrip
 const asked = fromBinary(descriptor("ServerCompatRequest"), await readMessage()) as Message & {
   messageReceiveLimit: number;
 };
-const handler = createNodeHandler({
+const { answer, answerStream } = createNodeHandlers({
   service,
   // Of a service that is only described, the methods have no types.
   implementation: {
@@ -153,12 +154,14 @@ const handler = createNodeHandler({
     acceptsGzip: true,
   }),
 });
+const logger = createLogger("silent");
 const server = createServer(
   guardRequests((request, response, call) => {
     endWithAnswer(request, response, REST_MS);
-    return handler(request, response, call);
-  }, createLogger("silent")),
+    return answer(request, response, call);
+  }, logger),
 );
+answerStreams(server, { handler: answerStream, logger });
 server.listen(0, "127.0.0.1");
 await once(server, "listening");
 const { port } = server.address() as AddressInfo;

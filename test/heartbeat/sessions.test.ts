@@ -33,7 +33,7 @@ t.test("streams that open together share the statements that open them", async (
     { count: COUNT },
   ]);
   t.match(await query("select count(*)::int from host_metrics"), [{ count: COUNT }]);
-  for (const stream of streams) stream.end();
+  for (const stream of streams) stream.leave();
   await Promise.all(held);
   t.match(await query("select count(*)::int from agents where status = 'offline'"), [{ count: COUNT }]);
 });
@@ -51,7 +51,7 @@ t.test("of two streams of one agent that open together the later one stays", asy
   await acknowledged;
   t.match(await query("select epoch::int from ingest.agent_sessions"), [{ epoch: 2 }]);
   t.equal(await statusOf(query)(), "active online");
-  later.end();
+  later.leave();
   await held;
   await eventually(statusOf(query), (status) => status === "offline offline");
 });
@@ -146,7 +146,10 @@ t.test("a session ends at once, whatever is under way, and its end is stored aft
   stream.cut();
   await t.rejects(held, /the connection broke/);
   await holder.query("commit");
-  await session?.closed;
+  await eventually(
+    async () => sessions.open.size,
+    (size) => size === 0,
+  );
   t.match(await query("select cpu_percent from hosts"), [{ cpu_percent: 77 }]);
   t.equal(await statusOf(query)(), "offline offline");
 });
@@ -218,6 +221,6 @@ t.test("an extra message that brings results and repeats the last sample adds no
   t.equal(await send(1, { results: "none", cpuPercent: 2 }), 3, "a regular message");
   t.equal(await send(14, { results: "work", cpuPercent: 2 }), 3);
   t.equal(await send(2, { results: "work", cpuPercent: 2 }), 4, "half an interval after the last sample");
-  stream.end();
+  stream.leave();
   await held;
 });

@@ -123,7 +123,7 @@ t.test("what the web app's writing back undid is back after 15 minutes, and its 
     terminalEnabled: true,
     sshHostKeySha256: "abc",
   });
-  stream.end();
+  stream.leave();
   await held;
   await sessions.drain(AT_ONCE);
 });

@@ -1,10 +1,12 @@
 import { once } from "node:events";
-import { connect, createServer, type Http2ServerRequest } from "node:http2";
+import { connect, createServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { IngestService } from "#gen/agent/v1/ingest_pb.js";
 import type { RegisterRequest } from "#gen/agent/v1/registration_pb.js";
-import { createNodeHandler } from "../../dist/rpc/http/node-handler.js";
+import { createLogger } from "../../dist/observe/logger.js";
+import { createNodeHandlers } from "../../dist/rpc/http/node-handler.js";
+import { answerStreams } from "../../dist/server/requests/stream-guard.js";
 import { envelope, type RawCall, rawHeaders, readAnswer } from "../support/wire/raw-call.js";
 
 const CALLS = 30;
@@ -12,9 +14,9 @@ const CALLS = 30;
 /**
  * Serves calls, and tells in which turn of the event loop each of them began, and what registrations there were.
  *
- * @param onRequest is told of each request and how many there were so far
+ * @param onStream is told of each call and how many there were so far
  */
-async function startServer(t: Test, onRequest: (request: Http2ServerRequest, count: number) => void = () => {}) {
+async function startServer(t: Test, onStream: (stream: ServerHttp2Stream, count: number) => void = () => {}) {
   let turn = 0;
   const next = () => {
     turn++;
@@ -26,7 +28,7 @@ async function startServer(t: Test, onRequest: (request: Http2ServerRequest, cou
   const unused = () => {
     throw new Error("not called here");
   };
-  const handle = createNodeHandler({
+  const { answer, answerStream } = createNodeHandlers({
     service: IngestService,
     implementation: {
       register: (request) => {
@@ -46,12 +48,13 @@ async function startServer(t: Test, onRequest: (request: Http2ServerRequest, cou
     ],
     limitsOf: () => ({ maxBytes: 1_000, maxElements: 10, acceptsGzip: false }),
   });
-  let requests = 0;
+  let streams = 0;
   const server = createServer((request, response) => {
     request.on("error", () => {});
-    handle(request, response, { requestId: "one" }).catch(() => {});
-    onRequest(request, ++requests);
+    answer(request, response, { requestId: "one" }).catch(() => {});
   });
+  answerStreams(server, { handler: answerStream, logger: createLogger("silent") });
+  server.on("stream", (stream) => onStream(stream, ++streams));
   await once(server.listen(0), "listening");
   const session = connect(`http://localhost:${(server.address() as AddressInfo).port}`);
   t.teardown(async () => {
@@ -80,8 +83,8 @@ t.test("of calls that arrive together one begins in each turn of the event loop"
 });
 
 t.test("a call whose caller is gone when its turn comes does not begin", async (t) => {
-  const { begun, call } = await startServer(t, ({ stream }, count) => {
-    if (count === CALLS) stream.session?.destroy();
+  const { begun, call } = await startServer(t, ({ session }, count) => {
+    if (count === CALLS) session?.destroy();
   });
   await Promise.all(Array.from({ length: CALLS }, () => once(call("Heartbeat"), "close")));
   for (let turn = 0; turn < 2 * CALLS; turn++) await new Promise(setImmediate);

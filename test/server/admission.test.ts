@@ -27,10 +27,12 @@ async function startListener(t: Test, limits: Partial<AdmissionLimits> = {}, adm
     cert,
     key,
     logger: createTestLog().logger,
-    handler: (request, response) => {
-      // As the service answers whoever looks whether it is there.
-      if (request.url?.endsWith("/Register")) response.writeHead(405);
-      response.end(peerOf(request, peers).address);
+    handlers: {
+      answer: (request, response) => {
+        // As the service answers whoever looks whether it is there.
+        if (request.url?.endsWith("/Register")) response.writeHead(405);
+        response.end(peerOf(request, peers).address);
+      },
     },
     limits: { ...LIMITS, ...limits },
     peers,

@@ -23,7 +23,7 @@ async function start(t: Test, timing?: Partial<SessionLivenessTiming>): Promise<
     key,
     logger,
     timing,
-    handler: (_request, response) => void response.end(),
+    handlers: { answer: (_request, response) => void response.end() },
     limits: LIMITS,
     peers: new Peers(),
   });
@@ -125,7 +125,15 @@ t.test("what is under way when the listener stops accepting is finished, and not
     finish = () => void response.end("finished");
     answer();
   };
-  const listener = await startRpcListener({ port: 0, cert, key, logger, handler, limits: LIMITS, peers: new Peers() });
+  const listener = await startRpcListener({
+    port: 0,
+    cert,
+    key,
+    logger,
+    handlers: { answer: handler },
+    limits: LIMITS,
+    peers: new Peers(),
+  });
   t.teardown(() => listener.close());
   const session = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
   t.teardown(() => session.destroy());

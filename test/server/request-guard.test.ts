@@ -32,8 +32,16 @@ const FAULTS: Record<string, RequestHandler> = {
 t.test("a handler that fails costs one request, not the process", async (t) => {
   const { logger, lines } = createTestLog();
   const { cert, key } = await createDevServerCertificate(["localhost"]);
-  const handler: RequestHandler = (request, response, call) => FAULTS[request.url ?? ""]?.(request, response, call);
-  const listener = await startRpcListener({ port: 0, cert, key, handler, logger, limits: LIMITS, peers: new Peers() });
+  const answer: RequestHandler = (request, response, call) => FAULTS[request.url ?? ""]?.(request, response, call);
+  const listener = await startRpcListener({
+    port: 0,
+    cert,
+    key,
+    handlers: { answer },
+    logger,
+    limits: LIMITS,
+    peers: new Peers(),
+  });
   t.teardown(() => listener.close());
   const session = connect(`https://localhost:${listener.port}`, { ca: cert });
   t.teardown(() => session.destroy());

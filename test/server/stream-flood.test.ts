@@ -32,8 +32,10 @@ t.test("who resets streams by the hundred is cut, and nobody else", async (t) =>
     key,
     logger: createTestLog().logger,
     // Nothing is answered: streams stay until they are reset.
-    handler: () => {
-      requests++;
+    handlers: {
+      answer: () => {
+        requests++;
+      },
     },
     limits: LIMITS,
     peers: new Peers(),

@@ -7,9 +7,11 @@ export interface Deadline {
   clear(): void;
 }
 
+const NONE: Deadline = { remainingMs: () => undefined, clear: () => {} };
+
 /** @param onPassed is told the error that the call ends with; at once when there is no time at all */
 export function startDeadline(timeoutMs: number | undefined, onPassed: (error: ConnectError) => void): Deadline {
-  if (timeoutMs === undefined) return { remainingMs: () => undefined, clear: () => {} };
+  if (timeoutMs === undefined) return NONE;
   const endsAt = performance.now() + timeoutMs;
   const pass = () => onPassed(new ConnectError("the operation timed out", Code.DeadlineExceeded));
   const timer = timeoutMs > 0 ? setTimeout(pass, timeoutMs) : undefined;

@@ -1,90 +1,108 @@
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { type Compression, compressionNegotiate } from "@connectrpc/connect/protocol";
 import { contentTypeProto, headerAcceptEncoding } from "@connectrpc/connect/protocol-grpc";
+import type { ByteAccount } from "../../lib/bounds/byte-budget.js";
+import { callEndKey } from "../call-end.js";
 import { GRPC_PROTOBUF } from "../screening/request-type.js";
-import { type CallInput, openInput } from "./call-input.js";
-import { startDeadline } from "./deadline.js";
+import { openInput } from "./call-input.js";
+import { CallOver } from "./call-over.js";
+import { type Deadline, startDeadline } from "./deadline.js";
 import { headerOf } from "./headers.js";
-import type { Http2Request, Http2Response, Http2Stream } from "./http2-stream.js";
+import type { Http2Headers, Http2Stream, StreamRequest } from "./http2-stream.js";
 import { invoke } from "./invoke.js";
+import type { MessageReader } from "./message-reader.js";
 import { MessageWriter } from "./message-writer.js";
 import { toStatusTrailers } from "./status-trailer.js";
 import type { StreamMessage, StreamMethod } from "./stream-method.js";
 
-/** One call of a method with streams both ways, on its HTTP/2 stream. */
+/**
+ * One call of a method with streams both ways, on its HTTP/2 stream. Most of its life it waits for the next answer: no
+ * function is under way then, since each would take half a kilobyte of every call.
+ */
 export class GrpcCall {
   readonly #stream: Http2Stream;
-  readonly #input: CallInput;
+  readonly #messages: MessageReader<StreamMessage>;
+  readonly #account: ByteAccount;
   readonly #compression: Compression | null;
   readonly #writer: MessageWriter;
-  readonly #over = new AbortController();
-  #header = new Headers();
-  #trailer = new Headers();
+  readonly #over = new CallOver();
+  readonly #deadline: Deadline;
+  readonly #onFailure: StreamRequest["onFailure"];
+  /** What is sent with the first answer; undefined once it is. */
+  #header: { ours: StreamRequest["answerHeaders"]; method: Headers } | undefined;
+  /** What the method says at the end, also when it fails, and what the interceptors made of it. */
+  readonly #methodTrailer = new Headers();
+  #trailer = this.#methodTrailer;
+  #answers: AsyncIterator<StreamMessage> | undefined;
 
   constructor(
     private readonly method: StreamMethod,
-    private readonly request: Http2Request,
-    private readonly response: Http2Response,
-    private readonly values: ContextValues,
+    { stream, headers, answerHeaders, onFailure }: StreamRequest,
   ) {
-    const { stream, headers } = request;
     this.#stream = stream;
-    this.#input = openInput(method, request);
+    this.#onFailure = onFailure;
+    this.#header = { ours: answerHeaders, method: new Headers() };
+    const { messages, account, timeoutMs } = openInput(method, { stream, headers });
+    this.#messages = messages;
+    this.#account = account;
     const accepted = headerOf(headers, GRPC_PROTOBUF.acceptEncodingHeader);
     this.#compression = compressionNegotiate(method.acceptCompression, null, accepted, headerAcceptEncoding).response;
     this.#writer = new MessageWriter(stream, this.#compression, method.compressMinBytes);
-    stream.once("close", () => this.#onClosed());
+    stream.on("close", () => this.#onClosed());
+    this.#deadline = startDeadline(timeoutMs, (error) => this.#over.end(error));
   }
 
-  /** Has the method answer; resolves when all of it is written, or the caller is gone. */
-  async answer(): Promise<void> {
-    const { messages, timeoutMs, release } = this.#input;
-    const deadline = startDeadline(timeoutMs, (error) => this.#over.abort(error));
-    let failure: unknown;
+  /** Has the method answer; resolves when it has begun to. It goes on until all is written, or the caller is gone. */
+  async begin(headers: Http2Headers, values: ContextValues): Promise<void> {
     try {
-      const answer = await invoke(this.method, {
-        request: this.request,
-        values: this.values,
-        messages,
-        signal: this.#over.signal,
-        remainingMs: deadline.remainingMs,
-        responseHeader: this.#header,
-        responseTrailer: this.#trailer,
+      const { header, message, trailer } = await invoke(this.method, {
+        headers,
+        values: values.set(callEndKey, this.#over),
+        messages: this.#messages,
+        end: this.#over,
+        remainingMs: this.#deadline.remainingMs,
+        responseHeader: this.#header?.method ?? new Headers(),
+        responseTrailer: this.#methodTrailer,
       });
-      this.#header = answer.header;
-      await this.#writeAll(answer.message as AsyncIterable<StreamMessage>);
-      this.#trailer = answer.trailer;
+      if (this.#header !== undefined) this.#header.method = header;
+      this.#trailer = trailer;
+      this.#answers = (message as AsyncIterable<StreamMessage>)[Symbol.asyncIterator]();
+      this.#next();
     } catch (error) {
-      failure = error ?? new Error("the method failed without a reason");
+      this.#fail(error);
     }
-    deadline.clear();
-    release();
-    this.#over.abort(failure);
-    this.#end(failure);
   }
+
+  #next(): void {
+    this.#answers?.next().then(this.#answer, this.#fail);
+  }
+
+  readonly #answer = async ({ done, value }: IteratorResult<StreamMessage>): Promise<void> => {
+    if (done) {
+      this.#finish(undefined);
+      return;
+    }
+    try {
+      const waiting = this.#write(value);
+      if (waiting !== undefined) await waiting;
+      if (this.#writer.isOver) throw this.#over.reason;
+      this.#next();
+    } catch (error) {
+      this.#fail(error);
+      // Whoever makes the messages learns that this one was not written.
+      this.#answers?.throw?.(error).catch(() => {});
+    }
+  };
+
+  readonly #fail = (error: unknown): void => this.#finish(error ?? new Error("the method failed without a reason"));
 
   /** The stream is over, in order or not. */
   #onClosed(): void {
     const reason = new ConnectError(`the stream is over (HTTP/2 code ${this.#stream.rstCode})`, Code.Canceled);
-    this.#over.abort(reason);
-    this.#input.release();
-    this.#input.messages.fail(reason);
+    this.#over.end(reason);
+    this.#account.close();
+    this.#messages.fail(reason);
     this.#writer.wake();
-  }
-
-  async #writeAll(messages: AsyncIterable<StreamMessage>): Promise<void> {
-    const iterator = messages[Symbol.asyncIterator]();
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
-      try {
-        const waiting = this.#write(next.value);
-        if (waiting !== undefined) await waiting;
-        if (this.#writer.isOver) throw this.#over.signal.reason;
-      } catch (error) {
-        // Whoever makes the messages learns that this one was not written.
-        iterator.throw?.(error).catch(() => {});
-        throw error;
-      }
-    }
   }
 
   #write(message: StreamMessage): Promise<void> | undefined {
@@ -95,13 +113,14 @@ export class GrpcCall {
 
   /** Sends the headers, if they are not sent: with the first message, since until then the method may add some. */
   #respond(): void {
-    if (this.#stream.headersSent || this.#writer.isOver) return;
+    if (this.#header === undefined || this.#writer.isOver) return;
+    const { ours, method } = this.#header;
+    this.#header = undefined;
     this.#stream.respond(
       {
-        // What was set before the call: the request id, and what pages of other origins may have.
-        ...this.response.getHeaders(),
+        ...ours,
         ":status": 200,
-        ...Object.fromEntries(this.#header),
+        ...Object.fromEntries(method),
         "content-type": contentTypeProto,
         ...(this.#compression !== null && { "grpc-encoding": this.#compression.name }),
       },
@@ -109,11 +128,33 @@ export class GrpcCall {
     );
   }
 
+  /** @param failure what it failed with; undefined when it did not */
+  #finish(failure: unknown): void {
+    this.#deadline.clear();
+    this.#account.close();
+    this.#over.end(failure);
+    try {
+      this.#end(failure);
+    } catch (error) {
+      this.#onFailure(error);
+    }
+  }
+
   #end(failure: unknown): void {
     if (this.#writer.isOver) return;
     this.#respond();
-    // They are sent by Node's own listener, when all before them is written.
-    this.response.addTrailers(Object.fromEntries(toStatusTrailers(this.#trailer, failure)));
+    const said = failure === undefined ? this.#trailer : this.#methodTrailer;
+    const trailers = Object.fromEntries(toStatusTrailers(said, failure));
+    // Before whoever ends the stream when its trailers are sent.
+    this.#stream.prependListener("wantTrailers", () => this.#sendTrailers(trailers));
     this.#stream.end();
+  }
+
+  #sendTrailers(trailers: Record<string, string>): void {
+    try {
+      this.#stream.sendTrailers(trailers);
+    } catch (error) {
+      this.#onFailure(error);
+    }
   }
 }

@@ -1,9 +1,7 @@
-import type { Http2Request } from "./http2-stream.js";
-
-type NodeHeaders = Http2Request["headers"];
+import type { Http2Headers } from "./http2-stream.js";
 
 /** Headers as Connect has them; those of HTTP/2 itself (`:path`) are left out. */
-export function toHeaders(from: NodeHeaders): Headers {
+export function toHeaders(from: Http2Headers): Headers {
   const headers = new Headers();
   for (const [name, value] of Object.entries(from)) {
     if (name.startsWith(":") || value === undefined) continue;
@@ -13,6 +11,6 @@ export function toHeaders(from: NodeHeaders): Headers {
 }
 
 /** The value of a header; null when there is none. */
-export function headerOf(headers: NodeHeaders, name: string): string | null {
+export function headerOf(headers: Http2Headers, name: string): string | null {
   return headers[name]?.toString() ?? null;
 }

@@ -1,15 +1,15 @@
 import type { ContextValues, HandlerContext, Interceptor, StreamRequest, StreamResponse } from "@connectrpc/connect";
+import type { CallEnd } from "../call-end.js";
 import { toHeaders } from "./headers.js";
-import type { Http2Request } from "./http2-stream.js";
+import type { Http2Headers } from "./http2-stream.js";
 import type { StreamMessage, StreamMethod } from "./stream-method.js";
 
 /** What the interceptors and the implementation of a method are given. */
 export interface Invocation {
-  request: Http2Request;
+  headers: Http2Headers;
   values: ContextValues;
   messages: AsyncIterable<StreamMessage>;
-  /** Aborted when the call is over, whatever ended it. */
-  signal: AbortSignal;
+  end: CallEnd;
   remainingMs: () => number | undefined;
   /** What the implementation adds to the answer. */
   responseHeader: Headers;
@@ -19,7 +19,7 @@ export interface Invocation {
 /** Calls the implementation of a method through the interceptors, the first one outermost, as Connect does. */
 export async function invoke(
   { spec, interceptors }: StreamMethod,
-  { request, values, messages, signal, remainingMs, responseHeader, responseTrailer }: Invocation,
+  { headers, values, messages, end, remainingMs, responseHeader, responseTrailer }: Invocation,
 ): Promise<StreamResponse> {
   const { method, impl } = spec;
   const service = method.parent;
@@ -29,12 +29,14 @@ export async function invoke(
     message: messages,
     method,
     service,
-    requestMethod: request.method,
-    url: request.url,
-    signal,
-    // Made when somebody looks: with most calls nobody does.
+    requestMethod: headers[":method"] ?? "",
+    url: headers[":path"] ?? "",
+    // Both are made when somebody looks: with most calls nobody does.
+    get signal() {
+      return end.signal;
+    },
     get header() {
-      requestHeader ??= toHeaders(request.headers);
+      requestHeader ??= toHeaders(headers);
       return requestHeader;
     },
     contextValues: values,
@@ -43,7 +45,9 @@ export async function invoke(
     const context: HandlerContext = {
       method,
       service,
-      signal: called.signal,
+      get signal() {
+        return called.signal;
+      },
       timeoutMs: remainingMs,
       requestMethod: called.requestMethod,
       get requestHeader() {

@@ -13,8 +13,6 @@ export interface MessageReaderOptions<T> {
   /** Holds a message from its first byte until the next one is asked for. */
   account: ByteAccount;
   parse: (message: Uint8Array) => T;
-  /** Looks at what the call says of its messages, before the first one is read; throws when they cannot be read. */
-  begin: () => void;
 }
 
 /** Who waits for the next message. */
@@ -67,20 +65,20 @@ export class MessageReader<T> implements AsyncIterable<T>, AsyncIterator<T, unde
 
   #begin(): void {
     this.#hasBegun = true;
-    try {
-      this.options.begin();
-    } catch (error) {
-      this.fail(error);
-      return;
-    }
+    if (this.#failure !== undefined) return;
     this.options.stream.on("end", () => this.#onEnd()).on("data", (piece: Uint8Array) => this.#onData(piece));
   }
 
   #onData(piece: Uint8Array): void {
     if (this.#failure !== undefined) return;
-    this.#pieces.push(piece);
-    if (this.#reading === undefined || this.#isDecompressing) this.options.stream.pause();
-    else this.#advance();
+    if (this.#reading === undefined || this.#isDecompressing) {
+      this.#pieces.push(piece);
+      this.options.stream.pause();
+    } else {
+      // All that came before was taken.
+      this.#assembler.push(piece);
+      this.#advance();
+    }
   }
 
   #onEnd(): void {

@@ -1,13 +1,19 @@
 import type { DescService } from "@bufbuild/protobuf";
+import type { ContextValues } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { ByteBudget } from "../../lib/bounds/byte-budget.js";
 import { Turns } from "../../lib/bounds/turns.js";
+import type { CallLabels } from "../../observe/call-labels.js";
 import { createGrpcStreamHandler } from "../grpc-stream/grpc-stream-handler.js";
-import type { NodeHandler, NodeResponse } from "../node-request.js";
+import type { Http2Stream, StreamHandler } from "../grpc-stream/http2-stream.js";
+import type { NodeHandler, NodeRequest, NodeResponse } from "../node-request.js";
 import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.js";
 
 /** What is served, and how. */
-export interface NodeHandlerOptions<S extends DescService> extends Omit<ConnectHandlerOptions<S>, "budgets"> {
+export interface NodeHandlersOptions<S extends DescService>
+  extends Omit<ConnectHandlerOptions<S>, "budgets" | "contextValues"> {
+  /** What a call starts with; nothing unless given. */
+  contextValues?: (source: NodeRequest | Http2Stream, call: CallLabels) => ContextValues;
   /** What the messages of streams take at one time that are being read or handled. */
   maxWaitingBytes?: number;
 }
@@ -19,14 +25,21 @@ const DEFAULT_WAITING_BYTES = 64 * 1024 * 1024;
  */
 const UNARY_SHARE = 1 / 2;
 
+/** What a server hands its requests to. */
+export interface NodeHandlers {
+  /** For streams of HTTP/2, before they are made requests; it does not take all of them. */
+  answerStream: StreamHandler;
+  answer: NodeHandler;
+}
+
 /**
  * Serves a service on Node's HTTP servers: streams both ways over gRPC with our own handler (`grpc-stream/`), since that is
  * what agents hold all day, everything else with Connect's.
  */
-export function createNodeHandler<S extends DescService>({
+export function createNodeHandlers<S extends DescService>({
   maxWaitingBytes = DEFAULT_WAITING_BYTES,
   ...options
-}: NodeHandlerOptions<S>): NodeHandler {
+}: NodeHandlersOptions<S>): NodeHandlers {
   const budgets = { unary: new ByteBudget(maxWaitingBytes * UNARY_SHARE), stream: new ByteBudget(maxWaitingBytes) };
   const shared = {
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -34,13 +47,24 @@ export function createNodeHandler<S extends DescService>({
     budgets,
     ...options,
   };
-  const answerStream = createGrpcStreamHandler(shared);
+  const findStreamAnswer = createGrpcStreamHandler(shared);
   const answer = createConnectHandler(shared);
   const turns = new Turns();
-  return async (request, response, call) => {
-    await turns.take();
-    if (isGone(response)) return;
-    await (answerStream(request, response, call) ?? answer(request, response, call));
+  return {
+    answerStream: (headers) => {
+      const answerStream = findStreamAnswer(headers);
+      if (answerStream === undefined) return undefined;
+      return (request) => {
+        const begin = () => {
+          if (!request.stream.destroyed) answerStream(request);
+        };
+        turns.take().then(begin).catch(request.onFailure);
+      };
+    },
+    answer: async (request, response, call) => {
+      await turns.take();
+      if (!isGone(response)) await answer(request, response, call);
+    },
   };
 }
 

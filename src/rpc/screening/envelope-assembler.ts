@@ -14,8 +14,9 @@ const EMPTY = new Uint8Array(0);
 
 /** Takes messages out of their envelopes, in whatever pieces these arrive. */
 export class EnvelopeAssembler {
-  readonly #header = Buffer.alloc(HEADER_BYTES);
+  /** Of its header. */
   #headerBytes = 0;
+  #flags = 0;
   #length = 0;
   readonly #body: GrowingBuffer;
   /** The newest piece, for as long as there is something in it that was not taken. */
@@ -63,20 +64,21 @@ export class EnvelopeAssembler {
       data = this.#body.take();
     }
     this.#headerBytes = 0;
-    return { isCompressed: this.#header[0] === FLAG_COMPRESSED, data };
+    return { isCompressed: this.#flags === FLAG_COMPRESSED, data };
   }
 
   #takeHeader(): boolean {
-    const header = this.#header;
     while (this.#headerBytes < HEADER_BYTES) {
-      if (this.#taken === this.#piece.length) return false;
-      header[this.#headerBytes++] = this.#piece[this.#taken++] as number;
+      const byte = this.#piece[this.#taken];
+      if (byte === undefined) return false;
+      this.#taken += 1;
+      if (this.#headerBytes === 0) [this.#flags, this.#length] = [byte, 0];
+      else this.#length = this.#length * 256 + byte;
+      this.#headerBytes += 1;
     }
-    const flags = header[0];
-    if (flags !== 0 && flags !== FLAG_COMPRESSED) {
-      throw new ConnectError(`malformed request: envelope flags ${flags} are not defined`, Code.InvalidArgument);
+    if (this.#flags !== 0 && this.#flags !== FLAG_COMPRESSED) {
+      throw new ConnectError(`malformed request: envelope flags ${this.#flags} are not defined`, Code.InvalidArgument);
     }
-    this.#length = header.readUInt32BE(1);
     if (this.#length > this.maxBytes) throw tooLarge(this.maxBytes);
     return true;
   }

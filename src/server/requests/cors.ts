@@ -1,4 +1,4 @@
-import type { RequestHandler, Response } from "./request-guard.js";
+import type { Request, RequestHandler, Response } from "./request-guard.js";
 
 /** Which pages of other origins may read what is answered (CORS). */
 export interface CorsPolicy {
@@ -20,18 +20,31 @@ export function allowOrigins<R extends Response>(
 ): RequestHandler<R> {
   if (policy === undefined) return handler;
   return (request, response, call) => {
-    const { origin } = request.headers;
-    // Also without one: what a cache keeps is not for everybody.
-    response.setHeader("Vary", "Origin");
-    if (origin === undefined || !policy.isAllowed(origin)) return handler(request, response, call);
-    response.setHeader("Access-Control-Allow-Origin", origin);
-    if (request.method === "OPTIONS" && "access-control-request-method" in request.headers) {
-      response.setHeader("Access-Control-Allow-Methods", policy.methods.join(", "));
-      response.setHeader("Access-Control-Allow-Headers", policy.requestHeaders.join(", "));
-      response.setHeader("Access-Control-Max-Age", String(MAX_AGE_SECONDS));
-    } else {
-      response.setHeader("Access-Control-Expose-Headers", policy.responseHeaders.join(", "));
+    for (const [name, value] of Object.entries(corsHeaders(policy, request.method, request.headers))) {
+      response.setHeader(name, value);
     }
     return handler(request, response, call);
+  };
+}
+
+/** What an answer has among its headers for the page that calls. */
+export function corsHeaders(
+  policy: CorsPolicy,
+  method: string | undefined,
+  headers: Request["headers"],
+): Record<string, string> {
+  const { origin } = headers;
+  // Also without one: what a cache keeps is not for everybody.
+  const forCaches = { vary: "Origin" };
+  if (origin === undefined || !policy.isAllowed(origin)) return forCaches;
+  const allowed = { ...forCaches, "access-control-allow-origin": origin };
+  if (method !== "OPTIONS" || headers["access-control-request-method"] === undefined) {
+    return { ...allowed, "access-control-expose-headers": policy.responseHeaders.join(", ") };
+  }
+  return {
+    ...allowed,
+    "access-control-allow-methods": policy.methods.join(", "),
+    "access-control-allow-headers": policy.requestHeaders.join(", "),
+    "access-control-max-age": String(MAX_AGE_SECONDS),
   };
 }

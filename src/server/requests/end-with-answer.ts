@@ -17,7 +17,7 @@ export function endWithAnswer(
   restMs: number,
 ): void {
   if ("stream" in request) {
-    request.stream.on("wantTrailers", endAfterTrailers);
+    endStreamWithAnswer(request.stream);
     return;
   }
   response.once("finish", () => {
@@ -28,6 +28,11 @@ export function endWithAnswer(
     const cut = setTimeout(() => request.socket.destroy(), restMs);
     request.once("close", () => clearTimeout(cut));
   });
+}
+
+/** Does the same for a stream of HTTP/2 that is answered without a response of Node's. */
+export function endStreamWithAnswer(stream: ServerHttp2Stream): void {
+  stream.on("wantTrailers", endAfterTrailers);
 }
 
 /** Node gives the trailers to nghttp2 with an immediate of its own, which was asked for before this one. */

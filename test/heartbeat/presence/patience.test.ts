@@ -1,6 +1,7 @@
 import t from "tap";
 import { AbandonedSweep } from "../../../dist/heartbeat/presence/abandoned-sweep.js";
 import { LastSample } from "../../../dist/heartbeat/recording/last-sample.js";
+import type { Session } from "../../../dist/heartbeat/session.js";
 import { openDatabase } from "../../../dist/store/database.js";
 import { countDisplacements } from "../../../dist/store/sessions/contests.js";
 import { findAbandonedSessions } from "../../../dist/store/sessions/session-ends.js";
@@ -23,6 +24,11 @@ t.test("how long an agent may be silent, and what counts of what it says", async
     if (session === undefined) throw new Error("no session");
     return { stream, session };
   };
+  const untilClosed = (session: Session, { open } = sessions) =>
+    eventually(
+      async () => open.has(session),
+      (isOpen) => !isOpen,
+    );
   const intervalOf = async (index: number) =>
     (await query("select interval_ms from ingest.agent_sessions where agent_id = $1", [agents[index]?.agentId]))[0]
       ?.interval_ms;
@@ -160,9 +166,9 @@ t.test("how long an agent may be silent, and what counts of what it says", async
     calm.reportStall(stoodUntil);
     // It lay unread.
     await stream.send();
-    const [session] = sessions.open;
+    const [session] = [...sessions.open] as [Session];
     stream.cut();
-    await session?.closed;
+    await untilClosed(session, sessions);
     t.ok(performance.now() - stoodUntil >= FOR_MS, "its agent had its time to come back");
     t.match(await query("select status from agents where id = 'agent-4'"), [{ status: "offline" }]);
   });
@@ -171,7 +177,7 @@ t.test("how long an agent may be silent, and what counts of what it says", async
     for (let n = 0; n < 7; n += 1) {
       const { stream, session } = await open(3);
       stream.cut();
-      await session.closed;
+      await untilClosed(session);
     }
     t.same(await query("select from ingest.contested_agents where agent_id = 'agent-4'"), []);
   });

@@ -25,8 +25,8 @@ export interface TestSessions {
   offlineWriter: OfflineWriter;
   events: HeartbeatEvents;
   lines: LogLine[];
-  /** Holds a session over a stream of the test's; a test need not look at how it ends. */
-  hold(caller: Caller, stream: SessionStream): Promise<void>;
+  /** Holds a session over a stream of the test's, and tells how it ends. */
+  hold(caller: Caller, stream: TestSessionStream): Promise<void>;
 }
 
 export interface TestSessionsOptions {
@@ -59,10 +59,9 @@ export function createTestSessions(
     pace: new Pace({ perMinute: Number.POSITIVE_INFINITY, burst: 1, ...pace }),
     ...(now && { now }),
   });
-  const hold = (caller: Caller, stream: SessionStream) => {
-    const held = sessions.hold(caller, "192.0.2.1", stream);
-    held.catch(() => {});
-    return held;
+  const hold = (caller: Caller, stream: TestSessionStream) => {
+    sessions.hold(caller, "192.0.2.1", stream);
+    return stream.ended;
   };
   return { sessions, calm, offlineWriter, events, lines, hold };
 }
@@ -116,9 +115,21 @@ export class TestSessionStream implements SessionStream {
   /** An agent that reads nothing leaves what is written where it is. */
   reads = true;
   resets = 0;
+  end: () => void = () => {};
+  fail: (error: unknown) => void = () => {};
+  /** Resolves when the session ends it in order, and rejects with what it is to end with otherwise; a test need not look. */
+  readonly ended = new Promise<void>((resolve, reject) => {
+    this.end = resolve;
+    this.fail = reject;
+  });
 
-  get over(): AbortSignal {
-    return this.#over.signal;
+  constructor() {
+    this.ended.catch(() => {});
+  }
+
+  whenOver(listener: (reason: unknown) => void): void {
+    const { signal } = this.#over;
+    signal.addEventListener("abort", () => listener(signal.reason));
   }
 
   /** Sends a report; resolves when it is acknowledged. */
@@ -129,7 +140,7 @@ export class TestSessionStream implements SessionStream {
   }
 
   /** Ends the agent's side in order. */
-  end(): void {
+  leave(): void {
     this.#reports.push(undefined);
     this.#wake();
   }

@@ -12,6 +12,7 @@ import { createConnectHandler } from "../../../dist/rpc/http/connect-handler.js"
 import type { NodeHandler } from "../../../dist/rpc/node-request.js";
 import { endWithAnswer } from "../../../dist/server/requests/end-with-answer.js";
 import { guardRequests } from "../../../dist/server/requests/request-guard.js";
+import { answerStreams, type StreamHandler } from "../../../dist/server/requests/stream-guard.js";
 
 /** How long the rest of a request may take that is answered. */
 const REST_MS = 5_000;
@@ -75,10 +76,7 @@ export async function startStreamServers(t: Test, budgetBytes = 1_000_000): Prom
   const answer = createConnectHandler({ ...options, budgets: budgetsOfConnect });
   const servers: StreamServers = {
     ours: {
-      ...(await startServer(
-        t,
-        async (request, response, call) => answerStream(request, response, call) ?? answer(request, response, call),
-      )),
+      ...(await startServer(t, answer, answerStream)),
       heldBytes: () => budgets.stream.held,
     },
     connects: { ...(await startServer(t, answer)), heldBytes: () => budgetsOfConnect.stream.held },
@@ -89,15 +87,21 @@ export async function startStreamServers(t: Test, budgetBytes = 1_000_000): Prom
 }
 
 /** As the product's listener does it. */
-async function startServer(t: Test, handler: NodeHandler): Promise<Omit<StreamServer, "heldBytes">> {
+async function startServer(
+  t: Test,
+  handler: NodeHandler,
+  streamHandler?: StreamHandler,
+): Promise<Omit<StreamServer, "heldBytes">> {
   const sessions = new Set<ServerHttp2Session>();
   let newest: ServerHttp2Stream | undefined;
+  const logger = createLogger("silent");
   const server = createServer(
     guardRequests((request, response, call) => {
       endWithAnswer(request, response, REST_MS);
       return handler(request, response, call);
-    }, createLogger("silent")),
+    }, logger),
   );
+  if (streamHandler !== undefined) answerStreams(server, { handler: streamHandler, logger });
   server.on("stream", (stream) => {
     newest = stream;
   });
