@@ -32,7 +32,7 @@ export function createAccessInterceptor(callers: Callers, calls: AgentCalls): In
     contextValues.set(callerKey, caller);
     // A stream would keep it for as long as it lasts.
     peer.certificateDer = undefined;
-    const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", end: () => peer.reset() });
+    const leave = calls.enter(caller.agentId, { isSession: name === "heartbeat", peer });
     callEndOf(contextValues, request).whenOver(leave);
     if (request.stream) return next(request);
     try {

@@ -9,8 +9,8 @@ const MAX_OTHERS = 2;
 /** A call that is under way. */
 export interface AgentCall {
   isSession: boolean;
-  /** Ends it at once. */
-  end(): void;
+  /** Can end it at once. */
+  peer: { reset(): void };
 }
 
 /** Keeps each agent to the calls that an agent needs, in a minute and at one time. */
@@ -52,7 +52,7 @@ export class AgentCalls {
       calls.delete(call);
       if (calls.size === 0 && this.#underWay.get(agentId) === calls) this.#underWay.delete(agentId);
     };
-    if (call.isSession && alike.length >= MAX_SESSIONS) alike[0]?.end();
+    if (call.isSession && alike.length >= MAX_SESSIONS) alike[0]?.peer.reset();
     return leave;
   }
 }

@@ -13,7 +13,8 @@ export class Seat {
    * same task would be started and put back without a pause.
    */
   isStalled = false;
-  readonly #sentIds = new Set<string>();
+  /** Most sessions are sent nothing that has an id. */
+  #sentIds: Set<string> | undefined;
 
   constructor(
     readonly host: WorkHost & { agentId: string },
@@ -29,6 +30,7 @@ export class Seat {
 
   /** Whether this id was not sent on this stream yet; it counts as sent from then on. */
   takeUnsent(id: string): boolean {
+    this.#sentIds ??= new Set();
     if (this.#sentIds.has(id)) return false;
     this.#sentIds.add(id);
     for (const oldest of this.#sentIds) {
@@ -40,7 +42,7 @@ export class Seat {
 
   /** It was not sent after all. */
   forget(id: string): void {
-    this.#sentIds.delete(id);
+    this.#sentIds?.delete(id);
   }
 }
 

@@ -105,8 +105,8 @@ t.test("an agent that calls too often is refused, and no other one", async (t) =
 t.test("of an agent's sessions under way the oldest ends, of its other calls the newest is refused", async (t) => {
   const calls = new AgentCalls({ perMinute: 60, burst: 60 });
   const ended: number[] = [];
-  const session = (n: number) => calls.enter("a", { isSession: true, end: () => ended.push(n) });
-  const other = () => calls.enter("a", { isSession: false, end: () => {} });
+  const session = (n: number) => calls.enter("a", { isSession: true, peer: { reset: () => ended.push(n) } });
+  const other = () => calls.enter("a", { isSession: false, peer: { reset: () => {} } });
   session(1);
   session(2);
   const leave = other();

@@ -87,6 +87,7 @@ export function clampInventory(raw: RawInventory): ClampedInventory {
 
 /** Whether two are the same in all that a database gets of them. Costs less than bringing one of them within bounds. */
 export function isSameInventory(one: RawInventory, other: RawInventory): boolean {
+  if (one === other) return true;
   return (
     haveSame(one.disks, other.disks, isSameDisk) &&
     haveSame(one.networkInterfaces, other.networkInterfaces, isSameInterface)

@@ -49,6 +49,7 @@ export class InventoryPace {
 
   /** Takes what became of an inventory that was due. */
   settle(raw: RawInventory, digest: string, { isStored, ageMs }: InventoryOutcome): void {
-    this.#stored = { ...(isStored ? { raw, digest } : { raw: undefined, digest: undefined }), at: this.now() - ageMs };
+    const at = this.now() - ageMs;
+    this.#stored = isStored ? { raw, digest, at } : { raw: undefined, digest: undefined, at };
   }
 }

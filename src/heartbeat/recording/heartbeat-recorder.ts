@@ -54,12 +54,13 @@ export class HeartbeatRecorder {
   async record(key: SessionKey, raw: RawHeartbeatReport, heardAt: number): Promise<void> {
     const vitals = clampVitals(raw);
     const { writer, calm, events } = this.options;
-    const due = this.#inventoryPace.takeDue(raw);
+    const reported = this.#lastSample.inventoryOf(raw);
+    const due = this.#inventoryPace.takeDue(reported);
     if (due?.cut !== undefined) events.inventoryCut(key.agentId, due.cut);
     this.#uptimeSeconds = vitals.uptimeSeconds;
     const inventory = due?.inventory ?? null;
     const receivedAt = this.#now();
-    const sample = { vitals, inventory: raw };
+    const sample = { vitals, inventory: reported };
     const isRepeat = raw.results !== "none" && this.#lastSample.isRepeatedBy(sample, receivedAt, this.interval.ms);
     if (raw.results !== "work" && !isRepeat) this.interval.hear(heardAt, calm.since);
     const intervalMs = this.interval.unstoredMs;
@@ -86,7 +87,7 @@ export class HeartbeatRecorder {
     };
     const written = await writer.write(row, REPORT_BASE_BYTES + (inventory?.metadata.length ?? 0));
     if (inventory !== null && written.inventory !== undefined) {
-      this.#inventoryPace.settle(raw, inventory.digest, written.inventory);
+      this.#inventoryPace.settle(reported, inventory.digest, written.inventory);
     }
     if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
     if (intervalMs !== null) this.interval.markStored(intervalMs);

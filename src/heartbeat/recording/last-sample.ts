@@ -16,7 +16,8 @@ export interface Sample {
  * same for ever.
  */
 export class LastSample {
-  #last: { sample: Sample; at: number } | undefined;
+  #sample: Sample | undefined;
+  #at = 0;
 
   /**
    * Whether a message that carries results repeats it: the same but for its time, and too early to be a regular one.
@@ -25,12 +26,20 @@ export class LastSample {
    */
   isRepeatedBy(sample: Sample, at: Date, intervalMs: number | null): boolean {
     const halfInterval = (intervalMs ?? DEFAULT_INTERVAL_MS) / 2;
-    return this.#last !== undefined && at.getTime() - this.#last.at < halfInterval && isSame(sample, this.#last.sample);
+    return this.#sample !== undefined && at.getTime() - this.#at < halfInterval && isSame(sample, this.#sample);
+  }
+
+  /** An inventory without what was reported with it: the one of the last sample while nothing changes, so that one is kept. */
+  inventoryOf({ disks, networkInterfaces }: RawInventory): RawInventory {
+    const inventory = { disks, networkInterfaces };
+    const last = this.#sample?.inventory;
+    return last !== undefined && isSameInventory(last, inventory) ? last : inventory;
   }
 
   /** It was stored. */
   remember(sample: Sample, at: Date): void {
-    this.#last = { sample, at: at.getTime() };
+    this.#sample = sample;
+    this.#at = at.getTime();
   }
 }
 

@@ -9,7 +9,7 @@ const LARGEST_INTERVAL_MS = 24 * 60 * 60 * 1000;
  * one of the last three gaps counts, so that neither a pause of the agent nor two messages on each other's heels matter.
  */
 export class LearnedInterval {
-  readonly #gaps: number[] = [];
+  #gaps: readonly number[] = [];
   #lastAt: number | undefined;
   /** The middle one of the gaps. */
   #middle: number | undefined;
@@ -45,8 +45,7 @@ export class LearnedInterval {
    */
   hear(at: number, heardSince: number): void {
     if (this.#lastAt !== undefined && this.#lastAt >= heardSince && at - this.#lastAt <= LARGEST_INTERVAL_MS) {
-      this.#gaps.push(at - this.#lastAt);
-      if (this.#gaps.length > KEPT_GAPS) this.#gaps.shift();
+      this.#gaps = [...this.#gaps, at - this.#lastAt].slice(-KEPT_GAPS);
       this.#middle = [...this.#gaps].sort((a, b) => a - b)[Math.floor((this.#gaps.length - 1) / 2)];
     }
     this.#lastAt = at;

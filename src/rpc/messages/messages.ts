@@ -81,7 +81,8 @@ export function toRawHeartbeatReport(request: HeartbeatRequest): RawHeartbeatRep
     })),
     networkInterfaces: request.networkInterfaces.map((nic) => ({
       name: nic.name,
-      ip_addresses: nic.ipAddresses,
+      // A copy has no room for more, as an array has that grew.
+      ip_addresses: nic.ipAddresses.slice(),
       mac_address: nic.macAddress,
       is_up: nic.isUp,
     })),
