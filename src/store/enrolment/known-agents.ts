@@ -59,9 +59,9 @@ export async function findKeys(db: Queryable, publicKeys: readonly string[]): Pr
     fate: KeyFate;
   }>(sql`
     select asked_key, a.id, a.organisation_id, a.hostname, a.status, a.deleted_at is not null as is_deleted,
-           case when exists (select from hosts h where h.agent_id = a.id and h.deleted_at is null) then 'present'
-                when exists (select from hosts h where h.agent_id = a.id) then 'deleted'
-                else 'missing' end as host_state,
+           -- Not with "exists", for which all hosts would be read where PostgreSQL knows too little of the table.
+           case (select bool_or(h.deleted_at is null) from hosts h where h.agent_id = a.id)
+             when true then 'present' when false then 'deleted' else 'missing' end as host_state,
            a.is_displaced, a.had_certificate, f.agent_id as former_agent_id, f.fate
     from unnest(${sql.param([...new Set(publicKeys)])}::text[]) as asked_key
     left join ingest.former_keys f on f.public_key = asked_key

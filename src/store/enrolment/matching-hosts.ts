@@ -119,7 +119,8 @@ async function findCandidates(db: Queryable, machines: readonly MachineDescripti
   const addresses = sql`${sql.param([...new Set(machines.flatMap(({ addresses }) => addresses))])}::text[]`;
   const organisations = sql`${sql.param([...new Set(machines.map(({ organisationId }) => organisationId))])}::text[]`;
   const names = sql`any(array(select lower(name) from unnest(${hostnames}::text[]) as name))`;
-  // Arrays instead of joins: how many rows share an address is guessed far too high.
+  // Arrays and values instead of joins: how many rows share an address is guessed far too high, and how many agents there
+  // are too low.
   const { rows } = await db.execute<{ id: string }>(sql`
     select id from hosts where organisation_id = any(${organisations}) and lower(hostname) = ${names}
     union
@@ -131,8 +132,9 @@ async function findCandidates(db: Queryable, machines: readonly MachineDescripti
     union
     select id from hosts
     where agent_id = any(array(
-      select agent_id from ingest.agent_adoptions join agents a on a.id = agent_id and ${UNDOABLE}
-      where lower(previous_hostname) = ${names} or previous_addresses && ${addresses}))`);
+      select agent_id from ingest.agent_adoptions
+      where (lower(previous_hostname) = ${names} or previous_addresses && ${addresses})
+        and (select ${UNDOABLE} from agents a where a.id = agent_id)))`);
   return rows.map(({ id }) => id);
 }
 
