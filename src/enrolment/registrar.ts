@@ -17,6 +17,9 @@ import type { RefusalLimiter } from "./tokens/refusal-limiter.js";
 /** Looking again settles what others changed meanwhile; only a bug would go on for longer. */
 const MAX_LOOKS = 5;
 
+/** Least time between two lookups of keys, in milliseconds; a single one still goes at once. */
+const PACE_MS = 20;
+
 /** What counts as a refused attempt of an address; a failure of ours does not, nor a request that is malformed. */
 const COUNTED: ReadonlySet<IngestErrorCode> = new Set(["enrolment_token_unusable", "host_exists"]);
 
@@ -36,7 +39,10 @@ export class Registrar {
   readonly #findKey: (publicKey: string) => Promise<FoundKey>;
 
   constructor(private readonly options: RegistrarOptions) {
-    this.#findKey = groupLookups((publicKeys) => findKeys(options.database.db, publicKeys));
+    this.#findKey = groupLookups(
+      (publicKeys) => options.database.transaction((tx) => findKeys(tx, publicKeys), { keepsStatements: true }),
+      PACE_MS,
+    );
   }
 
   /**

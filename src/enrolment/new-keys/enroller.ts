@@ -55,7 +55,9 @@ export class Enroller {
   constructor(private readonly options: EnrollerOptions) {
     const { database } = options;
     this.#group = new GroupEnrolment(options);
-    this.#findMatchingHosts = groupLookups((machines) => findMatchingHosts(database.db, machines, this.#pick));
+    this.#findMatchingHosts = groupLookups((machines) =>
+      database.transaction((tx) => findMatchingHosts(tx, machines, this.#pick), { keepsStatements: true }),
+    );
   }
 
   /**
