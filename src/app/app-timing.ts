@@ -5,7 +5,7 @@ import type { SigningKeyRingTiming } from "../identity/signing-keys/signing-key-
 import type { QueueTiming } from "../outbox/queue.js";
 import type { AdmissionTiming } from "../server/admission/admission.js";
 import type { RequestTiming } from "../server/requests/request-timing.js";
-import type { SessionLivenessTiming } from "../server/session-liveness.js";
+import type { SessionLivenessTiming } from "../server/session-watch.js";
 import type { ConnectionPolicy } from "../store/connection/connection-policy.js";
 import type { DatabaseHealthTiming } from "../store/connection/health.js";
 import type { WorkTiming } from "../work/open-work.js";

@@ -17,30 +17,40 @@ export type IdleReason = "no request in time" | "idle";
  * that moment is one that was not begun, which clients send again elsewhere. Pings do not count: a client that has nothing
  * to say would hold its connection for good.
  */
-export function closeWhenIdle(
-  session: ServerHttp2Session,
-  { headersMs, idleMs }: IdleTiming,
-  onClosed: (reason: IdleReason) => void,
-): void {
-  let streams = 0;
-  const wait = (ms: number, reason: IdleReason) =>
-    waitPatiently(ms, () => {
+export class IdleClosing {
+  #streams = 0;
+  /** Undefined while there are streams: a timer that is over would be kept for as long as they last. */
+  #stopWaiting: (() => void) | undefined;
+
+  constructor(
+    private readonly session: ServerHttp2Session,
+    private readonly timing: IdleTiming,
+    private readonly onClosed: (session: ServerHttp2Session, reason: IdleReason) => void,
+  ) {
+    this.#wait(timing.headersMs, "no request in time");
+  }
+
+  streamOpened(): void {
+    this.stop();
+    this.#streams += 1;
+  }
+
+  streamClosed(): void {
+    this.#streams -= 1;
+    if (this.#streams === 0 && !this.session.destroyed) this.#wait(this.timing.idleMs, "idle");
+  }
+
+  stop(): void {
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
+  }
+
+  #wait(ms: number, reason: IdleReason): void {
+    const { session } = this;
+    this.#stopWaiting = waitPatiently(ms, () => {
       if (session.destroyed || session.closed) return;
-      onClosed(reason);
+      this.onClosed(session, reason);
       session.close();
     });
-  let stopWaiting = wait(headersMs, "no request in time");
-  session.on("stream", (stream) => {
-    stopWaiting();
-    // It would keep a timer that is over for as long as the stream lasts.
-    stopWaiting = nothing;
-    streams += 1;
-    stream.on("close", () => {
-      streams -= 1;
-      if (streams === 0 && !session.destroyed) stopWaiting = wait(idleMs, "idle");
-    });
-  });
-  session.on("close", () => stopWaiting());
+  }
 }
-
-function nothing(): void {}

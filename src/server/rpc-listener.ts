@@ -1,5 +1,5 @@
 import { constants } from "node:crypto";
-import { createSecureServer, type ServerHttp2Session } from "node:http2";
+import { createSecureServer } from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Logger } from "../observe/logger.js";
@@ -13,7 +13,6 @@ import {
 import type { Peers } from "./admission/peers.js";
 import { Connections } from "./connections.js";
 import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp, watchForHttp2 } from "./handshake-failure.js";
-import { closeWhenIdle } from "./idle-sessions.js";
 import { type ListenOptions, listen } from "./listen.js";
 import { type CertificatePair, tryHandshake } from "./probes/trial-handshake.js";
 import { answerMalformed } from "./requests/answer-malformed.js";
@@ -23,8 +22,7 @@ import { Pipelines } from "./requests/pipelines.js";
 import { guardRequests, guardServer, type RequestHandler } from "./requests/request-guard.js";
 import { boundRequests, type RequestTiming, requestTiming } from "./requests/request-timing.js";
 import { answerStreams, type StreamHandler } from "./requests/stream-guard.js";
-import { cutWhenDead, type SessionLivenessTiming } from "./session-liveness.js";
-import { cutWhenFlooding } from "./stream-flood.js";
+import { type SessionLivenessTiming, SessionWatch } from "./session-watch.js";
 
 /** Installed agents probe at this interval too. */
 const TCP_KEEP_ALIVE_MS = 15_000;
@@ -152,23 +150,22 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     onTurnedAway,
   });
   server.on("connection", (socket: Socket) => admission.admit(socket));
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new SessionWatch({
+    liveness: timing,
+    idle: requests,
+    maxResetsPerSecond: limits.maxResetsPerSecond,
+    onEnded: ({ socket }, reason) => turnAway(socket, reason),
+  });
   let closed: Promise<void> | undefined;
   const stopAccepting = () => {
     closed ??= new Promise((resolve) => server.close(() => resolve()));
     connections.cutHandshaking();
-    // Sends GOAWAY; the server's own close() leaves HTTP/2 sessions open.
-    for (const session of sessions) session.close();
+    // The server's own close() leaves HTTP/2 sessions open.
+    sessions.close();
     return closed;
   };
   server.on("session", (session) => {
     sessions.add(session);
-    session.on("close", () => sessions.delete(session));
-    cutWhenDead(session, timing);
-    const remoteAddress = peers.addressOf(session.socket);
-    const { maxResetsPerSecond } = limits;
-    cutWhenFlooding(session, maxResetsPerSecond, () => onTurnedAway({ remoteAddress, reason: "too many resets" }));
-    closeWhenIdle(session, requests, (reason) => onTurnedAway({ remoteAddress, reason }));
     // Its handshake was under way when the others were told.
     if (closed !== undefined) session.close();
   });
@@ -203,6 +200,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       const cut = setTimeout(() => connections.cut(), CLOSE_GRACE_MS);
       await stopAccepting();
       clearTimeout(cut);
+      sessions.stop();
     },
   };
 }

@@ -8,7 +8,7 @@ import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/requests/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
-import type { SessionLivenessTiming } from "../../dist/server/session-liveness.js";
+import type { SessionLivenessTiming } from "../../dist/server/session-watch.js";
 import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
 import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/wire/http2-frames.js";

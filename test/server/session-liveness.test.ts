@@ -1,18 +1,26 @@
 import { once } from "node:events";
 import { connect, createServer, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
-import t from "tap";
-import { cutWhenDead } from "../../dist/server/session-liveness.js";
+import t, { type Test } from "tap";
+import { type SessionLivenessTiming, SessionWatch } from "../../dist/server/session-watch.js";
 import { startTcpProxy } from "../support/wire/tcp-proxy.js";
+
+function startWatch(t: Test, liveness: SessionLivenessTiming): SessionWatch {
+  const idle = { headersMs: 60_000, idleMs: 60_000 };
+  const watch = new SessionWatch({ liveness, idle, maxResetsPerSecond: 20, onEnded: () => {} });
+  t.teardown(() => watch.stop());
+  return watch;
+}
 
 t.test(
   "a peer that is dead is found although things are still written to it, and one that only listens is not",
   async (t) => {
+    const watch = startWatch(t, { idleMs: 100, pingTimeoutMs: 400 });
     const server = createServer();
     const sessions: ServerHttp2Session[] = [];
     server.on("session", (session) => {
       session.on("error", () => {});
-      cutWhenDead(session, { idleMs: 100, pingTimeoutMs: 400 });
+      watch.add(session);
       sessions.push(session);
     });
     server.on("stream", (stream) => {
@@ -45,10 +53,11 @@ t.test(
 );
 
 t.test("a process that was held up does not cut those that answered meanwhile", async (t) => {
+  const watch = startWatch(t, { idleMs: 50, pingTimeoutMs: 100 });
   const server = createServer();
   const sessions: ServerHttp2Session[] = [];
   server.on("session", (session) => {
-    cutWhenDead(session, { idleMs: 50, pingTimeoutMs: 100 });
+    watch.add(session);
     sessions.push(session);
   });
   server.listen(0, "127.0.0.1");

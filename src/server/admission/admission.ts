@@ -112,9 +112,7 @@ export class Admission {
       return;
     }
     this.#open += 1;
-    socket.on("close", () => {
-      this.#open -= 1;
-    });
+    socket.on("close", this.#onClosed);
     const isProxy = limits.isProxy(peers.addressOf(socket));
     if (isProxy) void this.#listenToProxy(socket);
     else if (this.#countAddress(socket)) this.#queue({ socket, since: performance.now() });
@@ -129,6 +127,10 @@ export class Admission {
   answerPlainHttp(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
     this.#shaking.get(keyOf(socket))?.socket.write(PLAIN_HTTP_ANSWER);
   }
+
+  readonly #onClosed = (): void => {
+    this.#open -= 1;
+  };
 
   /** Counts a connection among those of its address; turns it away when these are too many. */
   #countAddress(socket: Socket): boolean {
