@@ -1,3 +1,4 @@
+import type { ServerHttp2Session } from "node:http2";
 import type { Server, Socket } from "node:net";
 
 /** The open connections of a server, with those whose TLS handshake is not done, which the server does not tell of. */
@@ -27,6 +28,12 @@ export class Connections {
   /** Cuts those that have not said anything that could be answered. */
   cutHandshaking(): void {
     for (const socket of this.#handshaking.values()) socket.destroy();
+  }
+
+  /** The connection beneath a session that has just begun; undefined when it is gone already. */
+  beneath(session: ServerHttp2Session): Socket | undefined {
+    // Node tells of a session before it tells that the handshake is done.
+    return this.#handshaking.get(peerOf(session.socket));
   }
 
   /** Cuts every connection. */

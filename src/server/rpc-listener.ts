@@ -165,7 +165,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
     return closed;
   };
   server.on("session", (session) => {
-    sessions.add(session);
+    sessions.add(session, connections.beneath(session));
     // Its handshake was under way when the others were told.
     if (closed !== undefined) session.close();
   });

@@ -1,4 +1,5 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import { IdleClosing, type IdleReason, type IdleTiming } from "./idle-sessions.js";
 import { SessionLiveness } from "./session-liveness.js";
 import { ResetCount } from "./stream-flood.js";
@@ -36,9 +37,13 @@ export class SessionWatch {
     this.#timer = setInterval(() => this.#look(), this.#lookEveryMs / LOOKS).unref();
   }
 
-  /** Watches a session until it is closed. */
-  add(session: ServerHttp2Session): void {
-    const watched = new WatchedSession(session, this.options);
+  /**
+   * Watches a session until it is closed.
+   *
+   * @param connection what is beneath it
+   */
+  add(session: ServerHttp2Session, connection: Socket | undefined): void {
+    const watched = new WatchedSession(session, connection, this.options);
     watched.lookAt = performance.now() + this.#lookEveryMs;
     this.#open.add(watched);
     session.on("close", () => {
@@ -78,10 +83,11 @@ class WatchedSession {
 
   constructor(
     readonly session: ServerHttp2Session,
+    connection: Socket | undefined,
     private readonly options: SessionWatchOptions,
   ) {
     const { liveness, idle, maxResetsPerSecond, onEnded } = options;
-    this.liveness = new SessionLiveness(session, liveness?.pingTimeoutMs ?? LIVENESS.pingTimeoutMs);
+    this.liveness = new SessionLiveness(session, connection, liveness?.pingTimeoutMs ?? LIVENESS.pingTimeoutMs);
     this.#idle = new IdleClosing(session, idle, onEnded);
     this.#resets = new ResetCount(maxResetsPerSecond);
     session.on("stream", (stream) => this.#watch(stream));

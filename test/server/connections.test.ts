@@ -1,6 +1,8 @@
 import { once } from "node:events";
+import { stat } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import t, { type Test } from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
@@ -9,13 +11,18 @@ import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/requests/request-guard.js";
 import { type RpcListener, startRpcListener } from "../../dist/server/rpc-listener.js";
 import type { SessionLivenessTiming } from "../../dist/server/session-watch.js";
+import { eventually } from "../support/eventually.js";
 import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
 import { Flag, FrameType, frame, PREFACE, readFrames } from "../support/wire/http2-frames.js";
 
 const { cert, key } = await createDevServerCertificate(["localhost"]);
 
-async function start(t: Test, timing?: Partial<SessionLivenessTiming>): Promise<RpcListener> {
+async function start(
+  t: Test,
+  timing?: Partial<SessionLivenessTiming>,
+  answer: RequestHandler = (_request, response) => void response.end(),
+): Promise<RpcListener> {
   const { logger } = createTestLog();
   const listener = await startRpcListener({
     port: 0,
@@ -23,7 +30,7 @@ async function start(t: Test, timing?: Partial<SessionLivenessTiming>): Promise<
     key,
     logger,
     timing,
-    handlers: { answer: (_request, response) => void response.end() },
+    handlers: { answer },
     limits: LIMITS,
     peers: new Peers(),
   });
@@ -112,6 +119,31 @@ t.test("a session that Node stopped reading is cut, one that is idle is not", as
   t.ok(readFrames(received).some(({ type }) => type === FrameType.goaway));
   while (pings < 3) await once(honest, "ping");
   t.notOk(honest.destroyed);
+});
+
+t.test("a connection that is reset between two writes is closed, although Node does not notice", async (t) => {
+  let answer: (response: Writable) => void = () => {};
+  const answered = new Promise<Writable>((resolve) => {
+    answer = resolve;
+  });
+  const listener = await start(t, { idleMs: 100, pingTimeoutMs: 100 }, (_request, response) => answer(response));
+  const socket = await connected(t, connectTcp(listener.port, "127.0.0.1"), "connect");
+  const session = connectHttp2("https://localhost", {
+    createConnection: () => connectTls({ socket, servername: "localhost", ca: cert, ALPNProtocols: ["h2"] }),
+  });
+  session.on("error", () => {});
+  const call = session.request();
+  call.on("error", () => {});
+  const response = await answered;
+  response.write("begun");
+  await once(call, "data");
+  // What follows comes when Node has looked for what there is to read, and before it writes.
+  await stat(".");
+  socket.resetAndDestroy();
+  response.write("one");
+  response.write("two");
+  const open = async () => listener.connections;
+  t.equal(await eventually(open, (count) => count === 0), 0);
 });
 
 t.test("what is under way when the listener stops accepting is finished, and nothing else begins", async (t) => {

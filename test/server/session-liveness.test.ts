@@ -20,7 +20,7 @@ t.test(
     const sessions: ServerHttp2Session[] = [];
     server.on("session", (session) => {
       session.on("error", () => {});
-      watch.add(session);
+      watch.add(session, undefined);
       sessions.push(session);
     });
     server.on("stream", (stream) => {
@@ -57,7 +57,7 @@ t.test("a process that was held up does not cut those that answered meanwhile", 
   const server = createServer();
   const sessions: ServerHttp2Session[] = [];
   server.on("session", (session) => {
-    watch.add(session);
+    watch.add(session, undefined);
     sessions.push(session);
   });
   server.listen(0, "127.0.0.1");
