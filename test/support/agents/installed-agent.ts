@@ -129,6 +129,7 @@ export class InstalledAgent {
     while (!signal.aborted) {
       this.disk.state ??= await this.#register(signal);
       await this.#renewIfDue();
+      if (signal.aborted) return;
       const openedAt = performance.now();
       const { code, details } = await this.#stream(this.disk.state, work, signal);
       if (signal.aborted) return;
