@@ -41,7 +41,9 @@ class StreamPeer extends Peer {
   }
 
   override reset(): void {
-    this.stream.close(constants.NGHTTP2_CANCEL);
+    // Node keeps one that its client reset while the end of the answer waited to be written.
+    if (this.stream.closed) this.stream.destroy();
+    else this.stream.close(constants.NGHTTP2_CANCEL);
   }
 
   /**

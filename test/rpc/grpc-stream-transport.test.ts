@@ -3,7 +3,9 @@ import { constants } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { ConnectError } from "@connectrpc/connect";
-import t from "tap";
+import t, { type Test } from "tap";
+import { Peers } from "../../dist/server/admission/peers.js";
+import { peerOf } from "../../dist/server/peer.js";
 import { eventually } from "../support/eventually.js";
 import { Flag, FrameType, frame, headerBlock, PREFACE } from "../support/wire/http2-frames.js";
 import { message, RawStream } from "../support/wire/raw-stream.js";
@@ -53,7 +55,7 @@ async function expectOfBoth(
 const RESETS = ["NO_ERROR", "INTERNAL_ERROR", "REFUSED_STREAM", "CANCEL", "ENHANCE_YOUR_CALM"] as const;
 
 /** A call made of frames: a client of Node's sends the end of its stream before it resets it. */
-async function openByHand(url: string): Promise<Socket> {
+async function openByHand(url: string, settings = Buffer.alloc(0)): Promise<Socket> {
   const socket = connect(Number(new URL(url).port), "localhost");
   await once(socket, "connect");
   const headers = headerBlock([
@@ -63,7 +65,12 @@ async function openByHand(url: string): Promise<Socket> {
     [":authority", "localhost"],
     ["content-type", "application/grpc"],
   ]);
-  socket.write(Buffer.concat([PREFACE, frame(FrameType.headers, Flag.endHeaders, 1, headers)]));
+  const begin = [
+    PREFACE,
+    frame(FrameType.settings, 0, 0, settings),
+    frame(FrameType.headers, Flag.endHeaders, 1, headers),
+  ];
+  socket.write(Buffer.concat(begin));
   return socket;
 }
 
@@ -92,6 +99,57 @@ t.test("a caller that resets the stream is gone, and what it had begun to say is
       socket.destroy();
     }
   }
+});
+
+/** Has a method answer, waits until two more messages lie unread, and resets the stream with NO_ERROR. */
+async function resetUnread(t: Test, servers: StreamServers, { window, ends }: { window: number; ends: boolean }) {
+  let end = () => {};
+  const mayEnd = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  servers.implementation = async function* (requests) {
+    await requests[Symbol.asyncIterator]().next();
+    yield { ok: true };
+    await mayEnd;
+  };
+  const socket = await openByHand(servers.ours.url, Buffer.from([0, 4, 0, 0, window >> 8, window & 255]));
+  t.teardown(() => socket.destroy());
+  socket.write(frame(FrameType.data, 0, 1, message("a")));
+  const stream = await eventually(
+    async () => servers.ours.newestStream(),
+    (newest) => newest?.headersSent,
+  );
+  for (const id of ["b", "c"]) socket.write(frame(FrameType.data, 0, 1, message(id)));
+  await eventually(
+    async () => stream.isPaused(),
+    (isPaused) => isPaused,
+  );
+  if (ends) end();
+  await eventually(
+    async () => stream.writableEnded,
+    (isEnded) => isEnded === ends,
+  );
+  socket.write(frame(FrameType.rstStream, 0, 1, Buffer.alloc(4)));
+  await eventually(
+    async () => stream.closed,
+    (isClosed) => isClosed,
+  );
+  return stream;
+}
+
+// Node keeps it until all of it is read and written, and meanwhile its sender may open others.
+t.test("a stream that its caller resets with NO_ERROR is over also when something in it is unread", async (t) => {
+  const stream = await resetUnread(t, await startStreamServers(t), { window: 65_535, ends: false });
+  await eventually(
+    async () => stream.destroyed,
+    (isDestroyed) => isDestroyed,
+  );
+});
+
+t.test("and when its answer is unread, at the latest when whoever answered resets it", async (t) => {
+  const stream = await resetUnread(t, await startStreamServers(t), { window: 0, ends: true });
+  peerOf(stream, new Peers()).reset();
+  t.ok(stream.destroyed);
 });
 
 t.test("a caller whose connection breaks is gone", async (t) => {

@@ -33,6 +33,15 @@ export function endWithAnswer(
 /** Does the same for a stream of HTTP/2 that is answered without a response of Node's. */
 export function endStreamWithAnswer(stream: ServerHttp2Stream): void {
   stream.on("wantTrailers", endAfterTrailers);
+  stream.on("aborted", destroySoon);
+}
+
+/**
+ * A stream that its client resets with NO_ERROR would be kept by Node until all of it is read and written: for as long as
+ * the connection lasts where nobody reads it, and streams of that kind count for no limit.
+ */
+function destroySoon(this: ServerHttp2Stream): void {
+  setImmediate(() => this.destroy());
 }
 
 /** Node gives the trailers to nghttp2 with an immediate of its own, which was asked for before this one. */
