@@ -1,5 +1,6 @@
 import t from "tap";
 import { InstalledAgent } from "../support/agents/installed-agent.js";
+import type { SentReport } from "../support/agents/installed-work.js";
 import { insertCheck, insertQuery, insertRun, readTasks, type TestHost } from "../support/database/work-rows.js";
 import { eventually } from "../support/eventually.js";
 import { startTestService } from "../support/service.js";
@@ -77,6 +78,16 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
       for (const proxy of proxies) proxy.cut();
     },
   ];
+  const acknowledgedReports = () =>
+    agents.flatMap(({ workLog }) => workLog.reports.filter((report) => report.isAcknowledged));
+  const endsOfScripts = (reports: readonly SentReport[]) =>
+    reports.flatMap(({ taskResults }) => taskResults).filter(({ taskId }) => scriptIds.has(taskId));
+  // Once without a fault: on a busy machine it might be that nothing comes through between two of them.
+  await give();
+  await eventually(
+    async () => acknowledgedReports(),
+    (reports) => endsOfScripts(reports).length > 0 && reports.some(({ queryResults }) => queryResults.length > 0),
+  );
   for (const fault of faults) {
     await give();
     await eventually(
@@ -91,7 +102,7 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
   for (const proxy of proxies) proxy.cut();
   await anyAcknowledged();
   // What is acknowledged after this may have come after its task was given up.
-  const reports = agents.flatMap(({ workLog }) => workLog.reports.filter((report) => report.isAcknowledged));
+  const reports = acknowledgedReports();
   const age = async () => {
     await database.query(
       `update task_run_hosts r set started_at = r.started_at - interval '61 minutes'
@@ -101,7 +112,7 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
     return readTasks(database, taskIds);
   };
   const rows = await eventually(age, (all) => all.every(({ status }) => ENDED.includes(status)));
-  t.equal(rows.length, faults.length * AGENTS * 2);
+  t.equal(rows.length, (1 + faults.length) * AGENTS * 2);
   t.same(
     await database.query(
       "select status, count(*)::int from task_runs group by 1 having status in ('running', 'pending')",
@@ -123,10 +134,8 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
   const begun = agents.flatMap(({ workLog }) => workLog.begun).filter((id) => scriptIds.has(id));
   t.equal(new Set(begun).size, begun.length, "no script is sent twice");
   const byId = new Map(rows.map((row) => [row.id, row]));
-  const acknowledged = agents.flatMap(({ workLog }) => workLog.reports.filter((report) => report.isAcknowledged));
-  const ended = reports.flatMap(({ taskResults }) => taskResults).filter(({ taskId }) => scriptIds.has(taskId));
-  t.ok(ended.length > 0);
-  for (const { taskId, error } of ended) {
+  const acknowledged = acknowledgedReports();
+  for (const { taskId, error } of endsOfScripts(reports)) {
     t.match(byId.get(taskId), { status: "failed", exit_code: -1, raw_output: error }, taskId);
   }
 
@@ -142,7 +151,6 @@ t.test("work goes through cuts, restarts and a database that drops its connectio
   const lost = acknowledged.flatMap(({ checkResults }) => checkResults).filter(({ output }) => !outputs.has(output));
   t.same(lost, [], "and none is lost that was acknowledged");
   const answers = acknowledged.flatMap(({ queryResults }) => queryResults.map(({ queryId }) => queryId));
-  t.ok(answers.length > 0);
   t.same(
     await database.query("select id, status from agent_queries where id = any($1) and status <> 'complete'", [answers]),
     [],

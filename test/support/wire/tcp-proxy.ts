@@ -1,6 +1,10 @@
 import { once } from "node:events";
 import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Test } from "tap";
+
+/** Turns of the event loop in which what came last is read, answered, and the answer written. */
+const QUIET_TURNS = 3;
 
 /** Which way data goes through a proxy. */
 export type Direction = "to server" | "to client";
@@ -136,17 +140,21 @@ class Connection {
     for (const pass of this.#held.splice(0)) pass();
   }
 
-  /**
-   * Nothing passes any more; it is reset when what Node is writing in this turn of the event loop is out. It would never close
-   * a socket that is reset while its end is under way, and never hear on TLS of a reset that comes between two writes
-   * (nodejs/node issue 55804).
-   */
+  /** From now on nothing passes any more. */
   reset(): void {
     this.#isDead = true;
-    setImmediate(() => {
-      this.client.resetAndDestroy();
-      this.server.resetAndDestroy();
-    });
+    void this.#resetInPeace();
+  }
+
+  /**
+   * All of a test is one process, where whoever was sent something last would mostly be answering it. Node never closes a
+   * socket that is reset while its end is under way, and one of TLS that is reset between two writes never hears of it (nodejs/node
+   * issue 55804).
+   */
+  async #resetInPeace(): Promise<void> {
+    for (let turn = 0; turn < QUIET_TURNS; turn += 1) await nextTurn();
+    this.client.resetAndDestroy();
+    this.server.resetAndDestroy();
   }
 
   #pass(from: Socket, to: Socket, direction: Direction): void {
