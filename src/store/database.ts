@@ -179,10 +179,23 @@ export function toDatabaseError(cause: unknown): unknown {
   return isTransient(cause) || sqlStateOf(cause) === FOREIGN_KEY_VIOLATION ? databaseUnavailable(cause) : cause;
 }
 
-/** The SQLSTATE of a statement that failed for the values it was given (class 22, 23); undefined for any other failure. */
+/**
+ * The SQLSTATE of a statement that failed for the values it was given, which cannot be stored or are too large for it (class
+ * 22, 23, 54); undefined for any other failure.
+ */
 export function findUnstorable(error: unknown): string | undefined {
   const state = sqlStateOf(error);
-  return state !== undefined && /^2[23]/.test(state) ? state : undefined;
+  return state !== undefined && /^(2[23]|54)/.test(state) ? state : undefined;
+}
+
+/**
+ * Whether a statement failed for something that is the same whatever values it is given: a table, column or function that is
+ * not there, a right that is missing, a statement that is wrong.
+ */
+export function isAboutStatement(error: unknown): boolean {
+  // A row that a policy of the table does not admit has the code of a missing right.
+  const isAboutRow = causesOf(error).some((e) => "routine" in e && e.routine === "ExecWithCheckOptions");
+  return !isAboutRow && /^(0A|25|26|28|3D|3F|42|F0)/.test(sqlStateOf(error) ?? "");
 }
 
 /** Whether a statement failed for a table, or a schema, that is not there. */

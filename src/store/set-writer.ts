@@ -1,7 +1,7 @@
 import { IngestError } from "../errors.js";
 import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
 import type { BatchOutcome } from "../lib/async/batcher.js";
-import { findUnstorable, isTransient, toDatabaseError } from "./database.js";
+import { findUnstorable, isAboutStatement, isTransient, toDatabaseError } from "./database.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
 /** How long the database may be away before whoever waits for it is told UNAVAILABLE. */
@@ -20,7 +20,7 @@ export interface SetWriterOptions<Item, Result> {
 /**
  * Writes sets of items, each in one transaction. Passing failures are tried again; how long the database has been away
  * counts over all sets, so that those that waited behind one that was given up do not wait as long again. A set that fails
- * for another reason is halved until the item that is to blame stands, and fails, alone.
+ * for another reason is halved until the item that is to blame stands, and fails, alone; where none can be, it fails as one.
  */
 export class SetWriter<Item, Result> {
   /** When the first of the failures in a row began. */
@@ -33,7 +33,7 @@ export class SetWriter<Item, Result> {
     try {
       return await this.#writeWithRetry(items);
     } catch (error) {
-      if (items.length === 1 || isTransient(error)) {
+      if (items.length === 1 || isTransient(error) || isAboutStatement(error)) {
         const failed = toItemError(error);
         return items.map(() => ({ failed }));
       }

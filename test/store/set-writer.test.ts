@@ -1,7 +1,10 @@
+import { sql } from "drizzle-orm";
 import pg from "pg";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
+import { openDatabase } from "../../dist/store/database.js";
 import { SetWriter } from "../../dist/store/set-writer.js";
+import { createEmptyDatabase } from "../support/database/database.js";
 
 /** What PostgreSQL answers with. */
 function databaseError(code: string): Error {
@@ -65,7 +68,7 @@ t.test("what an item fails with says what may be told", async (t) => {
     const [outcome] = await createWriter(() => error, retryForMs).writer.write(["a"]);
     return outcome !== undefined && "failed" in outcome ? outcome.failed : undefined;
   };
-  for (const code of ["22003", "22021", "22P05", "23514", "23502"]) {
+  for (const code of ["22003", "22021", "22P05", "23514", "23502", "54000"]) {
     t.match(await failWith(databaseError(code)), { code: "not_storable" }, code);
   }
   t.match(await failWith(databaseError("23503")), { code: "database_unavailable" }, "what it refers to was deleted");
@@ -77,7 +80,7 @@ t.test("what an item fails with says what may be told", async (t) => {
 });
 
 t.test("passing failures are tried again with the whole set, and nothing is halved for them", async (t) => {
-  const passing = ["40P01", "40001", "57P01", "55P03", "08006"];
+  const passing = ["40P01", "40001", "57P01", "55P03", "08006", "53100"];
   const { writer, attempts, retries } = createWriter((_, attempt) => {
     const code = passing[attempt - 1];
     return code === undefined ? undefined : databaseError(code);
@@ -85,9 +88,9 @@ t.test("passing failures are tried again with the whole set, and nothing is halv
   t.same(await writer.write(["a", "b"]), [{ done: "A" }, { done: "B" }]);
   t.same(
     attempts.map(({ items }) => items),
-    Array.from({ length: 6 }, () => ["a", "b"]),
+    Array.from({ length: 7 }, () => ["a", "b"]),
   );
-  t.same(retries, [1, 2, 3, 4, 5]);
+  t.same(retries, [1, 2, 3, 4, 5, 6]);
 });
 
 t.test("how long the database has been away counts over all sets", async (t) => {
@@ -106,4 +109,45 @@ t.test("how long the database has been away counts over all sets", async (t) => 
   const again = attempts.length;
   t.match(await writer.write(["d"]), [{ failed: { code: "database_unavailable" } }]);
   t.ok(attempts.length > again + 1, "a further outage is tried through anew");
+});
+
+t.test("a set fails as one for what no item is to blame for", async (t) => {
+  const { query, url } = await createEmptyDatabase(t);
+  // A superuser would be admitted everywhere; this role is one of PostgreSQL's own.
+  await query(`
+    create table words (word text primary key);
+    alter table words enable row level security;
+    create policy good on words with check (word <> 'bad');
+    grant insert on words to pg_monitor`);
+  const database = openDatabase({ url, maxConnections: 1 });
+  t.teardown(() => database.close());
+  let transactions = 0;
+  const writer = new SetWriter<string, void>({
+    write: (words) => {
+      transactions += 1;
+      return database.transaction(async (tx) => {
+        await tx.execute(sql`set local role pg_monitor`);
+        await tx.execute(sql`insert into words (word) select unnest(${sql.param(words)}::text[])`);
+        return words.map(() => ({ done: undefined }));
+      });
+    },
+    onRetry: () => {},
+  });
+  const words = Array.from({ length: 200 }, (_, n) => `word ${n}`);
+  const failures = async () => (await writer.write(words)).filter((outcome) => "failed" in outcome).length;
+  for (const fault of [
+    "revoke insert on words from pg_monitor",
+    "alter table words rename column word to sound",
+    "alter table words rename to sounds",
+  ]) {
+    await query(fault);
+    transactions = 0;
+    t.equal(await failures(), words.length, fault);
+    t.equal(transactions, 1, fault);
+  }
+  await query("alter table sounds rename to words");
+  await query("alter table words rename column sound to word");
+  await query("grant insert on words to pg_monitor");
+  words[17] = "bad";
+  t.equal(await failures(), 1, "a row that a policy does not admit fails alone");
 });
