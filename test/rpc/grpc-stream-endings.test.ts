@@ -1,8 +1,9 @@
 import { once } from "node:events";
+import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import t from "tap";
 import { HeartbeatResponseSchema } from "#gen/agent/v1/heartbeat_pb.js";
-import { message } from "../support/wire/raw-stream.js";
+import { message, RawStream } from "../support/wire/raw-stream.js";
 import { expectAlike, type StreamCase } from "../support/wire/stream-cases.js";
 import { echo, type HeartbeatImpl, startStreamServers } from "../support/wire/stream-servers.js";
 
@@ -231,4 +232,14 @@ async function* firstOf<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
 t.test("calls end as with Connect", async (t) => {
   const servers = await startStreamServers(t);
   for (const oneCase of cases) await expectAlike(t, servers, oneCase);
+});
+
+t.test("trailers that HTTP/2 does not allow cost the call, and not the process", async (t) => {
+  const servers = await startStreamServers(t);
+  // biome-ignore lint/correctness/useYield: it has no answer
+  servers.implementation = async function* (_, { responseTrailer }) {
+    responseTrailer.set("connection", "close");
+  };
+  const call = await RawStream.open(servers.ours.url);
+  t.match(await call.answer(), { rstCode: constants.NGHTTP2_INTERNAL_ERROR, trailers: {} });
 });

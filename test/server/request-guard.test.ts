@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
-import { connect } from "node:http2";
+import { connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { request } from "node:https";
 import t from "tap";
 import { createDevServerCertificate } from "../../dist/identity/server-certificate/server-certificate.js";
 import { Peers } from "../../dist/server/admission/peers.js";
 import { startPlainListener } from "../../dist/server/plain-listener.js";
 import type { RequestHandler } from "../../dist/server/requests/request-guard.js";
+import type { StreamRequest } from "../../dist/server/requests/stream-guard.js";
 import { startRpcListener } from "../../dist/server/rpc-listener.js";
 import { LIMITS } from "../support/limits.js";
 import { createTestLog } from "../support/log.js";
@@ -77,6 +78,83 @@ t.test("a handler that fails costs one request, not the process", async (t) => {
   }
   t.equal(lines.filter(({ msg }) => msg === "a request failed").length, 6);
   t.match(lines[0], { level: "error", httpMethod: "GET", path: "/throws", err: { message: "thrown" } });
+});
+
+/** The same, of a handler of streams. */
+const STREAM_FAULTS: Record<string, (request: StreamRequest) => void> = {
+  "/throws": () => {
+    throw new Error("thrown");
+  },
+  "/fails": ({ onFailure }) => setImmediate(onFailure, new Error("failed later")),
+  "/begins": ({ stream, onFailure }) => {
+    stream.respond({}, { waitForTrailers: true });
+    stream.write("half an answer", () => onFailure(new Error("failed after the answer began")));
+  },
+  "/errs": ({ stream, answerHeaders }) => {
+    stream.emit("error", new Error("an error event nobody listens to"));
+    stream.respond(answerHeaders);
+    stream.end("answered");
+  },
+  "/leaves": ({ stream, onFailure }) => {
+    stream.destroy();
+    onFailure(new Error("gone"));
+  },
+};
+
+t.test("so does a handler of streams, which leaves the others to the one of requests", async (t) => {
+  const { logger, lines } = createTestLog();
+  const { cert, key } = await createDevServerCertificate(["localhost"]);
+  const listener = await startRpcListener({
+    port: 0,
+    cert,
+    key,
+    cors: { isAllowed: () => true, methods: [], requestHeaders: [], responseHeaders: ["grpc-status"] },
+    handlers: {
+      answer: (_request, response) => void response.end("a request"),
+      answerStream: (headers) => STREAM_FAULTS[headers[":path"] ?? ""],
+    },
+    logger,
+    limits: LIMITS,
+    peers: new Peers(),
+  });
+  t.teardown(() => listener.close());
+  const session = connect(`https://localhost:${listener.port}`, { ca: cert });
+  t.teardown(() => session.destroy());
+  const call = async (path: string, headers = {}) => {
+    const stream = session.request({ ":path": path, ...headers });
+    stream.on("error", () => {});
+    let answered: IncomingHttpHeaders = {};
+    let body = "";
+    stream.on("response", (received) => {
+      answered = received;
+    });
+    stream.on("data", (piece) => {
+      body += piece;
+    });
+    await new Promise((resolve) => stream.once("close", resolve));
+    return { status: answered[":status"], headers: answered, body, rstCode: stream.rstCode };
+  };
+  t.match(await call("/throws"), { status: 500, body: "" });
+  t.match(await call("/fails"), { status: 500, body: "" });
+  t.match(await call("/begins"), { status: 200, rstCode: constants.NGHTTP2_INTERNAL_ERROR });
+  t.match(await call("/errs", { origin: "https://page.example" }), {
+    status: 200,
+    body: "answered",
+    headers: {
+      "x-request-id": /^.{24}$/,
+      vary: "Origin",
+      "access-control-allow-origin": "https://page.example",
+      "access-control-expose-headers": "grpc-status",
+    },
+  });
+  await call("/leaves");
+  t.match(await call("/another"), { status: 200, body: "a request" });
+  t.match(await call("/throws", { expect: "100-continue" }), { status: 200, body: "a request" }, "as Node answers it");
+  t.match(
+    lines.map(({ level, path }) => `${level} ${path}`),
+    ["error /throws", "error /fails", "error /begins"],
+    "whoever went away is not news",
+  );
 });
 
 t.test("so does one of the plain listener", async (t) => {
