@@ -117,6 +117,19 @@ t.test("what an agent brings on its next stream does not go past what waits", as
   t.same(new Set(outputs), new Set(["one two"]));
 });
 
+t.test("one host whose rows are locked leaves room for the others", async (t) => {
+  const { runId, taskIds } = await insertRun(database, [own], { status: "running" });
+  const holder = await hold("select from task_runs where id = $1 for update", [runId]);
+  const outcomes = Array.from({ length: 80 }, () => report(own, end(taskIds[0], "x".repeat(900 * 1024))));
+  const settled = Promise.allSettled(outcomes);
+  await othersAreStored();
+  await holder.query("commit");
+  const refused = (await settled).flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+  t.equal(refused.length, 76);
+  t.match(refused[0], { code: "database_unavailable", cause: { message: /bytes of results of this host wait/ } });
+  t.match(await readTasks(database, taskIds), [{ status: "success" }], "what is not refused is stored");
+});
+
 t.test("who stops a task while it ends never waits for a report that waits for him", async (t) => {
   const { runId, taskIds } = await insertRun(database, [own], { status: "running" });
   const lockRun: [string, string] = ["select from task_runs where id = $1 for no key update", runId];

@@ -1,4 +1,4 @@
-import { IngestError } from "../../errors.js";
+import { databaseUnavailable, IngestError } from "../../errors.js";
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { keepHosts } from "../../store/hosts/row-locks.js";
@@ -19,6 +19,8 @@ const MAX_BATCH_REPORTS = 100;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** What waits over all streams; beyond it streams are read more slowly. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** What waits of one host. Its stream brings one report at a time: more is left of streams that ended while its rows were locked. */
+const MAX_WAITING_BYTES_OF_HOST = 4 * 1024 * 1024;
 /** Ids of dropped results that are logged of one message. */
 const LOGGED_IDS = 5;
 
@@ -30,8 +32,8 @@ const LOGGED_IDS = 5;
 export class ReportWriter {
   readonly #batcher: Batcher<Waiting, Stored>;
   readonly #events: WorkEvents;
-  /** The newest report of each host that has one. */
-  readonly #newest = new Map<string, ReportState>();
+  /** Of each host that has something. */
+  readonly #queues = new Map<string, HostQueue>();
 
   constructor({ database, outbox, events }: PublishingDatabase & { events: WorkEvents }) {
     this.#events = events;
@@ -55,19 +57,28 @@ export class ReportWriter {
    */
   async write(host: CallingHost, report: WorkReport): Promise<void> {
     const { hostId, organisationId, call } = host;
+    const weight = weightOf(report);
+    const queue = this.#queues.get(hostId) ?? { bytes: 0, reports: new Set() };
+    if (queue.bytes > 0 && queue.bytes + weight > MAX_WAITING_BYTES_OF_HOST) {
+      throw databaseUnavailable(
+        new Error(`${queue.bytes} bytes of results of this host wait for rows that are locked`),
+      );
+    }
+    const item: Waiting = { host, report, tried: false, queue };
+    this.#queues.set(hostId, queue);
+    queue.reports.add(item);
+    queue.bytes += weight;
     let stored: Stored;
-    const state: ReportState = { isOver: false };
-    const item: Waiting = { host, report, tried: false, after: this.#newest.get(hostId) };
-    this.#newest.set(hostId, state);
     try {
-      stored = await this.#batcher.add(item, weightOf(report));
+      stored = await this.#batcher.add(item, weight);
     } catch (error) {
       if (!(error instanceof IngestError) || error.code !== "not_storable") throw error;
       this.#events.reportLost({ hostId, organisationId, ...call, error });
       return;
     } finally {
-      state.isOver = true;
-      if (this.#newest.get(hostId) === state) this.#newest.delete(hostId);
+      queue.reports.delete(item);
+      queue.bytes -= weight;
+      if (queue.reports.size === 0) this.#queues.delete(hostId);
     }
     const { finished, answered, checkStatuses, dropped } = stored;
     this.#events.checkResultsStored(checkStatuses);
@@ -81,9 +92,10 @@ export class ReportWriter {
   }
 }
 
-interface ReportState {
-  /** It is stored, or given up. */
-  isOver: boolean;
+/** The reports of a host that are not stored, nor given up, in the order they came. */
+interface HostQueue {
+  reports: Set<Waiting>;
+  bytes: number;
 }
 
 interface Waiting {
@@ -91,8 +103,7 @@ interface Waiting {
   report: WorkReport;
   /** A transaction that held it was begun before; whether that one has committed is not known. */
   tried: boolean;
-  /** The report of the same host that came before. */
-  after: ReportState | undefined;
+  queue: HostQueue;
 }
 
 /** What became of a report. */
@@ -186,7 +197,8 @@ async function lockReports(
     tx,
     items.map(({ host }) => host.hostId),
   );
-  const busy = new Set(items.filter(({ host, after }) => after?.isOver === false || hosts.get(host.hostId) === "busy"));
+  const isFirst = (item: Waiting) => item.queue.reports.values().next().value === item;
+  const busy = new Set(items.filter((item) => !isFirst(item) || hosts.get(item.host.hostId) === "busy"));
   const present = items.filter((item) => hosts.has(item.host.hostId) && !busy.has(item));
   const busyQueries = await lockQueries(
     tx,
