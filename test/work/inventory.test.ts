@@ -5,7 +5,7 @@ import { IngestError } from "../../dist/errors.js";
 import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import type { RawInventoryChunk } from "../../dist/work/inventory/inventory-upload.js";
 import { InventoryUploads } from "../../dist/work/inventory/inventory-uploads.js";
-import { createTestDatabase } from "../support/database/database.js";
+import { connectTo, createTestDatabase } from "../support/database/database.js";
 import { insertHosts, insertRun, readRunStatus, readTasks, type TestHost } from "../support/database/work-rows.js";
 import { openStore, quietEvents } from "../support/work-desk.js";
 
@@ -15,6 +15,7 @@ const uploads = new InventoryUploads({
   database: openStore(t, database),
   events: quietEvents(),
   chunkTimeoutMs: 200,
+  lockTimeoutMs: 500,
 });
 const never = new AbortController().signal;
 
@@ -246,6 +247,29 @@ t.test("a second upload changes no status, and two at once leave one state", asy
     (await packagesOf(host)).map(({ removed }) => removed),
     [false, true, true],
   );
+});
+
+t.test("a host or run that somebody keeps locked holds up no other upload, and its own not for ever", async (t) => {
+  const [host, other] = [await oneHost(), await oneHost()];
+  const [held, free] = [await scan(host), await scan(other)];
+  for (const [table, id] of [
+    ["task_runs", held.runId],
+    ["task_run_hosts", held.id],
+    ["hosts", host.hostId],
+  ] as const) {
+    const holder = await connectTo(t, database.url);
+    await holder.query("begin");
+    await holder.query(`select from ${table} where id = $1 for update`, [id]);
+    const locked = upload(host, [chunk(held.id)]);
+    await upload(other, [chunk(free.id)]);
+    await database.query("update task_run_hosts set status = 'running' where id = $1", [free.id]);
+    await database.query("delete from software_scans where task_run_host_id = $1", [free.id]);
+    await t.rejects(locked, { code: "database_unavailable", cause: { message: /locked/ } }, table);
+    await holder.query("rollback");
+    t.match(await readTasks(database, [held.id]), [{ status: "running" }]);
+  }
+  await upload(host, [chunk(held.id)]);
+  t.match(await readTasks(database, [held.id]), [{ status: "success" }]);
 });
 
 t.test("20,000 packages, in any form", async (t) => {

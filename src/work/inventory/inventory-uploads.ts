@@ -1,26 +1,12 @@
 import { IngestError } from "../../errors.js";
-import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import { Slots } from "../../lib/bounds/slots.js";
 import { createId } from "../../lib/ids.js";
-import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { toDatabaseError } from "../../store/database.js";
-import { keepHosts } from "../../store/hosts/row-locks.js";
-import { SetWriter } from "../../store/set-writer.js";
-import type { Transaction } from "../../store/transaction.js";
-import {
-  findInventoryTask,
-  type InventoryTask,
-  insertFailedScan,
-  noteSoftwareScan,
-  type ScanCounts,
-  storeScan,
-} from "../../store/work/inventory.js";
-import { type FinishedTasks, finishTasks, lockRunsOf } from "../../store/work/tasks/task-results.js";
+import { findInventoryTask, type InventoryTask, noteSoftwareScan } from "../../store/work/inventory.js";
 import type { WorkHost } from "../../store/work/work-host.js";
 import type { CallingHost } from "../calling-host.js";
-import type { WorkEvents } from "../events.js";
-import { publishEnds, publishScan } from "../outgoing-work.js";
 import { InventoryUpload, type RawInventoryChunk } from "./inventory-upload.js";
+import { InventoryWriter, type InventoryWriterOptions } from "./inventory-writer.js";
 
 /** Uploads that are read at a time; each holds 16 MB of text at most. The others wait, unread. */
 const MAX_UPLOADS = 4;
@@ -33,8 +19,7 @@ const MAX_DRAINED_CHUNKS = 1_000;
 const DRAIN_TIMEOUT_MS = 10_000;
 
 /** What {@link InventoryUploads} needs. */
-export interface InventoryUploadsOptions extends PublishingDatabase {
-  events: WorkEvents;
+export interface InventoryUploadsOptions extends InventoryWriterOptions {
   /** 60 seconds unless told otherwise. */
   chunkTimeoutMs?: number | undefined;
   /** Five minutes unless told otherwise. */
@@ -47,18 +32,10 @@ export interface InventoryUploadsOptions extends PublishingDatabase {
  */
 export class InventoryUploads {
   readonly #slots = new Slots(MAX_UPLOADS);
-  readonly #writer: Batcher<Outcome, Written>;
+  readonly #writer: InventoryWriter;
 
   constructor(private readonly options: InventoryUploadsOptions) {
-    const { database, outbox, events } = options;
-    const setWriter = new SetWriter<Outcome, Written>({
-      write: (outcomes) => outbox.transaction(database, (tx, outgoing) => writeOutcomes(tx, outgoing, outcomes)),
-      onRetry: ({ error }) => events.failed({ what: "a software inventory", error }),
-    });
-    this.#writer = new Batcher({
-      flush: (outcomes) => setWriter.write(outcomes),
-      maxItems: 1,
-    });
+    this.#writer = new InventoryWriter(options);
   }
 
   /**
@@ -141,7 +118,7 @@ export class InventoryUploads {
     const { database, events } = this.options;
     const { scanId: taskId, source, startedAt } = upload;
     const scan = { id: createId(), taskId, source, startedAt, ...hostOf(host) };
-    const { counts, finished } = await this.#writer.add({ scan, packages: upload.packages });
+    const { counts, finished } = await this.#writer.write({ scan, packages: upload.packages });
     events.tasksFinished(finished);
     const packages = counts?.packages ?? 0;
     events.inventoryFinished({ ...hostOf(host), ...host.call, taskId, status: "success", packages });
@@ -156,70 +133,13 @@ export class InventoryUploads {
     const error = cause instanceof IngestError ? cause.message : "the upload broke off";
     const scan = { id: createId(), taskId, source, startedAt, ...hostOf(host) };
     try {
-      const { finished } = await this.#writer.add({ scan, error });
+      const { finished } = await this.#writer.write({ scan, error });
       events.tasksFinished(finished);
     } catch (failure) {
       events.failed({ what: "a software inventory that failed", ...host.call, error: failure });
     }
     events.inventoryFinished({ ...hostOf(host), ...host.call, taskId, status: "failed", error });
   }
-}
-
-type Outcome = { scan: Parameters<typeof storeScan>[1] } & (
-  | { packages: InventoryUpload["packages"] }
-  | { error: string }
-);
-
-interface Written {
-  counts: ScanCounts | undefined;
-  finished: FinishedTasks;
-}
-
-async function writeOutcomes(
-  tx: Transaction,
-  outgoing: Outgoing,
-  outcomes: readonly Outcome[],
-): Promise<BatchOutcome<Written>[]> {
-  const hosts = await keepHosts(
-    tx,
-    outcomes.map(({ scan }) => scan.hostId),
-  );
-  const written: BatchOutcome<Written>[] = [];
-  for (const outcome of outcomes) {
-    const state = hosts.get(outcome.scan.hostId);
-    if (state === "busy") written.push({ busy: true });
-    else if (state === "locked") written.push({ done: await writeOutcome(tx, outgoing, outcome) });
-    else written.push({ failed: new IngestError("task_not_found", "scan_id: the host was deleted") });
-  }
-  return written;
-}
-
-async function writeOutcome(tx: Transaction, outgoing: Outgoing, outcome: Outcome): Promise<Written> {
-  const { scan } = outcome;
-  const { taskId, hostId, organisationId } = scan;
-  const end = { taskId, hostId, organisationId };
-  if ("error" in outcome) {
-    await insertFailedScan(tx, scan, outcome.error);
-    const ends = [{ ...end, exitCode: -1, resultJson: null, error: outcome.error }];
-    const finished = await finishTasks(tx, ends, await lockRunsOf(tx, ends));
-    publishEnds(outgoing, finished.tasks);
-    publishScan(outgoing, { ...end, packages: null, error: outcome.error });
-    return { counts: undefined, finished };
-  }
-  const counts = await storeScan(tx, scan, outcome.packages);
-  // Written here, because the agent's own result may be lost.
-  const resultJson = JSON.stringify({
-    scan_id: taskId,
-    package_count: counts.packages,
-    source: scan.source,
-    started_at: scan.startedAt.toISOString(),
-    completed_at: new Date().toISOString(),
-  });
-  const ends = [{ ...end, exitCode: 0, resultJson, error: "" }];
-  const finished = await finishTasks(tx, ends, await lockRunsOf(tx, ends));
-  publishEnds(outgoing, finished.tasks);
-  publishScan(outgoing, { ...end, packages: counts.packages, error: null });
-  return { counts, finished };
 }
 
 function hostOf({ hostId, organisationId }: WorkHost): WorkHost {
