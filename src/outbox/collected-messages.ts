@@ -23,6 +23,8 @@ export function weightOf(messages: readonly OutgoingMessage[]): number {
 /** A row of the outbox, with what it holds. */
 export interface MessageRow extends MessageSet {
   id: number;
+  /** What stands there beside messages, JSON. */
+  unreadable?: readonly { body: string }[];
 }
 
 /** What a transaction publishes, by topic. */

@@ -24,6 +24,11 @@ export class OutboxEvents {
     this.logger.warn(event, "no queue takes messages, they were set aside");
   }
 
+  /** Somebody else wrote into the outbox: what stands there is no message. */
+  unreadable(event: { id: number; topic: string; messages: number }): void {
+    this.logger.error(event, "a row of the outbox holds what is no message, which was set aside");
+  }
+
   /** Too many messages were set aside, and the oldest were given up. */
   setAsideDropped(event: { topic: string; messages: number }): void {
     this.logger.error(event, "too many messages were set aside, the oldest were dropped");

@@ -252,6 +252,33 @@ t.test("what no queue is bound for is set aside, and published again on request"
   t.same(idsOf(publisher.confirmed), ["m1", "m2"]);
 });
 
+t.test("what is no message is set aside and told of once, and holds up nothing", async (t) => {
+  const scene = await openScene(t);
+  const good = (id: string) => JSON.stringify(metrics(id));
+  const strange = ["null", "7", '{"a":1}', '[null, "x", {"cpu": 1}]', `[{"message_id": "${"i".repeat(256)}"}]`];
+  const rows = [...strange, `[${good("m1")}, [], ${good("m2")}]`, `[${good("m3")}]`];
+  const written = await scene.database.query<{ id: string }>(
+    `insert into ingest.outbox (topic, messages, message_count, created_at)
+     select 'metrics.raw', row::json, 1, now() from unnest($1::text[]) as row returning id`,
+    [rows],
+  );
+  const { publisher, lines } = await startQueue(t, scene);
+  publisher.isReady = true;
+  await untilEmpty(scene);
+  t.same(idsOf(publisher.confirmed), ["m1", "m2", "m3"]);
+  const ids = written.slice(0, -1).map(({ id }) => Number(id));
+  const told = lines.filter(({ msg }) => /holds what is no message/.test(`${msg}`));
+  t.same(
+    told.map(({ id, topic, messages }) => ({ id, topic, messages })),
+    ids.map((id, index) => ({ id, topic: "metrics.raw", messages: index === 3 ? 3 : 1 })),
+  );
+  const aside = await scene.database.query("select messages from ingest.unroutable_messages order by id");
+  t.same(
+    aside.flatMap(({ messages }) => messages),
+    [null, 7, { a: 1 }, null, "x", { cpu: 1 }, { message_id: "i".repeat(256) }, []],
+  );
+});
+
 t.test("what is set aside is bounded, the oldest go", async (t) => {
   const scene = await openScene(t);
   await scene.database.query(
@@ -382,7 +409,7 @@ t.test("what another one takes at the moment is passed over, and taken once", as
   await other.query("begin; select from ingest.outbox order by id limit 1 for update");
   const take = async () =>
     (await takeOutboxRows(scene.store.db, { topic: "metrics.raw", maxMessages: 9, leaseMs: 60_000 })).flatMap(
-      ({ messages }) => messages.map(({ message_id }) => message_id),
+      ({ messages }) => (messages as MetricsMessage[]).map(({ message_id }) => message_id),
     );
   t.same(await take(), ["m1", "m2"], "not waited for");
   await other.query("commit");

@@ -47,7 +47,7 @@ export class Deliveries {
     if (wasRefused) lanes.refuse(row.topic);
     else if (outcomes.includes("confirmed")) lanes.accept(row.topic);
     if (left.length > 0) lanes.beginLeaving(row.topic);
-    await settlements.settle({ row, left, unroutable });
+    await settlements.settle({ row, left, setAside: [...unroutable, ...(row.unreadable ?? [])] });
     if (left.length > 0)
       lanes.endLeaving(row.topic, { committed: true, because: wasRefused ? "no room" : "broker away" });
     if (unroutable.length > 0) onSetAside({ topic: row.topic, messages: unroutable.length });

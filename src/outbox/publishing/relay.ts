@@ -1,11 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { TOPICS, type Topic } from "../../broker/messages/topics.js";
-import { toOutgoingMessage } from "../../broker/outgoing-message.js";
-import type { Publisher } from "../../broker/publisher.js";
+import { readOutgoingMessage } from "../../broker/outgoing-message.js";
+import type { OutgoingMessage, Publisher } from "../../broker/publisher.js";
 import { Refresher } from "../../lib/async/refresher.js";
 import type { Queryable } from "../../store/database.js";
 import { findDueTopics, type OutboxRow, takeOutboxRows } from "../../store/outbox/outbox-rows.js";
-import { weightOf } from "../collected-messages.js";
+import { type MessageRow, weightOf } from "../collected-messages.js";
 import type { OutboxEvents } from "../events.js";
 import type { Deliveries } from "./deliveries.js";
 import type { Lanes } from "./lanes.js";
@@ -100,8 +100,8 @@ export class Relay {
 
   async #deliver(topic: Topic, rows: readonly OutboxRow[]): Promise<void> {
     let sent = 0;
-    for (const { id, messages } of rows) {
-      const row = { id, topic, messages: messages.map((body) => toOutgoingMessage(topic, body)) };
+    for (const stored of rows) {
+      const row = this.#read(topic, stored);
       const weight = weightOf(row.messages);
       this.#inFlight += weight;
       void this.options.deliveries.deliver(row).finally(() => {
@@ -113,6 +113,19 @@ export class Relay {
       sent = 0;
       await nextTurn();
     }
+  }
+
+  /** Whatever a row holds, the rows behind it are not to wait for it. */
+  #read(topic: Topic, { id, messages: stored }: OutboxRow): MessageRow {
+    const messages: OutgoingMessage[] = [];
+    const unreadable: { body: string }[] = [];
+    for (const body of Array.isArray(stored) ? stored : [stored]) {
+      const message = readOutgoingMessage(topic, body);
+      if (message === undefined) unreadable.push({ body: JSON.stringify(body) });
+      else messages.push(message);
+    }
+    if (unreadable.length > 0) this.options.events.unreadable({ id, topic, messages: unreadable.length });
+    return { id, topic, messages, unreadable };
   }
 
   #settled(): Promise<void> {

@@ -18,7 +18,7 @@ export interface Settlement {
   /** To be published again. */
   left: readonly OutgoingMessage[];
   /** To be set aside. */
-  unroutable: readonly OutgoingMessage[];
+  setAside: readonly Pick<OutgoingMessage, "body">[];
 }
 
 /**
@@ -60,8 +60,9 @@ export class Settlements {
 
   async #write(settlements: readonly Settlement[]): Promise<void> {
     const { database } = this.options;
-    const isWhole = ({ row, left }: Settlement) => left.length === row.messages.length;
-    const isDone = ({ left, unroutable }: Settlement) => left.length === 0 && unroutable.length === 0;
+    const isWhole = ({ row, left, setAside }: Settlement) =>
+      setAside.length === 0 && left.length === row.messages.length;
+    const isDone = ({ left, setAside }: Settlement) => left.length === 0 && setAside.length === 0;
     const idsOf = (those: (settlement: Settlement) => boolean) => settlements.filter(those).map(({ row }) => row.id);
     const done = idsOf(isDone);
     const whole = idsOf(isWhole);
@@ -73,13 +74,13 @@ export class Settlements {
   }
 }
 
-async function writePart(database: Database, { row, left, unroutable }: Settlement): Promise<void> {
+async function writePart(database: Database, { row, left, setAside }: Settlement): Promise<void> {
   await database.transaction(async (tx) => {
-    if (unroutable.length > 0) {
+    if (setAside.length > 0) {
       await setMessagesAside(tx, {
         topic: row.topic,
-        messages: joinBodies(unroutable),
-        messageCount: unroutable.length,
+        messages: joinBodies(setAside),
+        messageCount: setAside.length,
       });
     }
     if (left.length === 0) await deleteOutboxRows(tx, [row.id]);

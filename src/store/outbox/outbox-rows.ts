@@ -16,7 +16,8 @@ export interface NewOutboxRow {
 export interface OutboxRow {
   id: number;
   topic: string;
-  messages: Record<string, unknown>[];
+  /** An array of bodies, unless somebody else wrote it. */
+  messages: unknown;
 }
 
 /** Puts messages into the transaction with what they tell of; returns the ids of the rows, in their order. */
@@ -54,7 +55,7 @@ export async function takeOutboxRows(
   db: Queryable,
   { topic, maxMessages, leaseMs }: { topic: string; maxMessages: number; leaseMs: number },
 ): Promise<OutboxRow[]> {
-  const { rows } = await db.execute<{ id: string; messages: Record<string, unknown>[] }>(sql`
+  const { rows } = await db.execute<{ id: string; messages: unknown }>(sql`
     with due as materialized (
       select id, message_count
       from ingest.outbox
