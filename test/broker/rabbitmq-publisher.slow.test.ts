@@ -200,6 +200,23 @@ t.test("queues that are deleted under it, and bindings, are made again", { skip 
   }
 });
 
+t.test("queues that cannot be made again are a failure that is told", { skip }, async (t) => {
+  const { publisher, exchange, ready } = startPublisher(t, { url: broker.url });
+  await ready();
+  const consumer = await openTestConsumer(t, broker.url, exchange);
+  const queue = `${exchange}.metrics.raw`;
+  await consumer.channel.deleteQueue(queue);
+  await consumer.channel.assertQueue(queue, { exclusive: true });
+  await eventually(
+    async () => publisher.publish("metrics.raw", messages(1)),
+    ([outcome]) => outcome === "unroutable",
+  );
+  t.match(publisher.state, {
+    connected: true,
+    lastError: { message: /the queues could not be declared: .*RESOURCE_LOCKED/ },
+  });
+});
+
 t.test("messages that no queue is bound for are told from others between them", { skip }, async (t) => {
   const { exchange, ready: declared } = startPublisher(t, { url: broker.url });
   await declared();

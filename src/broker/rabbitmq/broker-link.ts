@@ -22,6 +22,8 @@ export interface BrokerLinkOptions {
   events: BrokerEvents;
   /** The broker takes messages again. */
   onUnblocked: () => void;
+  /** Something failed that the link goes on after. */
+  onProblem: (error: Error) => void;
   /** A link on which a message waits longer for its confirm is given up, in milliseconds. */
   confirmTimeoutMs: number;
   /** The broker closed a channel for a longer message than this: those are not sent to it. */

@@ -109,12 +109,16 @@ export class RabbitMqPublisher implements Publisher {
       this.#maxMessageBytes = readMaxMessageBytes(error) ?? Number.POSITIVE_INFINITY;
       const wasGood = performance.now() - startedAt >= this.#timing.goodConnectionMs;
       failures = wasGood ? 1 : failures + 1;
-      this.#lastError = { message: error instanceof Error ? error.message : String(error), at: new Date() };
+      this.#note(error);
       const broker = describeAmqpAddress(this.#address);
       this.options.events.disconnected({ broker, attempt: failures, error });
       this.#attempts += 1;
       await delay(backoffDelayMs(failures, this.#timing.reconnect), undefined, { signal, ref: false }).catch(() => {});
     }
+  }
+
+  #note(error: unknown): void {
+    this.#lastError = { message: error instanceof Error ? error.message : String(error), at: new Date() };
   }
 
   /** Publishes through a link until it breaks; returns what it broke of, or could not be made for. */
@@ -129,6 +133,7 @@ export class RabbitMqPublisher implements Publisher {
           confirmTimeoutMs,
           maxMessageBytes: this.#maxMessageBytes,
           onUnblocked: onReady,
+          onProblem: (problem) => this.#note(problem),
         },
         signal,
       );

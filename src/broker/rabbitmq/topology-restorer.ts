@@ -12,6 +12,8 @@ export interface TopologyRestorerOptions {
   broker: string;
   topology: TopologyOptions;
   events: BrokerEvents;
+  /** Told why queues could not be declared. */
+  onProblem: (error: Error) => void;
 }
 
 /** Declares queues again that were deleted after the connection was made, or whose binding was. */
@@ -36,7 +38,7 @@ export class TopologyRestorer {
   }
 
   async #restore(): Promise<void> {
-    const { broker, topology, events } = this.options;
+    const { broker, topology, events, onProblem } = this.options;
     this.#preparedAt = Number.POSITIVE_INFINITY;
     try {
       await prepareTopology(this.connection, topology);
@@ -45,6 +47,7 @@ export class TopologyRestorer {
     } catch (error) {
       this.#isRestorable = false;
       events.topologyNotRestored({ broker, error });
+      onProblem(new Error(`the queues could not be declared: ${(error as Error).message}`, { cause: error }));
     }
     this.#preparedAt = performance.now();
   }
