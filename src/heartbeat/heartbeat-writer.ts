@@ -134,13 +134,12 @@ async function writeBatch(
 }
 
 function outcomeOf({ agentId, epoch }: HeartbeatRow, found: LockedAgent | undefined): BatchOutcome<Written> {
-  if (found?.state === "busy") return { busy: true };
-  if (found?.state !== "locked") {
-    return { failed: agentNotFound(agentId) };
-  }
-  const { agentStatus } = found;
-  // What an old stream still brings must not show an agent online whose newer stream has ended.
+  if (found === undefined || found.state === "gone") return { failed: agentNotFound(agentId) };
+  // What an old stream still brings must not show an agent online whose newer stream has ended. Nor does it wait: an agent that
+  // comes back again and again while its host is locked would leave a heartbeat each time.
   if (found.epoch > epoch) return { failed: sessionDisplaced() };
+  if (found.state === "busy") return { busy: true };
+  const { agentStatus } = found;
   return mayCall(agentStatus)
     ? { done: { cameBack: agentStatus === "offline", inventory: undefined } }
     : { failed: agentNotAllowed(agentId, agentStatus) };

@@ -8,7 +8,7 @@ import { createClosedOutbox } from "../../dist/outbox/outbox.js";
 import { openDatabase } from "../../dist/store/database.js";
 import type { HeartbeatRow } from "../../dist/store/sessions/heartbeats.js";
 import { type AgentRows, insertAgentRows } from "../support/database/agent-rows.js";
-import { createTestDatabase } from "../support/database/database.js";
+import { connectTo, createTestDatabase } from "../support/database/database.js";
 import { recordStatements } from "../support/database/statements.js";
 import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
@@ -89,6 +89,27 @@ t.test("a displaced session's heartbeat and the new one's are written in one bat
     );
     t.match(await query("select count(*)::int from host_metrics where host_id = $1", [agent.hostId]), [{ count: 2 }]);
   }
+});
+
+t.test("while a host is locked, only the newest session's heartbeat waits for it", async (t) => {
+  const { url, query, rows, writer } = await setUp(t, 1);
+  const [agent] = rows;
+  const openSession = (epoch: number) =>
+    query(
+      `insert into ingest.agent_sessions (agent_id, epoch, instance_id) values ($1, $2, 'i')
+       on conflict (agent_id) do update set epoch = excluded.epoch`,
+      [agent?.agentId, epoch],
+    );
+  const holder = await connectTo(t, url);
+  await holder.query("begin; select from hosts for update");
+  await openSession(1);
+  const left = writer.write(row(agent, { epoch: 1 }), 1);
+  await openSession(2);
+  const waiting = writer.write(row(agent, { epoch: 2 }), 1);
+  await t.rejects(left, { code: "session_displaced" });
+  t.equal(writer.waitingBytes, 1);
+  await holder.query("commit");
+  await waiting;
 });
 
 t.test("a batch is two statements, and no table is read whole that has grown since they were planned", async (t) => {

@@ -10,7 +10,7 @@ export type LockedAgent =
       epoch: number;
     }
   /** Somebody else holds one of the two rows; try again later. */
-  | { state: "busy" }
+  | { state: "busy"; epoch: number }
   /** One of the two is deleted. */
   | { state: "gone" };
 
@@ -71,7 +71,8 @@ export async function lockHostsAndAgents(
   return new Map(
     rows.map((row): [string, LockedAgent] => {
       const { agent_id, state, status, epoch } = row;
-      return [agent_id, state === "locked" ? { state, agentStatus: status, epoch: Number(epoch ?? 0) } : { state }];
+      if (state === "gone") return [agent_id, { state }];
+      return [agent_id, { state, agentStatus: status, epoch: Number(epoch ?? 0) }];
     }),
   );
 }
