@@ -64,8 +64,8 @@ t.test("what waits is bounded in weight, first come, first served", async (t) =>
 
 t.test("a batch waits for company, for a time, and not when there is enough", async (t) => {
   const { batcher, finish } = createBatcher({ company: { items: 3, withinMs: 50 } });
-  const lonely = batcher.add("a");
   const startedAt = performance.now();
+  const lonely = batcher.add("a");
   await finish(1);
   t.ok(performance.now() - startedAt > 40, "the first one has waited");
   t.equal(await lonely, "A");
