@@ -11,16 +11,23 @@ import { dirname } from "node:path";
  * @throws NodeJS.ErrnoException
  */
 export async function makeDirectory(path: string, mode = 0o777): Promise<void> {
+  const error = await tryToMake(path, mode);
+  if (error === undefined) return;
+  const parent = dirname(path);
+  if (error.code !== "ENOENT" || parent === path) throw error;
+  // If the parent is there, somebody else has just made it, or it is this directory that cannot be made.
+  if (!(await isDirectory(parent))) await makeDirectory(parent, mode);
+  const last = await tryToMake(path, mode);
+  if (last !== undefined) throw last;
+}
+
+/** Why a directory is not there. */
+async function tryToMake(path: string, mode: number): Promise<NodeJS.ErrnoException | undefined> {
   try {
     await mkdir(path, mode);
+    return undefined;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (await isDirectory(path)) return;
-    const parent = dirname(path);
-    // The parent is there, or there is none: it is this directory that cannot be made.
-    if (code !== "ENOENT" || parent === path || (await isDirectory(parent))) throw error;
-    await makeDirectory(parent, mode);
-    await makeDirectory(path, mode);
+    return (await isDirectory(path)) ? undefined : (error as NodeJS.ErrnoException);
   }
 }
 

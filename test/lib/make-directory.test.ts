@@ -21,6 +21,15 @@ t.test("makes what is missing, with its mode, and leaves what is there", async (
   await makeDirectory(".");
 });
 
+t.test("many may make the same directory at one time", async (t) => {
+  const directory = await makeTestDirectory(t);
+  for (let round = 0; round < 100; round++) {
+    const made = Array.from({ length: 8 }, () => makeDirectory(join(directory, `${round}/a/b/c/d`)));
+    for (const { status } of await Promise.allSettled(made)) if (status === "rejected") t.fail("could not be made");
+  }
+  t.equal((await readdir(directory)).length, 100);
+});
+
 t.test("what cannot be made is an error, at once", async (t) => {
   const directory = await makeTestDirectory(t);
   await writeFile(join(directory, "file"), "");
