@@ -238,11 +238,9 @@ export class Session implements WatchedSession {
 
   /** It was live until then: what the service sees end by itself is not displaced. */
   #reportDisplacement(): void {
-    const { cloneWatch, events } = this.dependencies;
     const { remoteAddress, key, call, caller } = this;
-    events.sessionDisplaced();
     const peer = { remoteAddress, hostname: caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
-    cloneWatch.report({ ...key, ...peer }).catch((error) => events.displacementNotCounted({ ...key, ...call, error }));
+    this.dependencies.cloneWatch.report({ ...key, ...peer }, call);
   }
 
   #store<T>(work: Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
+import type { CallLabels } from "../../observe/call-labels.js";
 import type { Outbox, Outgoing } from "../../outbox/outbox.js";
 import { publishEvents } from "../../outbox/publish-events.js";
 import { insertStatusHistory } from "../../store/agents/agents.js";
@@ -25,10 +26,12 @@ export interface DisplacedSession extends SessionKey {
  * service sees end is not counted. So several within seconds of each other are two machines in turns.
  */
 export class CloneWatch {
+  readonly #events: HeartbeatEvents;
   readonly #batcher: Batcher<DisplacedSession, SuspectedClone | undefined>;
 
   constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents; policy: ContestPolicy }) {
     const { database, outbox, events, policy } = options;
+    this.#events = events;
     const writer = new SetWriter<DisplacedSession, SuspectedClone | undefined>({
       write: (sessions) => outbox.transaction(database, (tx, outgoing) => count(tx, outgoing, sessions, policy)),
       onRetry: (retry) => events.writeRetried(retry),
@@ -45,9 +48,15 @@ export class CloneWatch {
     });
   }
 
-  /** @throws IngestError `database_unavailable` */
-  async report(session: DisplacedSession): Promise<void> {
-    await this.#batcher.add(session);
+  /**
+   * Counts one more; that it could not be counted is logged.
+   *
+   * @param call what the log lines of its stream have in common
+   */
+  report(session: DisplacedSession, call: CallLabels): void {
+    const { remoteAddress, hostname, uptimeSeconds, ...key } = session;
+    this.#events.sessionDisplaced();
+    this.#batcher.add(session).catch((error) => this.#events.displacementNotCounted({ ...key, ...call, error }));
   }
 }
 
