@@ -154,6 +154,35 @@ t.test("a session ends at once, whatever is under way, and its end is stored aft
   t.equal(await statusOf(query)(), "offline offline");
 });
 
+for (const { table, before, none } of [
+  {
+    table: "revoked_certificates",
+    before: "it is looked at",
+    none: "ingest.agent_sessions where agent_id = 'agent-1'",
+  },
+  { table: "ingest.agent_sessions", before: "it has its epoch", none: "host_metrics where host_id = 'host-1'" },
+]) {
+  t.test(`a stream that is over before ${before} leaves nothing in ${none}`, async (t) => {
+    const { callers, hold, query, url } = await setUp(t, 2);
+    const [gone, other] = callers;
+    if (gone === undefined || other === undefined) throw new Error("no caller");
+    const holder = await connectTo(t, url);
+    await holder.query(`begin; lock table ${table} in access exclusive mode`);
+    const [broken, stream] = [new TestSessionStream(), new TestSessionStream()];
+    const held = hold(gone, broken);
+    void broken.send();
+    await untilLockedOut({ query });
+    broken.cut();
+    await t.rejects(held, /the connection broke/);
+    await holder.query("commit");
+    // What the first one had begun would be stored before.
+    hold(other, stream);
+    await stream.send();
+    await stream.send();
+    t.same(await query(`select from ${none}`), []);
+  });
+}
+
 t.test("an agent that reads nothing is let go all the same, and its stream reset", async (t) => {
   const { callers, sessions, hold, query } = await setUp(t, 1);
   const [caller] = callers;
