@@ -33,7 +33,7 @@ const rooms = {
 const innerRooms = {
   store: [
     ["schema", "connection"],
-    ["migrations"],
+    ["migrations", "sets"],
     ["outbox"],
     ["agents", "hosts"],
     ["identity"],
@@ -47,7 +47,7 @@ const innerRooms = {
   broker: [["messages"], ["rabbitmq"]],
   enrolment: [["tokens", "duplicates"], ["new-keys"], ["known-keys", "operators"]],
   heartbeat: [["presence", "inventory"], ["recording"]],
-  rpc: [["screening", "refusals", "messages"], ["grpc-stream", "grpc-services"], ["http"]],
+  rpc: [["screening", "refusals", "messages", "access"], ["grpc-stream", "grpc-services", "heartbeat"], ["http"]],
   server: [["requests", "probes"], ["admission"]],
   app: [["opening"]],
   cli: [

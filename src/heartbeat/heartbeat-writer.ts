@@ -7,7 +7,7 @@ import { type Database, isOutage } from "../store/database.js";
 import type { InventoryTiming } from "../store/hosts/host-inventories.js";
 import { type LockedAgent, lockHostsAndAgents } from "../store/hosts/row-locks.js";
 import { type HeartbeatRow, writeHeartbeats } from "../store/sessions/heartbeats.js";
-import { SetWriter } from "../store/set-writer.js";
+import { SetWriter } from "../store/sets/set-writer.js";
 import type { Transaction } from "../store/transaction.js";
 import type { HeartbeatEvents } from "./events.js";
 import { type InventoryOutcome, recordInventories } from "./inventory/record-inventories.js";

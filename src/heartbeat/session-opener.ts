@@ -8,7 +8,7 @@ import {
   findDoubtfulSessions,
   type SessionCredentials,
 } from "../store/sessions/session-validity.js";
-import { SetWriter } from "../store/set-writer.js";
+import { SetWriter } from "../store/sets/set-writer.js";
 import type { HeartbeatEvents } from "./events.js";
 
 const MAX_BATCH_ROWS = 200;

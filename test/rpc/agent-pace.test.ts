@@ -2,7 +2,7 @@ import { status as Code } from "@grpc/grpc-js";
 import t from "tap";
 import { AGENT_PACE } from "../../dist/app/agent-pace.js";
 import { Pace } from "../../dist/lib/bounds/pace.js";
-import { AgentCalls } from "../../dist/rpc/agent-calls.js";
+import { AgentCalls } from "../../dist/rpc/access/agent-calls.js";
 import {
   createTestCsr,
   enrol,

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import t from "tap";
 import { openDatabase } from "../../dist/store/database.js";
-import { insertRows } from "../../dist/store/insert-rows.js";
 import { hosts, organisations } from "../../dist/store/schema/platform/index.js";
+import { insertRows } from "../../dist/store/sets/insert-rows.js";
 import { createTestDatabase } from "../support/database/database.js";
 
 t.test("rows of any number are written by one statement that is kept, with the values they were given", async (t) => {

@@ -3,7 +3,7 @@ import pg from "pg";
 import t from "tap";
 import { IngestError } from "../../dist/errors.js";
 import { openDatabase } from "../../dist/store/database.js";
-import { SetWriter } from "../../dist/store/set-writer.js";
+import { SetWriter } from "../../dist/store/sets/set-writer.js";
 import { createEmptyDatabase } from "../support/database/database.js";
 
 /** What PostgreSQL answers with. */

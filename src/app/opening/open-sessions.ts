@@ -19,7 +19,7 @@ import { VERSION } from "../../observe/version.js";
 import type { Outbox } from "../../outbox/outbox.js";
 import type { Database } from "../../store/database.js";
 import type { InventoryTiming } from "../../store/hosts/host-inventories.js";
-import { OUTAGE_LIMIT_MS } from "../../store/set-writer.js";
+import { OUTAGE_LIMIT_MS } from "../../store/sets/set-writer.js";
 
 /** An agent's keepalive takes twice as long to find that its connection died unheard, which is how one machine displaces itself. */
 const CONTEST = { withinS: 20, displacements: 5 };

@@ -7,7 +7,7 @@ import type { Database } from "../../store/database.js";
 import { lockHostsAndAgents } from "../../store/hosts/row-locks.js";
 import type { SessionKey } from "../../store/sessions/agent-sessions.js";
 import { type ContestPolicy, countDisplacements, type Suspicion } from "../../store/sessions/contests.js";
-import { SetWriter } from "../../store/set-writer.js";
+import { SetWriter } from "../../store/sets/set-writer.js";
 import type { Transaction } from "../../store/transaction.js";
 import type { HeartbeatEvents, SuspectedClone } from "../events.js";
 

@@ -4,7 +4,7 @@ import type { Outbox, Outgoing } from "../../outbox/outbox.js";
 import type { Database } from "../../store/database.js";
 import { lockHostsAndAgents } from "../../store/hosts/row-locks.js";
 import { markSessionsOffline, type SessionEnd } from "../../store/sessions/session-ends.js";
-import { SetWriter } from "../../store/set-writer.js";
+import { SetWriter } from "../../store/sets/set-writer.js";
 import type { Transaction } from "../../store/transaction.js";
 import type { HeartbeatEvents } from "../events.js";
 

@@ -1,8 +1,8 @@
 import { and, eq, inArray, isNull, sql } from "drizzle-orm";
 import { createId } from "../../lib/ids.js";
 import type { Queryable } from "../database.js";
-import { insertRows } from "../insert-rows.js";
 import { agents } from "../schema/platform/index.js";
+import { insertRows } from "../sets/insert-rows.js";
 import type { Transaction } from "../transaction.js";
 
 /** The states of an agent (database contract, `agents.status`). */

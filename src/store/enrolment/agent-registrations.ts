@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import type { Queryable } from "../database.js";
 import type { RememberedCertificate } from "../identity/client-certificates.js";
-import { insertRows } from "../insert-rows.js";
 import { clientCertificates } from "../schema/ingest/index.js";
+import { insertRows } from "../sets/insert-rows.js";
 import type { Transaction } from "../transaction.js";
 import type { KnownAgent } from "./known-agents.js";
 

@@ -1,6 +1,6 @@
 import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
-import { insertRows } from "../insert-rows.js";
 import { hosts, OLDEST_HOST_FIRST } from "../schema/platform/index.js";
+import { insertRows } from "../sets/insert-rows.js";
 import { limitLockWaits, type Transaction } from "../transaction.js";
 import type { Tag } from "./tags.js";
 

@@ -3,7 +3,7 @@ import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import type { Database } from "../../store/database.js";
 import { keepHosts } from "../../store/hosts/row-locks.js";
-import { SetWriter } from "../../store/set-writer.js";
+import { SetWriter } from "../../store/sets/set-writer.js";
 import type { Transaction } from "../../store/transaction.js";
 import { insertFailedScan, type ScanCounts, storeScan } from "../../store/work/inventory.js";
 import { lockTasks } from "../../store/work/tasks/task-locks.js";

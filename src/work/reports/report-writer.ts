@@ -2,7 +2,7 @@ import { databaseUnavailable, IngestError } from "../../errors.js";
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { Outgoing, PublishingDatabase } from "../../outbox/outbox.js";
 import { keepHosts } from "../../store/hosts/row-locks.js";
-import { SetWriter } from "../../store/set-writer.js";
+import { SetWriter } from "../../store/sets/set-writer.js";
 import type { Transaction } from "../../store/transaction.js";
 import { insertCheckResults } from "../../store/work/checks.js";
 import { completeQueries, lockQueries, type QueryAnswer } from "../../store/work/queries.js";

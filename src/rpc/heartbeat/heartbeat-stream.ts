@@ -6,18 +6,18 @@ import {
   type HeartbeatResponse,
   HeartbeatResponseSchema,
 } from "#gen/agent/v1/heartbeat_pb.js";
-import { IngestError } from "../errors.js";
-import type { RawHeartbeatReport } from "../heartbeat/heartbeat-report.js";
-import type { SessionStream } from "../heartbeat/session-stream.js";
-import { type Caller, requireAccessToken } from "../identity/caller.js";
-import type { SigningKeyRing } from "../identity/signing-keys/signing-key-ring.js";
-import { Handover } from "../lib/async/handover.js";
-import { waitPatiently } from "../lib/async/wait-patiently.js";
-import type { AgentWork, WorkSession } from "../work/agent-work.js";
-import { type CallEnd, callEndOf } from "./call-end.js";
-import { type Peer, peerKey } from "./context.js";
-import { toRawHeartbeatReport } from "./messages/messages.js";
-import { toPushResponse, toRawAgentMessage } from "./messages/work-messages.js";
+import { IngestError } from "../../errors.js";
+import type { RawHeartbeatReport } from "../../heartbeat/heartbeat-report.js";
+import type { SessionStream } from "../../heartbeat/session-stream.js";
+import { type Caller, requireAccessToken } from "../../identity/caller.js";
+import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
+import { Handover } from "../../lib/async/handover.js";
+import { waitPatiently } from "../../lib/async/wait-patiently.js";
+import type { AgentWork, WorkSession } from "../../work/agent-work.js";
+import { type CallEnd, callEndOf } from "../call-end.js";
+import { type Peer, peerKey } from "../context.js";
+import { toRawHeartbeatReport } from "../messages/messages.js";
+import { toPushResponse, toRawAgentMessage } from "../messages/work-messages.js";
 
 /** What a {@link HeartbeatStream} needs. */
 export interface HeartbeatStreamOptions {

@@ -1,7 +1,7 @@
-import { IngestError } from "../errors.js";
-import { type BackoffOptions, backoffDelayMs } from "../lib/async/backoff.js";
-import type { BatchOutcome } from "../lib/async/batcher.js";
-import { findUnstorable, isAboutStatement, isTransient, toDatabaseError } from "./database.js";
+import { IngestError } from "../../errors.js";
+import { type BackoffOptions, backoffDelayMs } from "../../lib/async/backoff.js";
+import type { BatchOutcome } from "../../lib/async/batcher.js";
+import { findUnstorable, isAboutStatement, isTransient, toDatabaseError } from "../database.js";
 
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 50, maxMs: 2_000 };
 /** How long the database may be away before whoever waits for it is told UNAVAILABLE. */

@@ -1,8 +1,8 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { HeartbeatRequest } from "#gen/agent/v1/heartbeat_pb.js";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
-import type { Sessions } from "../heartbeat/sessions.js";
-import { peerKey, requireCaller } from "./context.js";
+import type { Sessions } from "../../heartbeat/sessions.js";
+import { peerKey, requireCaller } from "../context.js";
 import { HeartbeatStream, type HeartbeatStreamOptions } from "./heartbeat-stream.js";
 
 /** What the `Heartbeat` handler needs. */

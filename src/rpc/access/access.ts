@@ -1,9 +1,9 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { IngestService } from "#gen/agent/v1/ingest_pb.js";
-import type { Callers } from "../identity/caller.js";
+import type { Callers } from "../../identity/caller.js";
+import { callEndOf } from "../call-end.js";
+import { callerKey, labelsKey, peerKey } from "../context.js";
 import type { AgentCalls } from "./agent-calls.js";
-import { callEndOf } from "./call-end.js";
-import { callerKey, labelsKey, peerKey } from "./context.js";
 
 type MethodName = keyof typeof IngestService.method;
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { IngestError } from "../errors.js";
-import { Pace, type PaceLimit } from "../lib/bounds/pace.js";
+import { IngestError } from "../../errors.js";
+import { Pace, type PaceLimit } from "../../lib/bounds/pace.js";
 
 /** A newer one takes the place of the one before, which may take a moment to end. */
 const MAX_SESSIONS = 2;
