@@ -7,8 +7,9 @@
  */
 import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { RegisterRequestSchema } from "#gen/agent/v1/registration_pb.js";
 import { createAgentKey } from "../dist/agent/agent-key.js";
-import { type Connection, openConnection } from "../dist/agent/connection.js";
 import { openAgentCas } from "../dist/identity/agent-ca/agent-cas.js";
 import { parseAgentPublicKey } from "../dist/identity/agent-key.js";
 import { issueClientCertificate } from "../dist/identity/client-certificates/issue-client-certificate.js";
@@ -18,7 +19,9 @@ import { openSigningKeyRing } from "../dist/identity/signing-keys/signing-key-ri
 import { createLogger } from "../dist/observe/logger.js";
 import { openDatabase } from "../dist/store/database.js";
 import { cpuMsOfFamily } from "./support/cpu-time.js";
+import { envelopeOf } from "./support/envelope.js";
 import { spread } from "./support/figures.js";
+import { Registrar } from "./support/registrar.js";
 import { type ServiceProcess, startService } from "./support/service-process.js";
 import { onStage, type Stage } from "./support/stage.js";
 
@@ -43,33 +46,36 @@ await onStage(async (stage) => {
   const two = await startService({ ...stage.env, INGEST_WORKERS: "2" });
   try {
     const sign = await openSigner(stage);
-    const [registerWithOne, registerWithTwo] = [connectTo(one), connectTo(two)];
+    const [withOne, withTwo] = [await connectTo(one), await connectTo(two)];
     await inParallel(WARM_UP, sign);
-    for (const service of [registerWithOne, registerWithTwo]) await service.register(stage.token, WARM_UP);
+    for (const { register } of [withOne, withTwo]) {
+      await register(await prepareRequests(WARM_UP, stage.token));
+    }
     const rounds: Record<"signing" | "one worker" | "two workers", number>[] = [];
-    const costs: Record<"one worker, ms" | "PostgreSQL, ms" | "the load, ms", number>[] = [];
+    const costs: Record<string, number>[] = [];
     // In turns, since the machine is not equally fast all the time.
     for (let round = 0; round < ROUNDS; round++) {
+      const requests = await prepareRequests(2 * perRound, stage.token);
       const signing = perSecond(await inParallel(perRound, sign));
-      const before = await cpuOf(one, stage);
-      const oneTook = await registerWithOne.register(stage.token, perRound);
-      const after = await cpuOf(one, stage);
-      const twoTook = await registerWithTwo.register(stage.token, perRound);
-      rounds.push({ signing, "one worker": perSecond(oneTook), "two workers": perSecond(twoTook) });
-      const each = (who: keyof typeof after) => (after[who] - before[who]) / perRound;
+      const byOne = await takeTurn(stage, withOne, requests.slice(0, perRound));
+      const byTwo = await takeTurn(stage, withTwo, requests.slice(perRound));
+      rounds.push({ signing, "one worker": byOne.rate, "two workers": byTwo.rate });
       costs.push({
-        "one worker, ms": each("service"),
-        "PostgreSQL, ms": each("postgres"),
-        "the load, ms": each("load"),
+        "one worker": byOne.serviceMs,
+        "its PostgreSQL": byOne.postgresMs,
+        "its load": byOne.loadMs,
+        "two workers": byTwo.serviceMs,
+        "their PostgreSQL": byTwo.postgresMs,
+        "their load": byTwo.loadMs,
       });
     }
-    registerWithOne.close();
-    registerWithTwo.close();
+    withOne.close();
+    withTwo.close();
 
     console.log(`cores ${availableParallelism()}, node ${process.version}, ${concurrency} requests at once`);
     console.log(`${ROUNDS} rounds of ${perRound}; median (range); load average ${loadavg()[0]?.toFixed(1)}`);
     print(rounds, "a second", 0);
-    print(costs, "processor time of a registration", 2);
+    print(costs, "processor time of a registration, ms", 2);
     console.log(`one worker by signing      ${spread(ratios(rounds, "one worker", "signing"), 2)}`);
     console.log(`two workers by one worker  ${spread(ratios(rounds, "two workers", "one worker"), 2)}`);
   } finally {
@@ -94,38 +100,38 @@ async function openSigner({ databaseUrl, env }: Stage): Promise<() => Promise<vo
   };
 }
 
-function connectTo({ port, ca }: ServiceProcess) {
-  const connections = Array.from({ length: concurrency }, () => openConnection({ address: `localhost:${port}`, ca }));
+async function connectTo(service: ServiceProcess) {
+  const registrars = await Promise.all(Array.from({ length: concurrency }, () => Registrar.connect(service)));
   return {
+    pid: service.pid,
     /** Registers new machines; returns how long it took, in milliseconds. */
-    register: async (token: string, count: number) => {
-      const requests = await prepareRequests(count, token);
-      return inParallel(count, async (index, lane) => {
-        const response = await (connections[lane] as Connection).client.register(requests[index] ?? {});
+    register: async (requests: readonly Buffer[]) =>
+      inParallel(requests.length, async (index, lane) => {
+        const response = await (registrars[lane] as Registrar).register(requests[index] as Buffer);
         if (response.status !== "active") throw new Error(`registered as ${response.status}: ${response.message}`);
-      });
-    },
+      }),
     close: () => {
-      for (const connection of connections) connection.close();
+      for (const registrar of registrars) registrar.close();
     },
   };
 }
 
 /** Made beforehand: keys and their requests are the agents' work, each on a machine of its own. */
-async function prepareRequests(count: number, orgToken: string) {
+async function prepareRequests(count: number, orgToken: string): Promise<Buffer[]> {
   return Promise.all(
     Array.from({ length: count }, async () => {
       const machine = machines++;
       const key = createAgentKey();
       const ipAddress = `10.${machine >> 16}.${(machine >> 8) & 255}.${machine & 255}`;
-      return {
+      const request = create(RegisterRequestSchema, {
         orgToken,
         publicKey: key.publicKeyPem,
         csrDer: await key.createCsr(),
         platformInfo: { os: "linux", arch: "amd64", ipAddresses: [ipAddress, "172.17.0.1", "fe80::1"] },
         agentInfo: { hostname: `bench-${machine}`, version: "v1" },
         tags: [{ key: "env", value: "bench" }],
-      };
+      });
+      return envelopeOf(toBinary(RegisterRequestSchema, request));
     }),
   );
 }
@@ -141,11 +147,20 @@ async function inParallel(times: number, work: (index: number, lane: number) => 
   return performance.now() - startedAt;
 }
 
-/** Processor time until now, in milliseconds; that of the load has the making of requests in it. */
-async function cpuOf(service: ServiceProcess, { postgresPid }: Stage) {
+/** Registers new machines: how many a second, and the processor time of one, in milliseconds. */
+async function takeTurn(stage: Stage, service: Awaited<ReturnType<typeof connectTo>>, requests: readonly Buffer[]) {
+  const before = await cpuOf(service.pid, stage);
+  const rate = perSecond(await service.register(requests));
+  const after = await cpuOf(service.pid, stage);
+  const each = (who: keyof typeof after) => (after[who] - before[who]) / requests.length;
+  return { rate, serviceMs: each("service"), postgresMs: each("postgres"), loadMs: each("load") };
+}
+
+/** Processor time until now, in milliseconds. */
+async function cpuOf(pid: number, { postgresPid }: Stage) {
   const { user, system } = process.cpuUsage();
   return {
-    service: await cpuMsOfFamily(service.pid),
+    service: await cpuMsOfFamily(pid),
     postgres: await cpuMsOfFamily(postgresPid),
     load: (user + system) / 1_000,
   };

@@ -12,6 +12,7 @@ import { setTimeout } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
 import type { AgentIdentity } from "../../dist/agent/index.js";
+import { ENVELOPE_BYTES, envelopeOf } from "./envelope.js";
 import { quantile } from "./figures.js";
 
 /** The service to open a stream to for each agent; answered with `"open"`. */
@@ -42,7 +43,6 @@ export interface LoadResult {
   cpuMs: number;
 }
 
-const ENVELOPE_BYTES = 5;
 /** Vitals change with every heartbeat, the inventory does not. */
 const VARIANTS = 16;
 
@@ -82,10 +82,7 @@ function heartbeat(agentId: string, variant: number): Buffer {
       })),
     }),
   );
-  const envelope = Buffer.alloc(ENVELOPE_BYTES + message.length);
-  envelope.writeUInt32BE(message.length, 1);
-  envelope.set(message, ENVELOPE_BYTES);
-  return envelope;
+  return envelopeOf(message);
 }
 
 /** One agent's stream: it sends while it is told to, and waits for each acknowledgement. */

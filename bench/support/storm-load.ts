@@ -9,6 +9,7 @@ import { connect as connectTcp } from "node:net";
 import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { HeartbeatRequestSchema } from "#gen/agent/v1/heartbeat_pb.js";
+import { envelopeOf } from "./envelope.js";
 import { quantile } from "./figures.js";
 import type { MadeAgent } from "./made-agents.js";
 
@@ -43,7 +44,6 @@ const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 const GOOD_STREAM_MS = 10_000;
 const REPORT_MS = 1_000;
-const ENVELOPE_BYTES = 5;
 
 const agents: MadeAgent[] = JSON.parse(await readFile(process.argv[2] ?? "", "utf8"));
 const failures: Record<string, number> = {};
@@ -55,10 +55,7 @@ function heartbeat(agentId: string): Buffer {
     HeartbeatRequestSchema,
     create(HeartbeatRequestSchema, { agentId, cpuPercent: 1, agentVersion: "v1", os: "linux", arch: "amd64" }),
   );
-  const envelope = Buffer.alloc(ENVELOPE_BYTES + message.length);
-  envelope.writeUInt32BE(message.length, 1);
-  envelope.set(message, ENVELOPE_BYTES);
-  return envelope;
+  return envelopeOf(message);
 }
 
 class StormAgent {

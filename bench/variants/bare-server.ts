@@ -6,8 +6,8 @@ import { constants } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureServer, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { ENVELOPE_BYTES } from "../support/envelope.js";
 
-const ENVELOPE_BYTES = 5;
 /** `ok: true`, in its envelope. */
 const ACKNOWLEDGEMENT = Buffer.from([0, 0, 0, 0, 2, 8, 1]);
 
