@@ -41,6 +41,19 @@ t.test("filters, each and together", async (t) => {
   t.match(await runCommand(env, ["agent", "list", "--silent-for", "x"]), { exitCode: 2, errors: /a duration such as/ });
 });
 
+t.test("what a filter names and is not there is said, whatever else it asks for", async (t) => {
+  const fails = (...args: string[]) => runCommand(env, ["agent", ...args]);
+  const noOrganisation = /no organisation has the slug or id ohter-org: `org list` shows them/;
+  t.match(await fails("list", "--org", "ohter-org"), { exitCode: 1, output: "", errors: noOrganisation });
+  t.match(await fails("list", "--org", "ohter-org", "--json"), { exitCode: 1, output: "", errors: noOrganisation });
+  const noToken = /no enrolment token has the id or label web server: `token list` shows them/;
+  t.match(await fails("list", "--token", "web server", "--org", "other-org"), { exitCode: 1, errors: noToken });
+  t.match(await fails("approve", "--token", "web server", "--dry-run"), { exitCode: 1, errors: noToken });
+  t.same(await listed("--org", "other-org", "--status", "offline"), [], "an organisation may have no such agent");
+  await query("update agent_enrolment_tokens set deleted_at = now() where id = 'token-1'");
+  t.same(await listed("--token", "token-1", "--status", "offline"), [], "its agents stay when a token is deleted");
+});
+
 t.test("approve chooses among those that wait, shows them, and asks", async (t) => {
   const approve = (answer: boolean | undefined, ...args: string[]) =>
     runCommand(env, ["agent", "approve", ...args], undefined, undefined, answer);

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type AgentFilter, type ListedAgent, listAgents } from "../../store/agents/agent-list.js";
+import { type AgentFilter, findKnownNames, type ListedAgent, listAgents } from "../../store/agents/agent-list.js";
 import type { Queryable } from "../../store/database.js";
 import { type AddressRemark, listAddressRemarks } from "../../store/enrolment/address-remarks.js";
 import { listReturnedAgents } from "../../store/enrolment/former-keys.js";
@@ -28,9 +28,14 @@ export type AgentOverview = ListedAgent &
     deletedBefore?: Date;
   };
 
-/** Reads the agents that a filter chooses. */
+/**
+ * Reads the agents that a filter chooses.
+ *
+ * @throws when it names an organisation or a token that is not there
+ */
 export async function readAgents(db: Queryable, filter: AgentFilter): Promise<AgentOverview[]> {
   const rows = await listAgents(db, filter);
+  if (rows.length === 0) await requireKnownNames(db, filter);
   const ids = rows.map(({ id }) => id);
   const presences = await findPresences(db, ids);
   const returned = await listReturnedAgents(db, ids);
@@ -41,6 +46,14 @@ export async function readAgents(db: Queryable, filter: AgentFilter): Promise<Ag
     const sameAddressAs = remarks.get(row.id) ?? [];
     return { ...row, session, suspectedClone, sameAddressAs, ...(deletedBefore && { deletedBefore }) };
   });
+}
+
+async function requireKnownNames(db: Queryable, filter: AgentFilter): Promise<void> {
+  const { organisation, token } = await findKnownNames(db, filter);
+  if (!organisation) {
+    throw new Error(`no organisation has the slug or id ${filter.organisation}: \`org list\` shows them`);
+  }
+  if (!token) throw new Error(`no enrolment token has the id or label ${filter.token}: \`token list\` shows them`);
 }
 
 /** The same for people. */

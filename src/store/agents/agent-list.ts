@@ -48,6 +48,22 @@ export async function listAgents(db: Queryable, filter: AgentFilter = {}) {
     .orderBy(asc(hostname), asc(id));
 }
 
+/**
+ * Whether what a filter names is in the database, also where it is deleted: agents that enrolled with a token that is deleted
+ * stay. What it does not name counts as known.
+ */
+export async function findKnownNames(
+  db: Queryable,
+  { organisation, token }: AgentFilter,
+): Promise<{ organisation: boolean; token: boolean }> {
+  const { rows } = await db.execute<{ organisation: boolean; token: boolean }>(sql`
+    select ${organisation ?? null}::text is null
+             or exists (select from ${organisations} where ${organisation ?? null} in (id, slug)) as organisation,
+           ${token ?? null}::text is null
+             or exists (select from ${agentEnrolmentTokens} where ${token ?? null} in (id, label)) as token`);
+  return rows[0] ?? { organisation: true, token: true };
+}
+
 /** A glob as a regular expression. Both cases of a letter are named: `ilike` folds only what the database's locale knows. */
 function toPattern(glob: string): string {
   const parts = [...glob].map((letter) => {
