@@ -7,10 +7,10 @@ import { dirname } from "node:path";
  * Not `mkdir({ recursive: true })`: where a file system says "no such file" for what cannot be made (`/proc/x`), Node 20
  * tries again for ever, on a thread that keeps even `process.exit` waiting.
  *
- * @param mode of the directories that are made
+ * @param mode of the directories that are made; without it, nobody but the owner may write in them: keys are in some
  * @throws NodeJS.ErrnoException
  */
-export async function makeDirectory(path: string, mode = 0o777): Promise<void> {
+export async function makeDirectory(path: string, mode = 0o755): Promise<void> {
   const error = await tryToMake(path, mode);
   if (error === undefined) return;
   const parent = dirname(path);

@@ -21,6 +21,14 @@ t.test("makes what is missing, with its mode, and leaves what is there", async (
   await makeDirectory(".");
 });
 
+t.test("nobody else may write in what is made, whatever the umask", async (t) => {
+  const directory = await makeTestDirectory(t);
+  const umask = process.umask(0);
+  t.teardown(() => process.umask(umask));
+  await makeDirectory(join(directory, "a/b"));
+  for (const made of ["a", "a/b"]) t.equal((await stat(join(directory, made))).mode & 0o777, 0o755, made);
+});
+
 t.test("many may make the same directory at one time", async (t) => {
   const directory = await makeTestDirectory(t);
   for (let round = 0; round < 100; round++) {
