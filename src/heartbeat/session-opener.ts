@@ -35,7 +35,7 @@ export interface SessionOpenerOptions {
 /** Opens sessions, all that open at the moment together: one statement looks at them, one gives them their epochs. */
 export class SessionOpener {
   readonly #findDoubt: (credentials: SessionCredentials) => Promise<DoubtfulSession | undefined>;
-  readonly #openings: Batcher<SessionOpening, OpenedSession>;
+  readonly #openings: Batcher<Waiting, OpenedSession>;
 
   constructor({ database, events, instanceId }: SessionOpenerOptions) {
     this.#findDoubt = groupLookups(async (credentials) => {
@@ -44,12 +44,17 @@ export class SessionOpener {
       );
       return credentials.map((_, index) => found.get(index));
     }, PACE_MS);
-    const writer = new SetWriter<SessionOpening, OpenedSession>({
-      write: async (openings) => {
-        const opened = await openAgentSessions(database.db, { sessions: openings, instanceId });
-        return opened.map((result, index): BatchOutcome<OpenedSession> => {
+    const writer = new SetWriter<Waiting, OpenedSession>({
+      write: async (items) => {
+        // An agent that is locked may have come back several times: the last epoch would go to any of its streams.
+        const wanted = items.filter(({ isOver }) => !isOver());
+        const sessions = wanted.map(({ opening }) => opening);
+        const opened = wanted.length === 0 ? [] : await openAgentSessions(database.db, { sessions, instanceId });
+        return items.map((item): BatchOutcome<OpenedSession> => {
+          const result = opened[wanted.indexOf(item)];
+          if (result === undefined) return { failed: new Error("the stream is over") };
           if (result === "busy") return { busy: true };
-          return result === "gone" ? { failed: agentNotFound(openings[index]?.agentId ?? "") } : { done: result };
+          return result === "gone" ? { failed: agentNotFound(item.opening.agentId) } : { done: result };
         });
       },
       onRetry: (retry) => events.writeRetried(retry),
@@ -76,9 +81,15 @@ export class SessionOpener {
   /**
    * Takes the agent's next epoch: every earlier session of the agent is over with it, on whatever instance.
    *
+   * @param isOver whether its stream is over: then it takes none, and rejects
    * @throws IngestError `agent_not_found`, `database_unavailable`
    */
-  open(opening: SessionOpening): Promise<OpenedSession> {
-    return this.#openings.add(opening);
+  open(opening: SessionOpening, isOver: () => boolean): Promise<OpenedSession> {
+    return this.#openings.add({ opening, isOver });
   }
+}
+
+interface Waiting {
+  opening: SessionOpening;
+  isOver: () => boolean;
 }

@@ -192,8 +192,9 @@ export class Session implements WatchedSession {
     if (this.#isOver) return;
     const objection = doubt && findObjection(agentId, doubt);
     if (objection !== undefined) throw objection;
+    const opening = opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }, () => this.#isOver);
     await this.#store(
-      opener.open({ agentId, remoteAddress, hostname, uptimeSeconds }).then(({ epoch, intervalMs }) => {
+      opening.then(({ epoch, intervalMs }) => {
         this.#epoch = epoch;
         this.#recorder.interval.startWith(intervalMs);
         events.sessionOpened({ ...this.key, hostname, remoteAddress, ...this.call });

@@ -91,6 +91,34 @@ t.test("an agent that somebody deletes keeps no other one waiting, and is told t
   t.match(await query("select agent_id from ingest.agent_sessions"), [{ agent_id: "agent-2" }]);
 });
 
+t.test("of two streams that an agent opened while it was locked the one that is over takes no epoch", async (t) => {
+  const { callers, sessions, hold, query, url } = await setUp(t, 1);
+  const [caller] = callers;
+  if (caller === undefined) throw new Error("no caller");
+  const holder = await connectTo(t, url);
+  await holder.query("begin; select from agents for update");
+  const [broken, last] = [new TestSessionStream(), new TestSessionStream()];
+  const held = hold(caller, broken);
+  void broken.send();
+  await eventually(
+    () =>
+      query("select from pg_stat_activity where datname = current_database() and query like '%key share skip locked%'"),
+    ({ length }) => length > 1,
+  );
+  broken.cut();
+  await t.rejects(held, /the connection broke/);
+  hold(caller, last);
+  const acknowledged = last.send();
+  await holder.query("commit");
+  await acknowledged;
+  await eventually(
+    async () => sessions.open.size,
+    (size) => size === 1,
+  );
+  t.match(await query("select epoch::int from ingest.agent_sessions"), [{ epoch: 1 }]);
+  await last.send();
+});
+
 t.test("while it drains, no stream takes an epoch", async (t) => {
   const { callers, sessions, hold, query, lines } = await setUp(t, 3);
   const [silent, open, late] = callers;
