@@ -1,4 +1,5 @@
 import type { Queryable } from "../../store/database.js";
+import type { SessionKey } from "../../store/sessions/agent-sessions.js";
 import { forgetOldContests } from "../../store/sessions/contests.js";
 import { adoptForeignSessions, findAbandonedSessions } from "../../store/sessions/session-ends.js";
 import type { HeartbeatEvents } from "../events.js";
@@ -29,6 +30,8 @@ export class AbandonedSweep {
   readonly #startedAt = performance.now();
   readonly #timer: NodeJS.Timeout;
   #sweeping = false;
+  /** What is being written, by agent and epoch: a host that somebody holds may take minutes, and no other one waits for it. */
+  readonly #underWay = new Set<string>();
   #hasTidied = false;
 
   constructor(private readonly options: AbandonedSweepOptions) {
@@ -47,7 +50,7 @@ export class AbandonedSweep {
   }
 
   async #sweep(): Promise<void> {
-    const { db, offlineWriter, events, silentForMs } = this.options;
+    const { db, events, silentForMs } = this.options;
     if (this.#sweeping || !this.#hadTime) return;
     this.#sweeping = true;
     try {
@@ -58,14 +61,24 @@ export class AbandonedSweep {
       const found = await findAbandonedSessions(db, { silentForMs });
       // After a stall this may look first, and find what this very instance holds.
       if (!this.#hadTime) return;
-      const reason = INSTANCE_GONE;
-      await Promise.all(
-        found.map((session) => offlineWriter.write({ ...session, reason, silentForMs, staysOpen: false })),
-      );
+      const closing = found.map((session) => this.#close(session));
+      Promise.all(closing).catch((error: unknown) => events.sweepFailed({ error }));
     } catch (error) {
       events.sweepFailed({ error });
     } finally {
       this.#sweeping = false;
+    }
+  }
+
+  async #close(session: SessionKey): Promise<void> {
+    const { offlineWriter, silentForMs } = this.options;
+    const name = `${session.agentId} ${session.epoch}`;
+    if (this.#underWay.has(name)) return;
+    this.#underWay.add(name);
+    try {
+      await offlineWriter.write({ ...session, reason: INSTANCE_GONE, silentForMs, staysOpen: false });
+    } finally {
+      this.#underWay.delete(name);
     }
   }
 }

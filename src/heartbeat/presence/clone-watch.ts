@@ -27,12 +27,12 @@ export interface DisplacedSession extends SessionKey {
  */
 export class CloneWatch {
   readonly #events: HeartbeatEvents;
-  readonly #batcher: Batcher<DisplacedSession, SuspectedClone | undefined>;
+  readonly #batcher: Batcher<Waiting, SuspectedClone | undefined>;
 
   constructor(options: { database: Database; outbox: Outbox; events: HeartbeatEvents; policy: ContestPolicy }) {
     const { database, outbox, events, policy } = options;
     this.#events = events;
-    const writer = new SetWriter<DisplacedSession, SuspectedClone | undefined>({
+    const writer = new SetWriter<Waiting, SuspectedClone | undefined>({
       write: (sessions) => outbox.transaction(database, (tx, outgoing) => count(tx, outgoing, sessions, policy)),
       onRetry: (retry) => events.writeRetried(retry),
     });
@@ -56,19 +56,26 @@ export class CloneWatch {
   report(session: DisplacedSession, call: CallLabels): void {
     const { remoteAddress, hostname, uptimeSeconds, ...key } = session;
     this.#events.sessionDisplaced();
-    this.#batcher.add(session).catch((error) => this.#events.displacementNotCounted({ ...key, ...call, error }));
+    this.#batcher
+      .add({ ...session, at: performance.now() })
+      .catch((error) => this.#events.displacementNotCounted({ ...key, ...call, error }));
   }
 }
+
+type Waiting = DisplacedSession & { at: number };
 
 async function count(
   tx: Transaction,
   outgoing: Outgoing,
-  sessions: readonly DisplacedSession[],
+  sessions: readonly Waiting[],
   policy: ContestPolicy,
 ): Promise<BatchOutcome<SuspectedClone | undefined>[]> {
-  const found = await lockHostsAndAgents(tx, sessions);
+  // They count as of when they are written: those that waited for a lock would all be of one moment.
+  const since = performance.now() - policy.withinS * 1_000;
+  const recent = sessions.filter(({ at }) => at > since);
+  const found = await lockHostsAndAgents(tx, recent);
   // Of several of one agent in one batch the last one is told of.
-  const counted = sessions.filter(({ agentId }) => found.get(agentId)?.state === "locked");
+  const counted = recent.filter(({ agentId }) => found.get(agentId)?.state === "locked");
   const locked = new Map(counted.map((session) => [session.agentId, session]));
   const suspicions = await countDisplacements(
     tx,
@@ -106,7 +113,7 @@ async function count(
     }),
   );
   return sessions.map((session) => {
-    if (found.get(session.agentId)?.state === "busy") return { busy: true };
+    if (session.at > since && found.get(session.agentId)?.state === "busy") return { busy: true };
     return { done: locked.get(session.agentId) === session ? suspected.get(session.agentId) : undefined };
   });
 }

@@ -79,9 +79,10 @@ async function writeBatch(
     outgoing,
     [...changed.values()].map((departure) => ({ ...departure, from: "active", to: "offline" })),
   );
-  return departures.map((departure) =>
-    found.get(departure.agentId)?.state === "busy"
-      ? { busy: true }
-      : { done: { wentOffline: changed.get(departure.agentId) === departure } },
-  );
+  return departures.map((departure) => {
+    const agent = found.get(departure.agentId);
+    // A newer session is none of its concern, and need not be waited for.
+    if (agent?.state === "busy" && agent.epoch <= departure.epoch) return { busy: true };
+    return { done: { wentOffline: changed.get(departure.agentId) === departure } };
+  });
 }
