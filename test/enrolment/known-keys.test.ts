@@ -9,6 +9,7 @@ import {
   registration,
   type TestIdentity,
 } from "../support/agents/field-agent.js";
+import { connectTo } from "../support/database/database.js";
 import { recordStatements } from "../support/database/statements.js";
 import { startTestService, type TestService } from "../support/service.js";
 import { shareTestService } from "../support/shared-service.js";
@@ -65,6 +66,24 @@ t.test("a fleet that comes back registers together, whoever asks twice as well",
   // What is recorded of each, and the certificate that it has.
   const ofEach = statements.filter(({ text }) => /agent_registrations|"client_cert_pem"/.test(text));
   t.ok(ofEach.length < requests.length, `${ofEach.length} statements`);
+});
+
+t.test("an agent that somebody keeps locked keeps no other one from registering", async (t) => {
+  const service = await sharedService();
+  const token = await service.createToken();
+  const requests = await Promise.all(Array.from({ length: 2 }, () => registration(createTestKey(), token)));
+  const [locked, other] = await registerAll(service, requests);
+  if (locked?.status !== "fulfilled" || other?.status !== "fulfilled") throw new Error("not registered");
+  const holder = await connectTo(t, service.database.url);
+  await holder.query("begin");
+  await holder.query("select from agents where id = $1 for update", [locked.value.agentId]);
+  const waiting = register(service, requests[0] as object);
+  const before = performance.now();
+  const served = await registerAll(service, Array<object>(5).fill(requests[1] as object));
+  t.ok(served.every((each) => each.status === "fulfilled" && each.value.agentId === other.value.agentId));
+  t.ok(performance.now() - before < 2_500, "they do not wait until the lock is given up");
+  await holder.query("commit");
+  t.match(await waiting, { agentId: locked.value.agentId, status: "active" });
 });
 
 t.test("a known key with another organisation's token is told what to do, if the token could be used", async (t) => {

@@ -35,8 +35,8 @@ const STATEMENTS: readonly Statement[] = [
     run: async ({ db }) => {
       const record = { identifyingAddresses: [], remoteAddress: "192.0.2.1", showedCertificate: false };
       const agent = { id: "agent-1", status: "active" };
-      const [isRecorded = false] = await recordRegistrations(db, [{ agent, publicKey: "key 1", ...record }]);
-      return isRecorded;
+      const [recorded] = await recordRegistrations(db, [{ agent, publicKey: "key 1", ...record }]);
+      return recorded === "recorded";
     },
     held: `insert into ingest.agent_registrations (agent_id, identifying_addresses, remote_address, showed_certificate)
            values ('agent-1', '{}', '192.0.2.2', false)`,

@@ -1,7 +1,7 @@
-import { IngestError } from "../../errors.js";
+import { databaseUnavailable, IngestError } from "../../errors.js";
 import type { ClientCertificates } from "../../identity/client-certificates/client-certificates.js";
 import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-ring.js";
-import { Batcher } from "../../lib/async/batcher.js";
+import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { mayCall } from "../../store/agents/calling-statuses.js";
 import { type KnownRegistration, recordRegistrations } from "../../store/enrolment/agent-registrations.js";
@@ -20,6 +20,8 @@ import { undoAdoption } from "./undo-adoption.js";
 const MAX_RECORDED_AT_ONCE = 200;
 /** Least time between two statements, in milliseconds; a single registration still goes at once. */
 const PACE_MS = 20;
+/** How long one waits for an agent that somebody keeps locked: as long as for any lock. */
+const LOCK_TIMEOUT_MS = 5_000;
 
 /** What {@link KnownKeys} needs. */
 export interface KnownKeysOptions extends PublishingDatabase {
@@ -32,12 +34,17 @@ export interface KnownKeysOptions extends PublishingDatabase {
 /** Answers registrations of keys that are on record, whatever became of the token. */
 export class KnownKeys {
   /** A fleet that comes back registers together. */
-  readonly #records: Batcher<KnownRegistration, boolean>;
+  readonly #records: Batcher<Waiting, boolean>;
 
   constructor(private readonly options: KnownKeysOptions) {
     const { db } = options.database;
     this.#records = new Batcher({
-      flush: async (items) => (await recordRegistrations(db, items)).map((done) => ({ done })),
+      flush: async (items) =>
+        (await recordRegistrations(db, items)).map((recorded, index): BatchOutcome<boolean> => {
+          if (recorded !== "busy") return { done: recorded === "recorded" };
+          if (performance.now() - (items[index]?.since ?? 0) < LOCK_TIMEOUT_MS) return { busy: true };
+          return { failed: databaseUnavailable(new Error("somebody keeps the agent locked")) };
+        }),
       maxItems: MAX_RECORDED_AT_ONCE,
       paceMs: PACE_MS,
     });
@@ -73,7 +80,7 @@ export class KnownKeys {
     const { remoteAddress, call } = connection;
     const identity = { agentId: agent.id, organisationId: agent.organisationId };
     const showedCertificate = showsOwnCertificate(connection, registration);
-    const record = { identifyingAddresses, remoteAddress, showedCertificate };
+    const record = { identifyingAddresses, remoteAddress, showedCertificate, since: performance.now() };
     if (!(await this.#records.add({ agent, publicKey: publicKey.pem, ...record }))) throw new LookAgain();
     if (agent.hostState === "missing") await restoreMissingHost(database, agent, registration);
     if (agent.status === "pending") return { status: "pending", agentId: agent.id };
@@ -112,6 +119,8 @@ export class KnownKeys {
     return token !== undefined && token.organisationId !== agent.organisationId;
   }
 }
+
+type Waiting = KnownRegistration & { since: number };
 
 function ofOtherOrganisation({ id }: KnownAgent): IngestError {
   return new IngestError(

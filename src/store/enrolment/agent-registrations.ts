@@ -52,17 +52,24 @@ export interface KnownRegistration extends RegistrationRecord {
 }
 
 /**
+ * What {@link recordRegistrations} did for one: recorded it; somebody holds the row of the agent; or key or status changed
+ * meanwhile, or the agent was deleted.
+ */
+export type RecordedRegistration = "recorded" | "busy" | "changed";
+
+/**
  * Records that agents registered, those that are still the ones that were looked up: the rows of `agents` are locked
- * while that is decided, so that a key cannot be answered and replaced at the same moment. A new key that adopted an agent
+ * while that is decided, so that a key cannot be answered and replaced at the same moment. One that somebody holds is passed
+ * over, never waited for: the others would wait as long. A new key that adopted an agent
  * which is no longer pending was approved: that it could be undone is forgotten. So are CSRs that the earlier service left
  * waiting (see `deletePendingCertSignings`).
  *
- * @returns in the order of the registrations; false when key or status changed meanwhile, or the agent was deleted
+ * @returns in the order of the registrations
  */
 export async function recordRegistrations(
   db: Queryable,
   registrations: readonly KnownRegistration[],
-): Promise<boolean[]> {
+): Promise<RecordedRegistration[]> {
   const asked = registrations.map(({ agent, publicKey, ...record }, nr) => ({
     nr,
     agent_id: agent.id,
@@ -72,7 +79,7 @@ export async function recordRegistrations(
     remote_address: record.remoteAddress,
     showed_certificate: record.showedCertificate,
   }));
-  const { rows } = await db.execute<{ id: string; status: string; public_key: string }>(sql`
+  const { rows } = await db.execute<{ id: string; status: string; public_key: string; is_recorded: boolean }>(sql`
     with asked as (
       -- Of the same registration sent twice the last one counts.
       select distinct on (agent_id, public_key, status) *
@@ -86,7 +93,7 @@ export async function recordRegistrations(
       join asked r on a.id = r.agent_id and a.public_key = r.public_key and a.status::text = r.status
       where a.deleted_at is null
       order by a.id
-      for no key update of a
+      for no key update of a skip locked
     ), approved as (
       delete from ingest.agent_adoptions where agent_id in (select id from known where status <> 'pending')
     ), signings as (
@@ -96,10 +103,16 @@ export async function recordRegistrations(
       select id, identifying_addresses, remote_address, showed_certificate from known
       on conflict (agent_id) do update ${SET_RECORD}
     )
-    select id, status, public_key from known`);
+    select r.agent_id as id, r.status, r.public_key, k.id is not null as is_recorded
+    from asked r
+    join agents a on a.id = r.agent_id and a.public_key = r.public_key and a.status::text = r.status
+    left join known k on k.id = r.agent_id
+    where a.deleted_at is null`);
   const keyOf = (...parts: string[]) => parts.join("\n");
-  const known = new Set(rows.map(({ id, status, public_key }) => keyOf(id, status, public_key)));
-  return registrations.map(({ agent, publicKey }) => known.has(keyOf(agent.id, agent.status, publicKey)));
+  const found = new Map(
+    rows.map((row) => [keyOf(row.id, row.status, row.public_key), row.is_recorded ? "recorded" : "busy"] as const),
+  );
+  return registrations.map(({ agent, publicKey }) => found.get(keyOf(agent.id, agent.status, publicKey)) ?? "changed");
 }
 
 /** Gives what is recorded of an agent's registration to another one, whose key its key becomes. */
