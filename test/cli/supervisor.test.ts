@@ -1,8 +1,9 @@
 import cluster from "node:cluster";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { Supervisor } from "../../dist/cli/service/workers/supervisor.js";
+import { eventually } from "../support/eventually.js";
 import { createTestLog } from "../support/log.js";
 import { makeDirectory } from "../support/service.js";
 
@@ -13,13 +14,35 @@ if (process.env.TEST_BROKEN) process.exit(1);
 process.send({ type: "status", status: { instanceId: "x", state: "serving", grpcPort: 1 } });
 `;
 
-t.test("restarts that fail, however many, end nothing", async (t) => {
+async function setUp(t: Test, workers: number) {
   const script = join(await makeDirectory(t), "worker.cjs");
   await writeFile(script, WORKER);
   cluster.setupPrimary({ exec: script });
   const { logger, lines } = createTestLog();
-  const supervisor = new Supervisor({ workers: 1, logger });
+  const supervisor = new Supervisor({ workers, logger });
   t.teardown(() => supervisor.stop("test", AbortSignal.timeout(1_000)));
+  return { supervisor, lines };
+}
+
+t.test("a restart that is asked for while the first worker starts follows the start", async (t) => {
+  const { supervisor, lines } = await setUp(t, 2);
+  const started = supervisor.start();
+  const [first] = supervisor.running;
+  void supervisor.restart();
+  void supervisor.restart();
+  t.same(supervisor.running, [first], "the first worker starts alone");
+  await started;
+  const told = () => lines.filter(({ msg }) => msg === "the workers were restarted").length;
+  await eventually(
+    async () => told(),
+    (count) => count === 1,
+  );
+  t.equal(supervisor.running.length, 2);
+  t.notOk(first && supervisor.running.includes(first));
+});
+
+t.test("restarts that fail, however many, end nothing", async (t) => {
+  const { supervisor, lines } = await setUp(t, 1);
   let failure: Error | undefined;
   supervisor.failed.catch((error) => {
     failure = error;

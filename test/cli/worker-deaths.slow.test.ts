@@ -32,6 +32,13 @@ t.test("workers that die again and again end the service", async (t) => {
   t.same(pids().filter(isRunning), []);
 });
 
+t.test("SIGHUP while the service starts ends nothing, and replaces the workers when it has", async (t) => {
+  const { primary, pids } = await startWorkers(t, database, (starting) => starting.kill("SIGHUP"));
+  await primary.saw(/the workers were restarted/);
+  t.equal(pids().length, 4);
+  t.equal(pids().filter(isRunning).length, 2);
+});
+
 t.test("a second signal ends all at once, a worker too that stands still", async (t) => {
   const { primary, pids } = await startWorkers(t, database);
   const [halted = 0] = pids();

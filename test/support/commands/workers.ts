@@ -3,15 +3,25 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import type { TestDatabase } from "../database/database.js";
 import { makeDirectory, serviceEnvironment, type TestService, writeServiceFiles } from "../service.js";
-import { startProcess } from "./process.js";
+import { startProcess, type TestProcess } from "./process.js";
 
-/** Starts a service with two workers, in processes of their own. */
-export async function startWorkers(t: Test, database: TestDatabase) {
+/**
+ * Starts a service with two workers, in processes of their own.
+ *
+ * @param whileItStarts is called when there is a worker that does not serve yet
+ */
+export async function startWorkers(
+  t: Test,
+  database: TestDatabase,
+  whileItStarts: (primary: TestProcess) => void = () => {},
+) {
   const directory = await makeDirectory(t);
   await writeServiceFiles(directory);
   const ca = await readFile(join(directory, "tls/server.crt"), "utf8");
   const env = { ...serviceEnvironment(directory, database.url), INGEST_WORKERS: "2" };
   const primary = startProcess(t, ["serve"], { env });
+  await primary.saw(/a worker was started/);
+  whileItStarts(primary);
   await primary.saw(/"workers":2,"msg":"ready"/);
   const lines = (): Record<string, unknown>[] =>
     primary

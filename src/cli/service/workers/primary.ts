@@ -34,10 +34,11 @@ export async function runPrimary(context: CommandContext, config: Config): Promi
     const stop = (hurry: AbortSignal) => supervisor.stop(String(context.signal.reason ?? "failure"), hurry);
     // They outlive this process unless they are ended.
     lifetime.register("workers", stop, { vital: true, timeoutMs: config.stopTimeoutMs + KILL_GRACE_MS });
+    // Also before it is ready: whoever replaces a file of the service does not know that it has just started.
+    context.onHangUp?.(() => void supervisor.restart());
     const grpcPort = await abortable(supervisor.start(), lifetime.ending);
     acceptance = new Acceptance({ port: grpcPort, address: config.grpcAddress, isProxy: config.isProxy });
     lifetime.serve();
-    context.onHangUp?.(() => void supervisor.restart());
     logger.info({ grpcPort, httpPort, workers: config.workers }, "ready");
     await abortable(supervisor.failed, lifetime.ending);
   });

@@ -32,6 +32,7 @@ export class Supervisor {
   readonly #running = new Set<WorkerProcess>();
   readonly #look: NodeJS.Timeout;
   #hasServed = false;
+  #hasStarted = false;
   #deaths: number[] = [];
   #isRestarting = false;
   #isRestartDue = false;
@@ -63,13 +64,15 @@ export class Supervisor {
     this.#hasServed = true;
     const serving = others.map((place) => this.#settle(place).serving);
     await Promise.race([Promise.all(serving), this.failed]);
+    this.#hasStarted = true;
+    if (this.#isRestartDue) void this.restart();
     return port;
   }
 
-  /** Replaces every worker. What is asked for meanwhile is done after it. */
+  /** Replaces every worker. What is asked for meanwhile is done after it, and what is asked for at the start after that. */
   async restart(): Promise<void> {
     this.#isRestartDue = true;
-    if (this.#isRestarting) return;
+    if (this.#isRestarting || !this.#hasStarted) return;
     this.#isRestarting = true;
     while (this.#isRestartDue && !this.#isStopping) {
       this.#isRestartDue = false;
