@@ -6,7 +6,7 @@ import { createClosedOutbox, type Outbox } from "../../dist/outbox/outbox.js";
 import { toPushResponse } from "../../dist/rpc/messages/work-messages.js";
 import { Dispatcher } from "../../dist/work/dispatch/dispatcher.js";
 import { WorkEvents } from "../../dist/work/events.js";
-import { createTestDatabase } from "../support/database/database.js";
+import { connectTo, createTestDatabase } from "../support/database/database.js";
 import {
   insertCheck,
   insertHosts,
@@ -311,6 +311,57 @@ t.test("a task that could not be sent waits again, and is sent on the next strea
   t.equal(task?.task.taskId, taskIds[0]);
   t.equal(deaf.refused, 1, "it is not tried again and again while the agent takes nothing");
   t.match((await readTasks(database, taskIds))[0], { status: "running" });
+});
+
+t.test("a run or a row that somebody holds keeps the tasks of others from nobody", async (t) => {
+  const [one, other, another] = (await insertHosts(database, 3)) as [TestHost, TestHost, TestHost];
+  const { runId, taskIds } = await insertRun(database, [one]);
+  const { taskIds: otherIds } = await insertRun(database, [other, another]);
+  const holder = await connectTo(t, database.url);
+  await holder.query("begin");
+  await holder.query("select from task_runs where id = $1 for update", [runId]);
+  await holder.query("select from task_run_hosts where id = $1 for update", [otherIds[0]]);
+  const dispatcher = startDispatcher(t, { scanIntervalMs: 100 });
+  const agents = [one, other, another].map((host) => {
+    const agent = new RecordingAgent();
+    dispatcher.join(host, agent.send);
+    return agent;
+  });
+  const [agent, otherAgent, anotherAgent] = agents;
+  t.match(await anotherAgent?.receives("task"), [{ task: { taskId: otherIds[1] } }]);
+  t.same([agent?.pushes, otherAgent?.pushes], [[], []]);
+  await holder.query("commit");
+  t.match(await agent?.receives("task"), [{ task: { taskId: taskIds[0] } }]);
+  t.match(await otherAgent?.receives("task"), [{ task: { taskId: otherIds[0] } }]);
+});
+
+t.test("a task that could not be sent, and whose run somebody holds, is put back once he does not", async (t) => {
+  const [one, other] = (await insertHosts(database, 2)) as [TestHost, TestHost];
+  const holder = await connectTo(t, database.url);
+  const { runId, taskIds } = await insertRun(database, [one]);
+  // Between its start and the attempt to put it back.
+  const before = async (nth: number) => {
+    if (nth === 2) await holder.query(`begin; select from task_runs where id = '${runId}' for update`);
+  };
+  const dispatcher = startDispatcher(t, { outbox: outboxWith({ before }) });
+  const deaf = new RecordingAgent();
+  deaf.reads = false;
+  dispatcher.join(one, deaf.send);
+  await eventually(
+    async () => deaf.refused,
+    (refused) => refused > 0,
+  );
+  const agent = new RecordingAgent();
+  dispatcher.join(other, agent.send);
+  const { runId: otherRun } = await insertRun(database, [other]);
+  dispatcher.hear({ kind: "run", runId: otherRun });
+  await agent.receives("task");
+  t.match((await readTasks(database, taskIds))[0], { status: "running" });
+  await holder.query("commit");
+  await eventually(
+    async () => (await readTasks(database, taskIds))[0],
+    (row) => row?.status === "pending",
+  );
 });
 
 t.test("nothing is started while a task that could not be sent is being put back", async (t) => {

@@ -15,6 +15,8 @@ import { TaskSender } from "./task-sender.js";
 
 const SCAN_INTERVAL_MS = 30_000;
 const RETRY_BACKOFF: BackoffOptions = { baseMs: 200, maxMs: 5_000 };
+/** Mostly another instance starts tasks of the same run, which is over at once. */
+const HELD_BACKOFF: BackoffOptions = { baseMs: 20, maxMs: 1_000 };
 /** Queries in one message. */
 const MAX_QUERIES = 50;
 
@@ -39,11 +41,14 @@ export class Dispatcher {
   readonly #stopping = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> | undefined;
+  /** How often in a row a run was held. */
+  #held = 0;
 
   constructor(private readonly options: DispatcherOptions) {
     const { database, outbox, events, maxAgeMs, scanIntervalMs = SCAN_INTERVAL_MS } = options;
     const onDue = (hostIds: readonly string[]) => this.#hint(hostIds.map((hostId) => ({ kind: "tasks", hostId })));
-    this.#tasks = new TaskSender({ database, outbox, events, maxAgeMs, onDue });
+    const onHeld = (runIds: readonly string[]) => this.#hintLater(runIds);
+    this.#tasks = new TaskSender({ database, outbox, events, maxAgeMs, onDue, onHeld });
     this.#timer = setInterval(() => this.hear({ kind: "everything" }), scanIntervalMs);
     this.#timer.unref();
   }
@@ -84,6 +89,13 @@ export class Dispatcher {
     });
   }
 
+  /** Somebody holds these runs: they are looked at again, and nothing waits for them meanwhile. */
+  #hintLater(runIds: readonly string[]): void {
+    this.#held += 1;
+    const hint = () => this.#hint(runIds.map((runId) => ({ kind: "run", runId })));
+    setTimeout(hint, backoffDelayMs(this.#held, HELD_BACKOFF)).unref();
+  }
+
   async #run(): Promise<void> {
     // Sessions that open in this turn of the event loop are read about together.
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -113,7 +125,9 @@ export class Dispatcher {
     const seatsOf = (hostIds: ReadonlySet<string>) => [...new Set([...joined, ...this.#seats.list(hostIds)])];
     await this.#sendChecks(seatsOf(due.checks));
     await this.#sendQueries(seatsOf(due.queries));
+    const heldBefore = this.#held;
     await this.#tasks.send({ joined, seats: seatsOf(due.tasks), all: this.#seats.list(), runIds: [...due.runs] });
+    if (this.#held === heldBefore) this.#held = 0;
   }
 
   async #sendChecks(seats: readonly Seat[]): Promise<void> {

@@ -24,6 +24,8 @@ export interface TaskSenderOptions extends PublishingDatabase {
   maxAgeMs: number;
   /** Tasks of these hosts may be due, for the session that they have now. */
   onDue: (hostIds: readonly string[]) => void;
+  /** Somebody holds these runs; their tasks may be due when he does not. */
+  onHeld: (runIds: readonly string[]) => void;
 }
 
 /** Starts the tasks that wait for hosts, and tells agents which ones to stop. */
@@ -51,7 +53,7 @@ export class TaskSender {
     runIds: readonly string[];
   }): Promise<void> {
     const { joined, seats, all, runIds } = due;
-    await this.#putBack();
+    await this.#putBack("pass over");
     await this.#resendInventories(joined);
     await this.#sendOf(seats, undefined);
     if (runIds.length > 0) await this.#sendOf(all, runIds);
@@ -60,13 +62,13 @@ export class TaskSender {
   /** Puts back what could not be sent, when everything under way has been. Nothing may be started after it. */
   async stop(): Promise<void> {
     await Promise.all(this.#sending);
-    await this.#putBack();
+    await this.#putBack("wait");
   }
 
   async #sendOf(candidates: readonly Seat[], runIds: readonly string[] | undefined): Promise<void> {
     const seats = candidates.filter(({ isStalled }) => !isStalled);
     if (seats.length === 0) return;
-    const { database, outbox, maxAgeMs } = this.options;
+    const { database, outbox, maxAgeMs, onHeld } = this.options;
     const hosts = seats.map(({ host }) => host);
     const bySeat = new Map(seats.map((seat) => [seat.host.hostId, seat]));
     const waiting = await listWaitingRuns(database.db, hosts, { runIds, maxAgeMs });
@@ -74,14 +76,16 @@ export class TaskSender {
       const limits = { runIds: waiting, maxAgeMs, maxPerHost: MAX_TASKS_PER_HOST };
       let started: StartedTask[] = [];
       try {
-        const ended = await outbox.transaction(database, async (tx, outgoing) => {
-          const { sendable, finished } = await failLargeTasks(tx, await startTasks(tx, hosts, limits));
+        const { finished, heldRunIds } = await outbox.transaction(database, async (tx, outgoing) => {
+          const { started: all, heldRunIds } = await startTasks(tx, hosts, limits);
+          const { sendable, finished } = await failLargeTasks(tx, all);
           started = sendable;
           publishStarts(outgoing, started);
           publishEnds(outgoing, finished.tasks);
-          return finished;
+          return { finished, heldRunIds };
         });
-        this.options.events.tasksFinished(ended);
+        this.options.events.tasksFinished(finished);
+        if (heldRunIds.length > 0) onHeld(heldRunIds);
       } catch (error) {
         // It may have committed all the same, and nothing was sent.
         for (const task of started) this.#unsent.set(task.id, task);
@@ -119,16 +123,17 @@ export class TaskSender {
     this.#sending.add(sending);
   }
 
-  async #putBack(): Promise<void> {
+  async #putBack(held: "wait" | "pass over"): Promise<void> {
     const tasks = [...this.#unsent.values()];
     if (tasks.length === 0) return;
-    const { database, outbox, events } = this.options;
-    const { waitingIds, finished } = await outbox.transaction(database, async (tx, outgoing) => {
-      const back = await putTasksBack(tx, tasks);
+    const { database, outbox, events, onHeld } = this.options;
+    const { waitingIds, finished, heldRunIds } = await outbox.transaction(database, async (tx, outgoing) => {
+      const back = await putTasksBack(tx, tasks, held);
       publishEnds(outgoing, back.finished.tasks);
       return back;
     });
-    for (const { id } of tasks) this.#unsent.delete(id);
+    for (const { id, runId } of tasks) if (!heldRunIds.includes(runId)) this.#unsent.delete(id);
+    if (heldRunIds.length > 0) onHeld(heldRunIds);
     if (waitingIds.length > 0) events.tasksPutBack({ taskIds: waitingIds });
     events.tasksFinished(finished);
   }

@@ -12,11 +12,26 @@ const ROW_WAIT_MS = 400;
  * Locks task runs, in the order of their ids, until the transaction ends. Whoever changes the status of a run's rows
  * holds its lock: the last two rows of a run that end at once would otherwise each see the other one open, and the run
  * would stay open for ever; and hosts together would exceed `max_parallel`.
+ *
+ * @param held what becomes of a run that somebody else holds: it is waited for, or passed over
+ * @returns the ids of those that are locked, and of those that were passed over
  */
-export async function lockTaskRuns(tx: Transaction, runIds: readonly string[]): Promise<void> {
-  await tx.execute(sql`
-    select from task_runs where id = any(${sql.param(runIds)}::text[]) order by id for no key update`);
+export async function lockTaskRuns(
+  tx: Transaction,
+  runIds: readonly string[],
+  held: "wait" | "pass over" = "wait",
+): Promise<{ lockedIds: string[]; heldIds: string[] }> {
+  const { rows } = await tx.execute<{ id: string; is_locked: boolean }>(sql`
+    with locked as materialized (
+      select id from task_runs where id = any(${sql.param(runIds)}::text[])
+      order by id for no key update ${held === "wait" ? sql`` : sql`skip locked`}
+    )
+    select r.id, l.id is not null as is_locked
+    from task_runs r left join locked l on l.id = r.id
+    where r.id = any(${sql.param(runIds)}::text[])`);
   await limitLockWaits(tx, ROW_WAIT_MS);
+  const idsOf = (isLocked: boolean) => rows.filter((row) => row.is_locked === isLocked).map(({ id }) => id);
+  return { lockedIds: idsOf(true), heldIds: idsOf(false) };
 }
 
 /**

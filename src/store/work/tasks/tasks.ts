@@ -61,26 +61,27 @@ export async function listWaitingRuns(
 
 /**
  * Marks pending rows of the hosts running, no more than `max_parallel` of their run allows over all instances. The runs
- * are locked before rows are counted.
+ * are locked before rows are counted. Runs and rows that somebody holds are passed over: the tasks of all hosts would wait for them.
  *
  * @param maxPerHost rows of one host that are taken at most
- * @returns what is to be sent once the transaction has committed
+ * @returns what is to be sent once the transaction has committed, and the runs that were passed over
  */
 export async function startTasks(
   tx: Transaction,
   hosts: readonly WorkHost[],
   { runIds, maxAgeMs, maxPerHost }: { runIds: readonly string[]; maxAgeMs: number; maxPerHost: number },
-): Promise<StartedTask[]> {
-  await lockTaskRuns(tx, runIds);
-  const { rows } = await tx.execute<DueTaskRow & { started_at: string }>(sql`
+): Promise<{ started: StartedTask[]; heldRunIds: string[] }> {
+  const { lockedIds, heldIds: heldRunIds } = await lockTaskRuns(tx, runIds, "pass over");
+  // Not in one statement with the update: see "Row locks" in docs/architecture.md.
+  const { rows: free } = await tx.execute<{ id: string }>(sql`
     with runs as (
-      select run.id, run.task_type, run.config::text as config,
+      select run.id,
              case when run.max_parallel <= 0 then null
                   else greatest(0, run.max_parallel - (
                     select count(*) from task_run_hosts o
                     where o.task_run_id = run.id and o.status = 'running' and o.deleted_at is null)) end as room
       from task_runs run
-      where run.id = any(${sql.param(runIds)}::text[]) and run.status in ('pending', 'running') and run.deleted_at is null
+      where run.id = any(${sql.param(lockedIds)}::text[]) and run.status in ('pending', 'running') and run.deleted_at is null
     ), waiting as (
       select r.id, r.host_id, r.created_at, runs.id as run_id, runs.room,
              row_number() over (partition by r.host_id order by r.created_at, r.id) as nth_of_host
@@ -93,22 +94,26 @@ export async function startTasks(
     ), chosen as (
       select id, room, row_number() over (partition by run_id order by created_at, id) as nth_of_run
       from waiting where nth_of_host <= ${maxPerHost}
-    ), started as (
+    )
+    select id from task_run_hosts
+    where id = any(array(select id from chosen where room is null or nth_of_run <= room))
+    order by id for no key update skip locked`);
+  const { rows } = await tx.execute<DueTaskRow & { started_at: string }>(sql`
+    with started as (
       update task_run_hosts r
       set status = 'running', started_at = now(), updated_at = now()
-      from chosen c
-      where r.id = c.id and r.status = 'pending' and (c.room is null or c.nth_of_run <= c.room)
+      where r.id = any(${sql.param(free.map(({ id }) => id))}::text[]) and r.status = 'pending'
       returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.created_at, r.started_at
     ), started_runs as (
       update task_runs run
       set status = 'running', started_at = coalesce(run.started_at, now()), updated_at = now()
       where run.id in (select task_run_id from started) and run.status = 'pending'
     )
-    select s.id, s.host_id, s.organisation_id, s.task_run_id, runs.task_type, runs.config,
+    select s.id, s.host_id, s.organisation_id, s.task_run_id, run.task_type, run.config::text as config,
            s.started_at::text as started_at
-    from started s join runs on runs.id = s.task_run_id
+    from started s join task_runs run on run.id = s.task_run_id
     order by s.created_at, s.id`);
-  return rows.map((row) => ({ ...toDueTask(row), startedAt: row.started_at }));
+  return { started: rows.map((row) => ({ ...toDueTask(row), startedAt: row.started_at })), heldRunIds };
 }
 
 /**
