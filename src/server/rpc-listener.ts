@@ -119,6 +119,8 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: requests.handshakeMs,
+      // Agents are answered once on a connection: a table of what was answered would be kept for each, for nothing.
+      maxDeflateDynamicTableSize: 0,
       settings: { maxConcurrentStreams: limits.maxStreams, maxHeaderListSize: limits.maxHeaderBytes },
     },
     pipelines.bound(

@@ -183,3 +183,17 @@ t.test("what is under way when the listener stops accepting is finished, and not
   t.equal(body, "finished");
   await listener.close();
 });
+
+t.test("of the header fields of answers nothing is kept for the next one", async (t) => {
+  const listener = await start(t, undefined, (_request, response) => {
+    response.setHeader("x-some", "value");
+    response.end();
+  });
+  const session = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
+  t.teardown(() => session.destroy());
+  for (let call = 0; call < 2; call++) {
+    const [headers] = await once(session.request().resume(), "response");
+    t.match(headers, { ":status": 200, "x-some": "value" });
+  }
+  t.equal(session.state.inflateDynamicTableSize, 0);
+});
