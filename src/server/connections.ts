@@ -8,14 +8,19 @@ export class Connections {
   readonly #handshaking = new Map<string, Socket>();
 
   constructor(server: Server) {
+    const forget = (socket: Socket) => {
+      this.#open.delete(socket);
+      const peer = peerOf(socket);
+      if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer);
+    };
+    // The same for all: one of its own would be kept for as long as a connection lasts.
+    const onClose = function (this: Socket) {
+      forget(this);
+    };
     server.on("connection", (socket: Socket) => {
       this.#open.add(socket);
-      const peer = peerOf(socket);
-      this.#handshaking.set(peer, socket);
-      socket.on("close", () => {
-        this.#open.delete(socket);
-        if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer);
-      });
+      this.#handshaking.set(peerOf(socket), socket);
+      socket.on("close", onClose);
     });
     server.on("secureConnection", (socket: Socket) => this.#handshaking.delete(peerOf(socket)));
   }
