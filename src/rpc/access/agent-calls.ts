@@ -16,7 +16,7 @@ export interface AgentCall {
 /** Keeps each agent to the calls that an agent needs, in a minute and at one time. */
 export class AgentCalls {
   readonly #pace: Pace;
-  readonly #underWay = new Map<string, Set<AgentCall>>();
+  readonly #underWay = new Map<string, readonly AgentCall[]>();
 
   constructor(limit: PaceLimit) {
     this.#pace = new Pace(limit);
@@ -42,18 +42,20 @@ export class AgentCalls {
    * @throws IngestError `too_many_calls`
    */
   enter(agentId: string, call: AgentCall): () => void {
-    const calls = this.#underWay.get(agentId) ?? new Set();
-    const alike = [...calls].filter(({ isSession }) => isSession === call.isSession);
+    const calls = this.#underWay.get(agentId) ?? [];
+    const alike = calls.filter(({ isSession }) => isSession === call.isSession);
     if (!call.isSession && alike.length >= MAX_OTHERS) {
       throw tooManyCalls("too many calls of this agent are under way", 1_000, agentId);
     }
-    this.#underWay.set(agentId, calls.add(call));
-    const leave = () => {
-      calls.delete(call);
-      if (calls.size === 0 && this.#underWay.get(agentId) === calls) this.#underWay.delete(agentId);
-    };
+    this.#underWay.set(agentId, calls.concat(call));
     if (call.isSession && alike.length >= MAX_SESSIONS) alike[0]?.peer.reset();
-    return leave;
+    return () => this.#leave(agentId, call);
+  }
+
+  #leave(agentId: string, call: AgentCall): void {
+    const others = (this.#underWay.get(agentId) ?? []).filter((other) => other !== call);
+    if (others.length > 0) this.#underWay.set(agentId, others);
+    else this.#underWay.delete(agentId);
   }
 }
 
