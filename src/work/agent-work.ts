@@ -3,6 +3,7 @@ import type { Dispatcher } from "./dispatch/dispatcher.js";
 import type { Send } from "./push.js";
 import type { ReportWriter } from "./reports/report-writer.js";
 import { bringsWork, clampWorkReport, type RawWorkReport } from "./reports/work-report.js";
+import type { Seat } from "./seats.js";
 import type { Signals } from "./signals/signals.js";
 
 /** What one message of an agent says of its work and of itself. */
@@ -22,23 +23,40 @@ export interface WorkSession {
   close(): void;
 }
 
+/** What {@link AgentWork} needs. */
+export interface AgentWorkOptions {
+  dispatcher: Dispatcher;
+  reports: ReportWriter;
+  signals: Signals;
+}
+
 /** Gives agents their work and takes what comes back. */
 export class AgentWork {
-  constructor(private readonly options: { dispatcher: Dispatcher; reports: ReportWriter; signals: Signals }) {}
+  constructor(private readonly options: AgentWorkOptions) {}
 
   /** A session opened: from now on its agent is sent what is due for its host. */
   open(host: CallingHost & { agentId: string }, send: Send): WorkSession {
-    const { dispatcher, reports, signals } = this.options;
-    const seat = dispatcher.join(host, send);
-    return {
-      report: (message) => {
-        signals.report(seat, message);
-        return bringsWork(message) ? reports.write(host, clampWorkReport(message, host, new Date())) : undefined;
-      },
-      close: () => {
-        dispatcher.leave(seat);
-        signals.leave(seat);
-      },
-    };
+    return new OpenWork(host, this.options.dispatcher.join(host, send), this.options);
+  }
+}
+
+/** A class, since functions of its own would be kept for each session. */
+class OpenWork implements WorkSession {
+  constructor(
+    private readonly host: CallingHost,
+    private readonly seat: Seat,
+    private readonly options: AgentWorkOptions,
+  ) {}
+
+  report(message: RawAgentMessage): Promise<void> | undefined {
+    const { host, seat, options } = this;
+    options.signals.report(seat, message);
+    return bringsWork(message) ? options.reports.write(host, clampWorkReport(message, host, new Date())) : undefined;
+  }
+
+  close(): void {
+    const { seat, options } = this;
+    options.dispatcher.leave(seat);
+    options.signals.leave(seat);
   }
 }
