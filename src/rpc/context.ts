@@ -1,4 +1,4 @@
-import { type ContextValues, createContextKey, createContextValues } from "@connectrpc/connect";
+import { type ContextKey, type ContextValues, createContextKey } from "@connectrpc/connect";
 import type { Caller } from "../identity/caller.js";
 import type { CallLabels } from "../observe/call-labels.js";
 
@@ -36,9 +36,28 @@ export const registrantKey = createContextKey<Registrant | undefined>(undefined,
 /** Who is calling; set for every method that needs a client certificate. */
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
 
+/** As Connect's own, which has three functions for each call: a stream keeps them for as long as it lasts. */
+class CallValues implements ContextValues {
+  [id: symbol]: unknown;
+
+  get<T>({ id, defaultValue }: ContextKey<T>): T {
+    return id in this ? (this[id] as T) : defaultValue;
+  }
+
+  set<T>({ id }: ContextKey<T>, value: T): this {
+    this[id] = value;
+    return this;
+  }
+
+  delete({ id }: ContextKey<unknown>): this {
+    delete this[id];
+    return this;
+  }
+}
+
 /** The context values a call starts with. */
 export function contextValuesOf(peer: Peer, call: CallLabels): ContextValues {
-  return createContextValues().set(peerKey, peer).set(labelsKey, call);
+  return new CallValues().set(peerKey, peer).set(labelsKey, call);
 }
 
 /** The caller of a method that needs a client certificate. */
