@@ -14,6 +14,7 @@ import type { Peers } from "./admission/peers.js";
 import { Connections } from "./connections.js";
 import { describeHandshakeFailure, type HandshakeFailure, isPlainHttp, watchForHttp2 } from "./handshake-failure.js";
 import { type ListenOptions, listen } from "./listen.js";
+import { keepAlpnApart } from "./own-alpn.js";
 import { type CertificatePair, tryHandshake } from "./probes/trial-handshake.js";
 import { answerMalformed } from "./requests/answer-malformed.js";
 import { allowOrigins, type CorsPolicy } from "./requests/cors.js";
@@ -130,6 +131,7 @@ export async function startRpcListener(options: RpcListenerOptions): Promise<Rpc
       }, logger),
     ),
   );
+  keepAlpnApart(server);
   if (handlers.answerStream !== undefined) answerStreams(server, { handler: handlers.answerStream, cors, logger });
   boundRequests(server, requests);
   // Of HTTP/1.1, for which a server of HTTP/2 has no options: it would keep idle connections for good.

@@ -197,3 +197,17 @@ t.test("of the header fields of answers nothing is kept for the next one", async
   }
   t.equal(session.state.inflateDynamicTableSize, 0);
 });
+
+t.test("a connection keeps its own bytes of what its handshake offered, and no pool of Node's", async (t) => {
+  let kept: Uint8Array | undefined;
+  const listener = await start(t, undefined, (request, response) => {
+    const { _tlsOptions: options } = request.socket as unknown as { _tlsOptions: { ALPNProtocols: Uint8Array } };
+    kept = options.ALPNProtocols;
+    response.end();
+  });
+  const session = connectHttp2(`https://localhost:${listener.port}`, { ca: cert });
+  t.teardown(() => session.destroy());
+  await once(session.request().resume(), "response");
+  t.equal(String(kept), String(Buffer.from("\x02h2\x08http/1.1")));
+  t.equal(kept?.buffer.byteLength, kept?.length);
+});
