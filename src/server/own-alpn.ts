@@ -7,5 +7,6 @@ import type { Http2SecureServer } from "node:http2";
  */
 export function keepAlpnApart(server: Http2SecureServer): void {
   const { ALPNProtocols: bytes } = server as { ALPNProtocols?: unknown };
-  if (bytes instanceof Uint8Array) Object.assign(server, { ALPNProtocols: new DataView(Uint8Array.from(bytes).buffer) });
+  if (bytes instanceof Uint8Array)
+    Object.assign(server, { ALPNProtocols: new DataView(Uint8Array.from(bytes).buffer) });
 }

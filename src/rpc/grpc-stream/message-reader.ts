@@ -37,7 +37,7 @@ export class MessageReader<T> implements AsyncIterable<T>, AsyncIterator<T, unde
   #failure: { error: unknown } | undefined;
 
   constructor(private readonly options: MessageReaderOptions<T>) {
-    this.#assembler = new EnvelopeAssembler(options.maxBytes, options.screen.hold);
+    this.#assembler = new EnvelopeAssembler(options.maxBytes, options.screen);
   }
 
   [Symbol.asyncIterator](): this {

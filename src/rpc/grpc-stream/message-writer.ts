@@ -32,10 +32,10 @@ export class MessageWriter {
   }
 
   /** Ends the waiting of {@link write}: more can be written, or nothing any more. */
-  readonly wake = (): void => {
+  wake(): void {
     this.#onWritable?.();
     this.#onWritable = undefined;
-  };
+  }
 
   async #writeCompressed(message: Uint8Array, compression: Compression): Promise<void> {
     await this.#writeEnvelope(compressedFlag, await compression.compress(message));
@@ -45,7 +45,7 @@ export class MessageWriter {
     if (this.isOver || this.stream.write(encodeEnvelope(flags, data))) return undefined;
     return new Promise((resolve) => {
       this.#onWritable = resolve;
-      this.stream.once("drain", this.wake);
+      this.stream.once("drain", () => this.wake());
     });
   }
 }

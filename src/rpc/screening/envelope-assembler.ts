@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { GrowingBuffer } from "./growing-buffer.js";
+import { type ByteHolder, GrowingBuffer } from "./growing-buffer.js";
 import { tooLarge } from "./message-errors.js";
 
 /** A message out of its envelope. */
@@ -25,13 +25,13 @@ export class EnvelopeAssembler {
 
   /**
    * @param maxBytes of one message, as it comes
-   * @param hold is told of the bytes of a message before they are kept; throws when there is no room for them
+   * @param holder is told of the bytes of a message before they are kept
    */
   constructor(
     private readonly maxBytes: number,
-    private readonly hold: (bytes: number) => void,
+    private readonly holder: ByteHolder,
   ) {
-    this.#body = new GrowingBuffer(hold);
+    this.#body = new GrowingBuffer(holder);
   }
 
   /** Whether a message has begun and not ended. */
@@ -56,7 +56,7 @@ export class EnvelopeAssembler {
     const left = this.#piece.length - this.#taken;
     let data: Uint8Array;
     if (this.#body.length === 0 && left >= missing) {
-      this.hold(missing);
+      this.holder.hold(missing);
       data = this.#cut(missing);
     } else {
       this.#body.append(this.#cut(Math.min(missing, left)), this.#length);

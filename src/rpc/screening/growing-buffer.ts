@@ -2,6 +2,11 @@ const FIRST_CAPACITY = 4 * 1024;
 /** Every stream has a buffer, and most never put anything into it. */
 const EMPTY = new Uint8Array(0);
 
+/** Is told of bytes before room is made for them; throws when there is none. */
+export interface ByteHolder {
+  hold(bytes: number): void;
+}
+
 /**
  * Bytes that arrive in pieces. Pieces are copied, since they may be views on much larger buffers, and room is made for
  * what has arrived: what was announced may never come.
@@ -10,8 +15,7 @@ export class GrowingBuffer {
   #bytes = EMPTY;
   #length = 0;
 
-  /** @param hold is told of bytes before room is made for them; throws when there is none */
-  constructor(private readonly hold: (bytes: number) => void) {}
+  constructor(private readonly holder: ByteHolder) {}
 
   get length(): number {
     return this.#length;
@@ -22,7 +26,7 @@ export class GrowingBuffer {
     const length = this.#length + piece.length;
     if (length > this.#bytes.length) {
       const capacity = Math.min(maxLength, Math.max(FIRST_CAPACITY, 2 * this.#bytes.length, length));
-      this.hold(capacity - this.#bytes.length);
+      this.holder.hold(capacity - this.#bytes.length);
       const grown = new Uint8Array(capacity);
       grown.set(this.#bytes.subarray(0, this.#length));
       this.#bytes = grown;

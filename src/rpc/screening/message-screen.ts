@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { ByteAccount } from "../../lib/bounds/byte-budget.js";
 import { walkJson } from "../../lib/formats/json-walk.js";
 import { type WireShape, walkWire } from "../../lib/formats/wire-walk.js";
-import { GrowingBuffer } from "./growing-buffer.js";
+import { type ByteHolder, GrowingBuffer } from "./growing-buffer.js";
 import { busy, tooLarge } from "./message-errors.js";
 import type { RequestType } from "./request-type.js";
 
@@ -25,7 +25,7 @@ const MAX_NAMED_LENGTH = 100;
 const ELEMENT_BYTES = 256;
 
 /** Looks at the messages of one call before they are decoded. */
-export class MessageScreen {
+export class MessageScreen implements ByteHolder {
   readonly #encoding: string;
 
   /**
@@ -65,9 +65,9 @@ export class MessageScreen {
   }
 
   /** Holds bytes before they are kept. */
-  readonly hold = (bytes: number): void => {
+  hold(bytes: number): void {
     if (!this.options.account.hold(bytes)) throw busy();
-  };
+  }
 
   /**
    * Looks at a message that has arrived, and returns it.
@@ -106,7 +106,7 @@ export class MessageScreen {
       throw new ConnectError("a message is compressed, and the call does not say how", Code.Internal);
     }
     const { maxBytes } = this.options.limits;
-    const message = new GrowingBuffer(this.hold);
+    const message = new GrowingBuffer(this);
     // Nothing is compressed to nothing.
     if (data.length === 0) return data;
     const gunzip = createGunzip();

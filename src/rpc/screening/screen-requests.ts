@@ -110,7 +110,7 @@ async function* screenEnvelopes(
   onNext: () => void,
 ): AsyncGenerator<Uint8Array> {
   screen.requireEncoding();
-  const assembler = new EnvelopeAssembler(maxBytes, screen.hold);
+  const assembler = new EnvelopeAssembler(maxBytes, screen);
   for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
     assembler.push(piece.value);
     for (let envelope = assembler.take(); envelope !== undefined; envelope = assembler.take()) {
@@ -129,7 +129,7 @@ async function* screenWhole(
   { maxBytes }: MessageLimits,
 ): AsyncGenerator<Uint8Array> {
   screen.requireEncoding();
-  const body = new GrowingBuffer(screen.hold);
+  const body = new GrowingBuffer(screen);
   for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) {
     if (body.length + piece.value.length > maxBytes) throw tooLarge(maxBytes);
     body.append(piece.value, maxBytes);
