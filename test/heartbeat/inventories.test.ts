@@ -61,7 +61,7 @@ t.test("an inventory is cut to what an honest machine has, and what is left out 
 t.test("an inventory is due when anything of it changed, and not before its time", async (t) => {
   const first = { disks: [disk("/")], networkInterfaces: [nic("eth0", "10.0.0.1")] };
   let now = 0;
-  const pace = new InventoryPace(INVENTORY_TIMING, () => now);
+  const pace = new InventoryPace(INVENTORY_TIMING, () => new Date(now));
   const digest = pace.takeDue(first)?.inventory.digest ?? "";
   pace.settle(first, digest, { isStored: true, ageMs: 0 });
 

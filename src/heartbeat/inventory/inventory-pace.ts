@@ -21,14 +21,14 @@ export class InventoryPace {
 
   constructor(
     private readonly timing: InventoryTiming,
-    private readonly now: () => number,
+    private readonly now: () => Date,
   ) {}
 
   /** The inventory, if it may have to be written. */
   takeDue(raw: RawInventory): ClampedInventory | undefined {
     const stored = this.#stored;
     if (stored === undefined) return clampInventory(raw);
-    const ageMs = this.now() - stored.at;
+    const ageMs = this.now().getTime() - stored.at;
     const { inventoryPaceMs, inventoryRewriteMs } = this.timing;
     if (ageMs < inventoryRewriteMs) {
       if (ageMs < inventoryPaceMs) return undefined;
@@ -49,7 +49,7 @@ export class InventoryPace {
 
   /** Takes what became of an inventory that was due. */
   settle(raw: RawInventory, digest: string, { isStored, ageMs }: InventoryOutcome): void {
-    const at = this.now() - ageMs;
+    const at = this.now().getTime() - ageMs;
     this.#stored = isStored ? { raw, digest, at } : { raw: undefined, digest: undefined, at };
   }
 }

@@ -23,16 +23,20 @@ export interface HeartbeatRecorderOptions {
   now?: () => Date;
 }
 
+const CLOCK = (): Date => new Date();
+
 /** Stores the heartbeats of one session, and knows what there is to store of each. */
 export class HeartbeatRecorder {
   readonly interval = new LearnedInterval();
   readonly #inventoryPace: InventoryPace;
+  readonly #now: () => Date;
   readonly #lastSample = new LastSample();
   #count = 0;
   #uptimeSeconds = 0;
 
   constructor(private readonly options: HeartbeatRecorderOptions) {
-    this.#inventoryPace = new InventoryPace(options.inventoryTiming, () => this.#now().getTime());
+    this.#now = options.now ?? CLOCK;
+    this.#inventoryPace = new InventoryPace(options.inventoryTiming, this.#now);
   }
 
   /** How many heartbeats are stored. */
@@ -92,9 +96,5 @@ export class HeartbeatRecorder {
     if (!isRepeat) this.#lastSample.remember(sample, receivedAt);
     if (intervalMs !== null) this.interval.markStored(intervalMs);
     this.#count += 1;
-  }
-
-  #now(): Date {
-    return this.options.now?.() ?? new Date();
   }
 }
