@@ -24,7 +24,7 @@ export interface TaskSenderOptions extends PublishingDatabase {
   maxAgeMs: number;
   /** Tasks of these hosts may be due, for the session that they have now. */
   onDue: (hostIds: readonly string[]) => void;
-  /** Somebody holds these runs; their tasks may be due when he does not. */
+  /** Somebody holds these runs; their tasks may be due when nobody does. */
   onHeld: (runIds: readonly string[]) => void;
 }
 

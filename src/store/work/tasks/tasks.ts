@@ -61,7 +61,8 @@ export async function listWaitingRuns(
 
 /**
  * Marks pending rows of the hosts running, no more than `max_parallel` of their run allows over all instances. The runs
- * are locked before rows are counted. Runs and rows that somebody holds are passed over: the tasks of all hosts would wait for them.
+ * are locked before rows are counted. Runs and rows that somebody holds are passed over: the tasks of all hosts would wait
+ * for them.
  *
  * @param maxPerHost rows of one host that are taken at most
  * @returns what is to be sent once the transaction has committed, and the runs that were passed over
@@ -72,10 +73,11 @@ export async function startTasks(
   { runIds, maxAgeMs, maxPerHost }: { runIds: readonly string[]; maxAgeMs: number; maxPerHost: number },
 ): Promise<{ started: StartedTask[]; heldRunIds: string[] }> {
   const { lockedIds, heldIds: heldRunIds } = await lockTaskRuns(tx, runIds, "pass over");
-  // Not in one statement with the update: see "Row locks" in docs/architecture.md.
-  const { rows: free } = await tx.execute<{ id: string }>(sql`
+  // In one statement with the update, unlike what "Row locks" in docs/architecture.md says: a scan, which alone refers to
+  // such a row, is not written while it waits, and in each round trip more nobody else can start or end tasks of the run.
+  const { rows } = await tx.execute<DueTaskRow & { started_at: string }>(sql`
     with runs as (
-      select run.id,
+      select run.id, run.task_type, run.config::text as config,
              case when run.max_parallel <= 0 then null
                   else greatest(0, run.max_parallel - (
                     select count(*) from task_run_hosts o
@@ -94,24 +96,25 @@ export async function startTasks(
     ), chosen as (
       select id, room, row_number() over (partition by run_id order by created_at, id) as nth_of_run
       from waiting where nth_of_host <= ${maxPerHost}
-    )
-    select id from task_run_hosts
-    where id = any(array(select id from chosen where room is null or nth_of_run <= room))
-    order by id for no key update skip locked`);
-  const { rows } = await tx.execute<DueTaskRow & { started_at: string }>(sql`
-    with started as (
+    ), free as materialized (
+      select r.id
+      from chosen c join task_run_hosts r on r.id = c.id
+      where c.room is null or c.nth_of_run <= c.room
+      order by r.id for no key update of r skip locked
+    ), started as (
       update task_run_hosts r
       set status = 'running', started_at = now(), updated_at = now()
-      where r.id = any(${sql.param(free.map(({ id }) => id))}::text[]) and r.status = 'pending'
+      from free
+      where r.id = free.id and r.status = 'pending'
       returning r.id, r.host_id, r.organisation_id, r.task_run_id, r.created_at, r.started_at
     ), started_runs as (
       update task_runs run
       set status = 'running', started_at = coalesce(run.started_at, now()), updated_at = now()
       where run.id in (select task_run_id from started) and run.status = 'pending'
     )
-    select s.id, s.host_id, s.organisation_id, s.task_run_id, run.task_type, run.config::text as config,
+    select s.id, s.host_id, s.organisation_id, s.task_run_id, runs.task_type, runs.config,
            s.started_at::text as started_at
-    from started s join task_runs run on run.id = s.task_run_id
+    from started s join runs on runs.id = s.task_run_id
     order by s.created_at, s.id`);
   return { started: rows.map((row) => ({ ...toDueTask(row), startedAt: row.started_at })), heldRunIds };
 }
