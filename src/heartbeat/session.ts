@@ -223,13 +223,14 @@ export class Session implements WatchedSession {
 
   /** Sees to it that the agent is marked offline if this stays its current session. */
   async #storeEnd(outcome: StreamOutcome): Promise<void> {
-    const { departures, patience, events } = this.dependencies;
+    const { departures, patience, events, cloneWatch } = this.dependencies;
     await this.#storing?.catch(() => {});
     try {
       if (this.#epoch === 0) return;
       const life = { durationMs: Math.round(this.ageMs), heartbeats: this.#recorder.count };
       events.sessionClosed({ ...this.key, ...life, ...this.call });
-      if (isDisplacement(outcome)) this.#reportDisplacement();
+      // It was live until then: what the service sees end by itself is not displaced.
+      if (isDisplacement(outcome)) cloneWatch.report({ ...this.key, ...this.#peer }, this.call);
       const end = streamEndOf(outcome, patience);
       if (end !== undefined) await departures.depart(this.key, end, () => !this.holder.isCurrent(this));
     } finally {
@@ -237,11 +238,9 @@ export class Session implements WatchedSession {
     }
   }
 
-  /** It was live until then: what the service sees end by itself is not displaced. */
-  #reportDisplacement(): void {
-    const { remoteAddress, key, call, caller } = this;
-    const peer = { remoteAddress, hostname: caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
-    this.dependencies.cloneWatch.report({ ...key, ...peer }, call);
+  get #peer() {
+    const { remoteAddress, caller } = this;
+    return { remoteAddress, hostname: caller.hostname, uptimeSeconds: this.#recorder.uptimeSeconds };
   }
 
   #store<T>(work: Promise<T>): Promise<T> {

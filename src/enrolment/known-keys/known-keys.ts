@@ -4,6 +4,7 @@ import type { SigningKeyRing } from "../../identity/signing-keys/signing-key-rin
 import { Batcher, type BatchOutcome } from "../../lib/async/batcher.js";
 import type { PublishingDatabase } from "../../outbox/outbox.js";
 import { mayCall } from "../../store/agents/calling-statuses.js";
+import { LOCK_TIMEOUT_MS } from "../../store/connection/connection-policy.js";
 import { type KnownRegistration, recordRegistrations } from "../../store/enrolment/agent-registrations.js";
 import type { KnownAgent } from "../../store/enrolment/known-agents.js";
 import { deletePendingCertSignings } from "../../store/identity/pending-cert-signings.js";
@@ -20,8 +21,6 @@ import { undoAdoption } from "./undo-adoption.js";
 const MAX_RECORDED_AT_ONCE = 200;
 /** Least time between two statements, in milliseconds; a single registration still goes at once. */
 const PACE_MS = 20;
-/** How long one waits for an agent that somebody keeps locked: as long as for any lock. */
-const LOCK_TIMEOUT_MS = 5_000;
 
 /** What {@link KnownKeys} needs. */
 export interface KnownKeysOptions extends PublishingDatabase {
@@ -42,6 +41,7 @@ export class KnownKeys {
       flush: async (items) =>
         (await recordRegistrations(db, items)).map((recorded, index): BatchOutcome<boolean> => {
           if (recorded !== "busy") return { done: recorded === "recorded" };
+          // As long as it would wait for any lock.
           if (performance.now() - (items[index]?.since ?? 0) < LOCK_TIMEOUT_MS) return { busy: true };
           return { failed: databaseUnavailable(new Error("somebody keeps the agent locked")) };
         }),

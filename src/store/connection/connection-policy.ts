@@ -15,7 +15,7 @@ export interface ConnectionPolicy {
 }
 
 /** How long a statement waits for a lock unless told otherwise: the agent behind it does not wait for ever. */
-const LOCK_TIMEOUT_MS = 5_000;
+export const LOCK_TIMEOUT_MS = 5_000;
 /** Who does nothing within a transaction is gone, and others wait for its locks. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 
